@@ -1,0 +1,1 @@
+"""GLUS: referring video object segmentation with one multimodal language model."""

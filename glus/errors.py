@@ -1,0 +1,28 @@
+"""The errors a user reads: one paragraph that names the thing, what was found and what to do."""
+
+
+class GlusError(Exception):
+    """Something the user can mend; the command line prints it without a traceback.
+
+    `exit_code` follows the contract of the command line: 1 the work failed, 2 bad usage or bad input.
+    """
+
+    exit_code = 1
+
+
+class InputError(GlusError):
+    """Bad usage or bad input: a parameter, a dataset, a checkpoint, a path."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A value in `params.yaml` (or a preset, or an override) that cannot be used; names the key."""
+
+
+class ArtifactError(InputError):
+    """An artifact of an earlier step that is missing, incomplete or made under other parameters."""
+
+
+class BusyError(GlusError):
+    """Another process is at work on the same step."""

@@ -1,0 +1,165 @@
+"""Atomic artifacts: written aside, hashed, renamed; the manifest comes last, so an artifact is complete or absent.
+
+A manifest holds nothing that changes when the same work is done again: an equal result has an equal hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glus.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made an artifact, and what is in it.
+
+    Attributes:
+        step: the step that wrote it.
+        parameters: the keys of `params.yaml` that decided it.
+        inputs: content hash of each artifact that was read.
+        files: SHA-256 of each file, by path relative to the artifact.
+        extra: facts that readers of this kind of artifact need (`frames_root`, `checkpoint_step` ...).
+    """
+
+    step: str
+    parameters: dict[str, Any]
+    inputs: dict[str, str]
+    files: dict[str, str]
+    extra: dict[str, Any]
+
+    @property
+    def content_sha256(self) -> str:
+        """Hash of the content alone: equal files and facts, whatever made them."""
+        return hash_json({"files": self.files, "extra": self.extra})
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as it stands in `manifest.json`."""
+        return {
+            "schema": "glus.manifest",
+            "schema_version": SCHEMA_VERSION,
+            "step": self.step,
+            "content_sha256": self.content_sha256,
+            "parameters": self.parameters,
+            "inputs": self.inputs,
+            "extra": self.extra,
+            "files": self.files,
+        }
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 of plain data, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes JSON beside the target and renames it when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def write_manifest(
+    directory: Path,
+    *,
+    step: str,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    extra: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Hashes every file below `directory` and writes its `manifest.json`; call when everything else is written."""
+    files = {
+        path.relative_to(directory).as_posix(): hash_file(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path != directory / MANIFEST
+    }
+    manifest = Manifest(step, dict(parameters), dict(inputs), files, dict(extra or {}))
+    write_json(manifest.to_json(), directory / MANIFEST)
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Reads the manifest of an artifact.
+
+    Raises:
+        ArtifactError: the artifact is missing or incomplete, or its manifest is unreadable.
+    """
+    path = directory / MANIFEST
+    if not directory.is_dir():
+        raise ArtifactError(f"{directory} does not exist; run the step that writes it, or `dvc repro`.")
+    if not path.is_file():
+        raise ArtifactError(f"{directory} has no {MANIFEST}, so it is incomplete; remove it and run its step again.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = data["schema_version"]
+        manifest = Manifest(data["step"], data["parameters"], data["inputs"], data["files"], data["extra"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is not a manifest of this project ({error!r}).") from error
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(f"{path} has schema version {version}, expected {SCHEMA_VERSION}; run its step again.")
+    return manifest
+
+
+def require_artifact(directory: Path, step: str, parameters: Mapping[str, Any]) -> Manifest:
+    """Reads the manifest of an input and checks that it was made by `step` under the present parameters.
+
+    Raises:
+        ArtifactError: missing, incomplete, or made under other parameters (names the first that differs).
+    """
+    manifest = read_manifest(directory)
+    difference = first_difference(manifest.parameters, dict(parameters))
+    if manifest.step != step or difference:
+        why = f"{difference} in params.yaml" if difference else f"made by step {manifest.step}"
+        raise ArtifactError(
+            f"{directory} was made under other parameters: {why}. Run `glus {step}` (or `dvc repro {step}`) first."
+        )
+    return manifest
+
+
+def first_difference(made: Any, present: Any, key: str = "") -> str | None:
+    """Describes the first place where two trees of plain data differ, or None."""
+    if isinstance(made, dict) and isinstance(present, dict):
+        for name in sorted(made.keys() | present.keys()):
+            inner = first_difference(made.get(name), present.get(name), f"{key}.{name}" if key else name)
+            if inner:
+                return inner
+        return None
+    return None if made == present else f"{key} was {made!r}, is {present!r}"
+
+
+def publish(source: Path, target: Path) -> None:
+    """Puts a finished file or folder in place of the old one by renaming; never leaves half of either.
+
+    Both must lie on one file system.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = target.with_name(f".{target.name}.old")
+    _remove(old)
+    if target.exists():
+        target.rename(old)
+    source.rename(target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

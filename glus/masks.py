@@ -1,0 +1,110 @@
+"""Masks as bytes: COCO run lengths, PNG files and the intersection over union. The only place where masks meet bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco
+
+from glus.errors import InputError
+
+
+def encode_rle(mask: np.ndarray) -> str:
+    """Encodes a bool mask [H, W] as compressed COCO run lengths (ASCII)."""
+    return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+
+
+def rle_pixels(counts: str) -> int:
+    """Number of pixels that the runs of a compressed COCO string cover.
+
+    pycocotools decodes runs that end early into uninitialised memory, so the sum is to be checked
+    before decoding. The format stores each run as groups of six bits (bit 5: more follow), and from
+    the third run on the difference to the run before the last.
+
+    Raises:
+        InputError: a character outside the format, or a string that ends inside a number.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts.encode("ascii", errors="replace"):
+        group = character - 48
+        if not 0 <= group < 64:
+            raise InputError(f"invalid character {chr(character)!r} in run lengths")
+        value |= (group & 0x1F) << shift
+        shift += 5
+        if group & 0x20:
+            continue
+        if group & 0x10:
+            value -= 1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        runs.append(value)
+        value = shift = 0
+    if shift:
+        raise InputError("run lengths end in the middle of a number")
+    if any(run < 0 for run in runs):
+        raise InputError("run lengths hold a negative run")
+    return sum(runs)
+
+
+def decode_rle(counts: str, height_px: int, width_px: int) -> np.ndarray:
+    """Decodes compressed COCO run lengths to a bool mask [H, W].
+
+    Raises:
+        InputError: the runs do not add up to `height_px * width_px` pixels.
+    """
+    pixels = rle_pixels(counts)
+    if pixels != height_px * width_px:
+        raise InputError(f"runs add up to {pixels} pixels, expected {height_px} x {width_px} = {height_px * width_px}")
+    return coco.decode({"size": [height_px, width_px], "counts": counts.encode("ascii")}).astype(bool)
+
+
+def rle_area(counts: str, height_px: int, width_px: int) -> int:
+    """Number of true pixels of a run-length mask."""
+    return int(coco.area({"size": [height_px, width_px], "counts": counts.encode("ascii")}))
+
+
+def union(masks: Iterable[np.ndarray], height_px: int, width_px: int) -> np.ndarray:
+    """Union of bool masks [H, W]; all false where there is none."""
+    result = np.zeros((height_px, width_px), dtype=bool)
+    for mask in masks:
+        result |= mask
+    return result
+
+
+def iou(prediction: np.ndarray, target: np.ndarray) -> float:
+    """Intersection over union of two bool masks [H, W], 0..1; two empty masks give 1, as J does."""
+    joined = np.count_nonzero(prediction | target)
+    return np.count_nonzero(prediction & target) / joined if joined else 1.0
+
+
+def read_index_png(path: Path) -> np.ndarray:
+    """Reads an indexed or 8-bit grey PNG as object numbers, uint8 [H, W], without converting colours.
+
+    Raises:
+        InputError: the file is empty, unreadable, or a colour picture.
+    """
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes)")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            mode, pixels = image.mode, np.asarray(image)
+    except OSError as error:
+        raise InputError(f"{path} cannot be decoded: {error}") from error
+    if mode == "1":
+        return pixels.astype(np.uint8)
+    if mode not in ("P", "L"):
+        raise InputError(
+            f"{path} is an {mode} picture, an indexed (palette) or 8-bit grey PNG with object numbers is needed"
+        )
+    return pixels
+
+
+def write_mask_png(mask: np.ndarray, path: Path) -> None:
+    """Writes a bool mask [H, W] as an 8-bit grey PNG with the values 0 and 255."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
