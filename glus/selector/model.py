@@ -1,0 +1,253 @@
+"""The key-frame selector: Chat-UniVi with a score head (paper 4.4 and B.4, equations E and F).
+
+`T` frames, `Nc` context frames, `Nq` query frames, `B` expressions, `P` visual tokens of a frame, `D` language width.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from glus.data.frames import Frames, load_frames
+from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
+from glus.errors import InputError
+from glus.selector.packing import Node, pack
+from glus.selector.prompt import Tail, encode_context, encode_tail, normalise_expression
+from glus.selector.token_merging import TokenMerging
+
+MODEL_TYPE = "glus_key_frame_selector"
+FRAMES_PER_PASS = 32  # frames through the CLIP tower at once
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Query frames and expressions that share one context.
+
+    Attributes:
+        context: float [Nc, P, D], visual tokens of the context frames.
+        queries: float [Nq, P, D], visual tokens of the target images.
+        tails: B tokenised requests and answers.
+    """
+
+    context: Tensor
+    queries: Tensor
+    tails: Sequence[Tail]
+
+
+@dataclass(frozen=True)
+class SelectorOutput:
+    """What the language model says of some readings.
+
+    Attributes:
+        scores: float [B, Nq] for each reading; unbounded, trained towards the IoU.
+        logits: float [S, V], predictions of the `S` supervised tokens of all tails.
+        labels: int64 [S], those tokens.
+    """
+
+    scores: list[Tensor]
+    logits: Tensor
+    labels: Tensor
+
+
+class KeyFrameSelector(nn.Module):
+    """Scores how well a frame shows what an expression means.
+
+    The score is read from the final-norm state one position before `[SCORE]` (the paper speaks of the embedding of
+    `<SCORE>` itself; the released weights use the state before it). `[SCORE]` is teacher-forced, nothing is generated.
+
+    Args:
+        vision_tower: CLIP; its second-to-last layer is read, without the class token.
+        mm_projector: Linear, CLIP width -> D.
+        language_model: LLaMA with one embedding for each token of the tokenizer.
+        tokenizer: `[SCORE]` is added where it is missing.
+        image_processor: preprocessing of the tower.
+        clusters: see `TokenMerging`.
+        neighbours: see `TokenMerging`.
+        head_size: width of the score head's middle layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        vision_tower: CLIPVisionModel,
+        mm_projector: nn.Linear,
+        language_model: LlamaForCausalLM,
+        tokenizer: LlamaSentencePiece,
+        image_processor: CLIPImageProcessorPil,
+        clusters: Sequence[int],
+        neighbours: Sequence[int],
+        head_size: int,
+    ) -> None:
+        super().__init__()
+        width = language_model.config.hidden_size
+        self.vision_tower = vision_tower
+        self.token_merging = TokenMerging(clusters, neighbours)
+        self.mm_projector = mm_projector
+        self.language_model = language_model
+        self.score_head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, head_size), nn.ReLU(), nn.Linear(head_size, 1)
+        )
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+
+    def encode_frames(self, pixels: Tensor) -> Tensor:
+        """Visual tokens of frames: float [T, 3, h, w] -> [T, P, D]."""
+        patches = self.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+        return self.mm_projector(self.token_merging(patches))
+
+    def forward(self, readings: Sequence[Reading]) -> SelectorOutput:
+        """Reads every query frame under every expression, each reading as one packed row."""
+        packed = pack([self._nodes(reading) for reading in readings])
+        states = self.language_model.model(
+            inputs_embeds=packed.embeddings,
+            attention_mask=packed.mask,
+            position_ids=packed.positions,
+            use_cache=False,
+        ).last_hidden_state
+        scores, supervised, labels = [], [], []
+        for reading, row, starts in zip(readings, states, packed.starts, strict=True):
+            read = []
+            for index, start in enumerate(starts[1 + len(reading.queries) :]):
+                tail = reading.tails[index % len(reading.tails)]
+                read.append(row[start + tail.score_position])
+                supervised.append(row[start + tail.answer_start - 1 : start + len(tail.ids) - 1])
+                labels.extend(tail.ids[tail.answer_start :])
+            scores.append(self.score_head(torch.stack(read)).view(-1, len(reading.tails)).T)
+        logits = self.language_model.lm_head(torch.cat(supervised))
+        return SelectorOutput(scores, logits, torch.tensor(labels, device=logits.device))
+
+    def _nodes(self, reading: Reading) -> list[Node]:
+        """The tree of a reading: context, then the query frames, then each one's tails."""
+        embed = self.language_model.get_input_embeddings()
+        device = reading.context.device
+        ids = torch.tensor(encode_context(self.tokenizer, len(reading.context)), device=device)
+        ids = ids.repeat_interleave(torch.where(ids == IMAGE_ID, reading.context.shape[1], 1))
+        context = embed(ids.clamp(min=0)).masked_scatter((ids == IMAGE_ID)[:, None], reading.context)
+        tails = [embed(torch.tensor(tail.ids, device=device)) for tail in reading.tails]
+        return [
+            Node(context, None),
+            *(Node(query, 0) for query in reading.queries),
+            *(Node(tail, 1 + query) for query in range(len(reading.queries)) for tail in tails),
+        ]
+
+    @torch.no_grad()
+    def score(
+        self, frames: Frames, expressions: Sequence[str], *, max_context_frames: int = 11, batch: int = 36
+    ) -> Tensor:
+        """Scores every frame of a clip for every expression, float32 [B, T].
+
+        The context of frame q are the frames congruent to q modulo ceil(T / max_context_frames), so q stands among
+        them and then again as the target image (published evaluation).
+
+        Args:
+            frames: see `glus.data.frames.load_frames`.
+            expressions: sentences about the clip.
+            max_context_frames: published: 11.
+            batch: pairs of frame and expression in one forward pass.
+        """
+        device = self.mm_projector.weight.device
+        pixels = self.image_processor(load_frames(frames), return_tensors="pt")["pixel_values"]
+        tokens = torch.cat([self.encode_frames(part.to(device)) for part in pixels.split(FRAMES_PER_PASS)])
+        tails = [encode_tail(self.tokenizer, normalise_expression(text)).until_score() for text in expressions]
+        stride = math.ceil(len(tokens) / max_context_frames)
+        scores = torch.empty(len(tails), len(tokens))
+        for offset in range(stride):
+            members = torch.arange(offset, len(tokens), stride)
+            for first in range(0, len(tails), batch):
+                chosen = slice(first, min(first + batch, len(tails)))
+                for queries in members.split(max(1, batch // len(tails[chosen]))):
+                    reading = Reading(tokens[members], tokens[queries], tails[chosen])
+                    scores[chosen, queries] = self([reading]).scores[0].float().cpu()
+        return scores
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Writes `config.json`, `preprocessor_config.json`, `model.safetensors` and the tokenizer's files."""
+        directory.mkdir(parents=True, exist_ok=True)
+        config = {
+            "model_type": MODEL_TYPE,
+            "vision": self.vision_tower.config.to_diff_dict(),
+            "language": self.language_model.config.to_diff_dict(),
+            "clusters": self.token_merging.clusters,
+            "neighbours": self.token_merging.neighbours,
+            "head_size": self.score_head[2].out_features,
+        }
+        for part in ("vision", "language"):
+            config[part].pop("transformers_version", None)
+        (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        self.image_processor.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
+        save_file(tensors, directory / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, directory: Path | str, *, device: str | torch.device = "cpu") -> KeyFrameSelector:
+        """Reads what `save_pretrained` wrote, ready for scoring.
+
+        Raises:
+            InputError: not a selector's folder, or a tensor that is missing, unknown or misshapen, or a vocabulary
+                that is not the language model's.
+        """
+        directory = Path(directory)
+        config = _read_config(directory / "config.json")
+        language = LlamaConfig.from_dict(config["language"])
+        vision = CLIPVisionConfig.from_dict(config["vision"])
+        model = cls(
+            vision_tower=CLIPVisionModel(vision),
+            mm_projector=nn.Linear(vision.hidden_size, language.hidden_size),
+            language_model=LlamaForCausalLM(language),
+            tokenizer=LlamaSentencePiece.from_pretrained(directory),
+            image_processor=CLIPImageProcessorPil.from_pretrained(directory),
+            clusters=config["clusters"],
+            neighbours=config["neighbours"],
+            head_size=config["head_size"],
+        )
+        if len(model.tokenizer) != language.vocab_size or SCORE not in model.tokenizer.added_tokens:
+            raise InputError(
+                f"{directory} is a selector for another vocabulary: its tokenizer has {len(model.tokenizer)} tokens"
+                f" {'with' if SCORE in model.tokenizer.added_tokens else 'without'} {SCORE}, its language model"
+                f" {language.vocab_size} embeddings; take both from one training."
+            )
+        model._load(directory / "model.safetensors")
+        return model.to(device).eval()
+
+    def _load(self, path: Path) -> None:
+        try:
+            tensors = load_file(path)
+        except (FileNotFoundError, SafetensorError) as error:
+            raise InputError(f"{path} cannot be read: {error}.") from error
+        own = self.state_dict()
+        wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+        wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
+        wrong += [
+            f"{name} is {list(tensors[name].shape)}, expected {list(own[name].shape)}"
+            for name in own.keys() & tensors.keys()
+            if own[name].shape != tensors[name].shape
+        ]
+        if wrong:
+            raise InputError(f"{path}: {len(wrong)} tensors do not fit config.json: {'; '.join(sorted(wrong)[:10])}.")
+        self.load_state_dict(tensors)
+
+
+def _read_config(path: Path) -> dict:
+    """Reads a selector's `config.json`.
+
+    Raises:
+        InputError: missing, unreadable, or of another model.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); a folder written by the selector step is needed.") from error
+    if config.get("model_type") != MODEL_TYPE:
+        raise InputError(f"{path}: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}.")
+    return config

@@ -1,0 +1,56 @@
+"""A tiny selector with random weights, and clips of noise to show it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+
+from glus.data.tokenizer import SCORE, train_tokenizer
+from glus.data.transforms import build_clip_processor
+from glus.selector.model import KeyFrameSelector
+from glus.selector.prompt import prompt_texts
+
+
+def build_selector(seed: int = 0) -> KeyFrameSelector:
+    tokenizer = train_tokenizer([*prompt_texts(), "the small red circle", "the large blue square that moves"], 360)
+    tokenizer.add_tokens([SCORE])
+    torch.manual_seed(seed)
+    language = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        initializer_range=0.2,
+        pad_token_id=0,
+    )
+    vision = CLIPVisionConfig(
+        image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
+    )
+    return KeyFrameSelector(
+        vision_tower=CLIPVisionModel(vision),
+        mm_projector=nn.Linear(16, 32),
+        language_model=LlamaForCausalLM(language),
+        tokenizer=tokenizer,
+        image_processor=build_clip_processor(32),
+        clusters=(8, 4, 2),
+        neighbours=(5, 3, 3),
+        head_size=16,
+    ).eval()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def selector() -> KeyFrameSelector:
+    return build_selector()
+
+
+@pytest.fixture
+def clip() -> np.ndarray:
+    """Seven frames of noise, uint8 [7, 40, 48, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (7, 40, 48, 3), dtype=np.uint8)

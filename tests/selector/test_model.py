@@ -1,0 +1,134 @@
+"""The selector: its scores do not depend on how they are batched, and a saved one scores the same."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from glus.data.tokenizer import IMAGE_ID, SCORE
+from glus.errors import InputError
+from glus.selector.model import KeyFrameSelector, Reading
+from glus.selector.packing import Node, pack
+from glus.selector.prompt import encode_context, encode_tail, normalise_expression
+
+EXPRESSIONS = ["the small red circle", "The  large blue square that moves", "which circle moves?"]
+
+
+@torch.no_grad()
+def score_alone(selector: KeyFrameSelector, clip: np.ndarray, expression: str, query: int, max_context: int) -> float:
+    """One score by one whole, unshared sequence under the language model's own causal mask."""
+    frames = [Image.fromarray(frame) for frame in clip]
+    tokens = selector.encode_frames(selector.image_processor(frames, return_tensors="pt")["pixel_values"])
+    stride = math.ceil(len(clip) / max_context)
+    images = [*tokens[query % stride :: stride], tokens[query]]
+    tail = encode_tail(selector.tokenizer, normalise_expression(expression))
+    ids = [*encode_context(selector.tokenizer, len(images) - 1), IMAGE_ID, *tail.ids]
+    embed = selector.language_model.get_input_embeddings()
+    pieces, remaining = [], iter(images)
+    for token in ids:
+        pieces.append(next(remaining) if token == IMAGE_ID else embed(torch.tensor([token])))
+    states = selector.language_model.model(inputs_embeds=torch.cat(pieces)[None]).last_hidden_state[0]
+    before_score = len(states) - len(tail.ids) + tail.ids.index(selector.tokenizer.token_id(SCORE)) - 1
+    return float(selector.score_head(states[before_score]))
+
+
+@pytest.mark.parametrize("max_context", [11, 3])
+def test_scores_equal_unshared_sequences(selector: KeyFrameSelector, clip: np.ndarray, max_context: int) -> None:
+    scores = selector.score(clip, EXPRESSIONS, max_context_frames=max_context)
+    assert scores.shape == (3, 7)
+    expected = [
+        [score_alone(selector, clip, text, query, max_context) for query in range(7)] for text in EXPRESSIONS
+    ]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert scores.std() > 1e-3  # equal scores everywhere would prove nothing
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_scores_do_not_depend_on_the_batch(selector: KeyFrameSelector, clip: np.ndarray, batch: int) -> None:
+    expected = selector.score(clip, EXPRESSIONS, max_context_frames=3)
+    found = selector.score(clip, EXPRESSIONS, max_context_frames=3, batch=batch)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_scores_follow_permuted_expressions(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    order = [2, 0, 1]
+    expected = selector.score(clip, EXPRESSIONS)[order]
+    found = selector.score(clip, [EXPRESSIONS[index] for index in order])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_readings_of_a_batch_do_not_touch_each_other(selector: KeyFrameSelector) -> None:
+    """Rows of different lengths, padded to one; scores and predictions equal those of each row alone."""
+    tails = [encode_tail(selector.tokenizer, text) for text in ("the small red circle", "it")]
+    tokens = torch.randn(6, 14, 32)
+    readings = [Reading(tokens[:4], tokens[4:5], tails), Reading(tokens[:2], tokens[3:], tails[1:])]
+    together = selector(readings)
+    alone = [selector([reading]) for reading in readings]
+    for found, expected in zip(together.scores, alone, strict=True):
+        torch.testing.assert_close(found, expected.scores[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.logits, torch.cat([part.logits for part in alone]), atol=1e-5, rtol=0)
+    assert together.labels.tolist() == [*tails[0].ids[tails[0].answer_start :]] + 4 * [
+        *tails[1].ids[tails[1].answer_start :]
+    ]
+
+
+def test_the_score_is_read_before_score_token(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    """What stands at and after `[SCORE]` cannot change a score; what stands before it does."""
+    expected = selector.score(clip, EXPRESSIONS[:1])
+    with torch.no_grad():
+        selector.language_model.get_input_embeddings().weight[selector.tokenizer.token_id(SCORE)] += 1
+    torch.testing.assert_close(selector.score(clip, EXPRESSIONS[:1]), expected, atol=0, rtol=0)
+    tail = encode_tail(selector.tokenizer, "it")
+    assert selector.tokenizer.token_id(SCORE) not in tail.until_score().ids
+    assert tail.until_score().ids[-1] == selector.tokenizer.encode("It is", bos=False)[-1]
+
+
+def test_packed_rows_count_positions_along_the_branch() -> None:
+    lengths, parents = (3, 2, 2, 1), (None, 0, 0, 2)
+    packed = pack([[Node(torch.zeros(n, 4), parent) for n, parent in zip(lengths, parents, strict=True)]])
+    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 3, 4, 5]]
+    assert packed.starts == [[0, 3, 5, 7]]
+    assert packed.mask[0, 0, 7].tolist() == [True, True, True, False, False, True, True, True]
+    assert packed.mask[0, 0, 4].tolist() == [True, True, True, True, True, False, False, False]
+
+
+def test_a_saved_selector_scores_the_same(selector: KeyFrameSelector, clip: np.ndarray, tmp_path: Path) -> None:
+    selector.save_pretrained(tmp_path)
+    again = KeyFrameSelector.from_pretrained(tmp_path)
+    torch.testing.assert_close(again.score(clip, EXPRESSIONS), selector.score(clip, EXPRESSIONS), atol=0, rtol=0)
+    again.save_pretrained(tmp_path / "second")
+    for file in sorted(path for path in tmp_path.iterdir() if path.is_file()):
+        assert (tmp_path / "second" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_tensors_that_do_not_fit_are_named(selector: KeyFrameSelector, tmp_path: Path) -> None:
+    selector.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["score_head.4.bias"]
+    tensors["mm_projector.bias"] = torch.zeros(7)
+    tensors["surplus"] = torch.zeros(1)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(InputError) as error:
+        KeyFrameSelector.from_pretrained(tmp_path)
+    for part in ("score_head.4.bias is missing", "mm_projector.bias is [7], expected [32]", "surplus is unknown"):
+        assert part in str(error.value)
+
+
+def test_a_selector_for_another_vocabulary_is_refused(selector: KeyFrameSelector, tmp_path: Path) -> None:
+    selector.save_pretrained(tmp_path)
+    (tmp_path / "added_tokens.json").write_text(json.dumps({}))
+    with pytest.raises(InputError, match="another vocabulary"):
+        KeyFrameSelector.from_pretrained(tmp_path)
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(InputError, match="model_type is 'llama'"):
+        KeyFrameSelector.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        KeyFrameSelector.from_pretrained(tmp_path / "nowhere")
