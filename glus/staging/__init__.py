@@ -1,0 +1,1 @@
+"""Readers of the published layouts, the generated set, and the checks of both."""

@@ -1,0 +1,128 @@
+"""A raw split examined: its lists, every frame and every mask, in parallel and in a fixed order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from glus.staging.faults import Fault, error, warning
+from glus.staging.frames import check_frames
+from glus.staging.layout import MaskDict, MaskFolder, RawSplit, RawVideo
+from glus.staging.mask_files import Row, Size, read_mask_dict, read_mask_folder
+from glus.staging.readers import reader
+
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # items, what they are, how many
+
+
+@dataclass
+class ExaminedSplit:
+    """A raw split with what was found in its files.
+
+    Attributes:
+        sizes: height and width of each video that could be opened.
+        frames_sha256: hash over the bytes of all frames.
+        mask_rows: rows of the table `masks`, without dataset and split, in no particular order.
+        faults: everything that is wrong, lists first, then frames, then masks.
+    """
+
+    raw: RawSplit
+    sizes: dict[str, Size]
+    frames_sha256: str
+    mask_rows: list[Row]
+    faults: list[Fault]
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[Executor | None]:
+    """Processes to examine with, or None where this process does it alone."""
+    if workers <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def check_dataset(name: str, root: Path, split: str, workers: int = 1) -> list[Fault]:
+    """Every fault of a raw split, as staging finds them.
+
+    Raises:
+        InputError: the dataset or the split is not there at all.
+    """
+    with worker_pool(workers) as pool:
+        return examine(name, root, split, pool).faults
+
+
+def examine(
+    dataset: str,
+    root: Path,
+    split: str,
+    pool: Executor | None = None,
+    progress: Progress = lambda items, description, total: items,
+) -> ExaminedSplit:
+    """Reads a split's lists, opens every frame and reads every mask.
+
+    Raises:
+        InputError: the dataset or the split is not there at all.
+    """
+    raw = reader(dataset).load(root, split)
+    faults = list(raw.faults)
+    checks = _each(partial(check_frames, root), raw.videos, pool)
+    checked = list(zip(raw.videos, progress(checks, f"frames of {dataset}/{split}", len(raw.videos)), strict=True))
+    faults.extend(fault for _, check in checked for fault in check.faults)
+    sizes = {video.video_id: check.size_px for video, check in checked if check.size_px}
+    digest = hashlib.sha256("".join(check.sha256 for _, check in checked).encode()).hexdigest()
+    return ExaminedSplit(raw, sizes, digest, _read_masks(root, raw, sizes, pool, faults), faults)
+
+
+def _each(job: Callable[..., Any], items: list[Any], pool: Executor | None) -> Iterable[Any]:
+    return map(job, items) if pool is None else pool.map(job, items, chunksize=8)
+
+
+def _read_masks(
+    root: Path, raw: RawSplit, sizes: dict[str, Size], pool: Executor | None, faults: list[Fault]
+) -> list[Row]:
+    videos = {video.video_id: video for video in raw.videos}
+    if raw.masks is None:
+        return []
+    if isinstance(raw.masks, MaskDict):
+        rows, known = read_mask_dict(root, raw.masks, videos, sizes, faults)
+        faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
+        return rows
+    folders = [folder for folder in raw.masks if folder.video_id in sizes]
+    job = partial(_read_folder, root)
+    results = list(_each(job, [(item, videos[item.video_id], sizes[item.video_id]) for item in folders], pool))
+    faults.extend(fault for _, found in results for fault in found)
+    rows = [row for part, _ in results for row in part]
+    faults.extend(_objects_never_seen(raw, {(row["video_id"], row["annotation_id"]) for row in rows}, sizes))
+    return rows
+
+
+def _read_folder(root: Path, item: tuple[MaskFolder, RawVideo, Size]) -> tuple[list[Row], list[Fault]]:
+    return read_mask_folder(root, *item)
+
+
+def _unknown_annotations(raw: RawSplit, known: set[str], mask_file: str) -> Iterator[Fault]:
+    for expression in raw.expressions:
+        for annotation_id in expression.annotation_ids:
+            if annotation_id not in known:
+                place = f"{expression.video_id} expression {expression.expression_id}"
+                problem = f"{place} refers to anno_id {annotation_id} which is not in {mask_file}"
+                record = f"video {expression.video_id}, expression {expression.expression_id}"
+                yield error(raw.file, record, problem, "Take both files from the same release")
+
+
+def _objects_never_seen(raw: RawSplit, seen: set[tuple[str, str]], sizes: dict[str, Size]) -> Iterator[Fault]:
+    for expression in raw.expressions:
+        for annotation_id in expression.annotation_ids:
+            if expression.video_id in sizes and (expression.video_id, annotation_id) not in seen:
+                place = f"{expression.video_id} expression {expression.expression_id}"
+                problem = f"{place} refers to object {annotation_id} which no annotation of the video shows"
+                record = f"video {expression.video_id}, expression {expression.expression_id}"
+                yield warning(raw.file, record, problem, "Its masks are empty; check the object's number")
