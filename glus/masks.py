@@ -67,6 +67,12 @@ def rle_area(counts: str, height_px: int, width_px: int) -> int:
     return int(coco.area({"size": [height_px, width_px], "counts": counts.encode("ascii")}))
 
 
+def rle_intersection_px(first: str, second: str, height_px: int, width_px: int) -> int:
+    """Number of pixels that two run-length masks of one size share, counted without decoding them."""
+    both = [{"size": [height_px, width_px], "counts": counts.encode("ascii")} for counts in (first, second)]
+    return int(coco.area(coco.merge(both, intersect=True)))
+
+
 def union(masks: Iterable[np.ndarray], height_px: int, width_px: int) -> np.ndarray:
     """Union of bool masks [H, W]; all false where there is none."""
     result = np.zeros((height_px, width_px), dtype=bool)

@@ -117,5 +117,5 @@ def test_void_pixels_do_not_count() -> None:
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 4, 5), dtype=bool), np.zeros((1, 4, 4), dtype=np.uint8)])
 def test_refuses_masks_that_cannot_be_compared(wrong: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="pred is .*must be bool"):
+    with pytest.raises(ValueError, match=r"pred is .*must be bool"):
         jaccard(wrong, np.zeros((1, 4, 4), dtype=bool))

@@ -1,0 +1,130 @@
+"""How the benchmarks average: from scores of expressions to the numbers of a split. Every number names its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from glus.errors import InputError
+from glus.metrics.scoring import ExpressionScore
+from glus.records import Video
+
+MEVIS = "mevis"
+NO_GROUND_TRUTH = "no ground truth"
+NUM_NAMED = 5  # missing things that an error names before it only counts
+
+# Comparison shown: family, the way it was predicted for the comparison, names of (this way, the other way).
+COMPARISONS = (
+    ("greyed", "memory_off", "greyed_memory_on", "greyed_memory_off"),
+    ("starts_grey", "first_frame", "starts_grey_key_frame", "starts_grey_first_frame"),
+)
+
+
+def require_complete(
+    expected: Mapping[tuple[str, str], int], found: Mapping[tuple[str, str], Collection[int]], source: str
+) -> None:
+    """Checks that every frame of every expression is predicted, before anything is averaged.
+
+    Args:
+        expected: (video id, expression id) -> number of frames.
+        found: (video id, expression id) -> indices of the predicted frames.
+        source: what holds the predictions, for the error.
+
+    Raises:
+        InputError: naming what is missing, or predicted though it is not in the split.
+    """
+    faults = [f"video {video}, expression {name} is not in the split" for video, name in found.keys() - expected.keys()]
+    incomplete = 0
+    for (video, name), num_frames in expected.items():
+        frames = found.get((video, name), ())
+        missing = sorted(set(range(num_frames)) - set(frames))
+        beyond = sorted(set(frames) - set(range(num_frames)))
+        if missing:
+            incomplete += 1
+            what = f"frames {_ranges(missing)}" if frames else f"all {num_frames} frames"
+            faults.append(f"video {video}, expression {name}: {what} missing")
+        elif beyond or len(frames) != num_frames:
+            what = f"frames {_ranges(beyond)} do not exist" if beyond else "frames predicted twice"
+            faults.append(f"video {video}, expression {name}: {what}")
+    if faults:
+        more = f"; and {len(faults) - NUM_NAMED} more" if len(faults) > NUM_NAMED else ""
+        raise InputError(
+            f"{source}: {incomplete} of {len(expected)} expressions are incomplete, and a mean over the rest would"
+            f" mislead: {'; '.join(faults[:NUM_NAMED])}{more}. Run `glus propagate` again."
+        )
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """[0, 1, 2, 5] -> "0-2, 5"."""
+    breaks = np.flatnonzero(np.diff(indices) > 1) + 1
+    runs = [run.tolist() for run in np.split(np.asarray(indices), breaks)]
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def mevis(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+    """MeViS's averaging: frames, then a plain mean over all expressions; J&F = (mean J + mean F) / 2. In percent.
+
+    Returns:
+        `J`, `F`, `JF`, `num_expressions`, `protocol`, `baselines`, and the same for each family with its
+        `referent_accuracy` (0..1: the share of expressions of which the most covered object is a right one).
+
+    Raises:
+        InputError: there is nothing to average.
+    """
+    if not scores:
+        raise InputError("There are no expressions to score.")
+    families = sorted({score.family for score in scores if score.family is not None})
+    return {
+        **_mean_scores(scores),
+        "protocol": MEVIS,
+        "families": {name: _family([score for score in scores if score.family == name]) for name in families},
+    }
+
+
+def _family(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+    judged = [score.referent_correct for score in scores if score.referent_correct is not None]
+    accuracy = {"referent_accuracy": sum(judged) / len(judged)} if judged else {}
+    return _mean_scores(scores) | accuracy
+
+
+def _mean_scores(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+    j, f = _percent(score.mean_j for score in scores), _percent(score.mean_f for score in scores)
+    names = list(dict.fromkeys(name for score in scores for name in score.baselines))
+    baselines = {name: [score.baselines[name] for score in scores if name in score.baselines] for name in names}
+    return {
+        "J": j,
+        "F": f,
+        "JF": (j + f) / 2,
+        "num_expressions": len(scores),
+        "baselines": {
+            name: {"JF": (_percent(j for j, _ in pairs) + _percent(f for _, f in pairs)) / 2}
+            for name, pairs in baselines.items()
+        },
+    }
+
+
+def grey_frame_comparisons(scores: Iterable[ExpressionScore], videos: Mapping[str, Video]) -> dict[str, float]:
+    """J in percent on the frames without colour: with and without memory, from the key frame and from the first one.
+
+    Frames, then a plain mean over the family's expressions; comparisons that were not predicted are left out.
+    """
+    scores = list(scores)
+    result = {}
+    for family, other_way, this_name, other_name in COMPARISONS:
+        compared = [
+            (score, list(videos[score.video_id].grey_frames))
+            for score in scores
+            if score.family == family and other_way in score.comparisons and videos[score.video_id].grey_frames
+        ]
+        if compared:
+            result[this_name] = _percent(np.mean(np.take(score.j, frames)) for score, frames in compared)
+            result[other_name] = _percent(
+                np.mean(np.take(score.comparisons[other_way], frames)) for score, frames in compared
+            )
+    return result
+
+
+def _percent(values: Iterable[float | np.floating]) -> float:
+    return 100 * float(np.mean([*values]))

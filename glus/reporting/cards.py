@@ -1,0 +1,113 @@
+"""One expression as a card of the report: a strip of overlays, and its curves over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from glus.masks import decode_rle
+from glus.metrics.scoring import ExpressionScore, Track
+from glus.records import Expression, StagedSplit
+from glus.reporting.figures import draw_score_curve
+from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
+
+NUM_COLUMNS = 6
+QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
+
+
+@dataclass(frozen=True)
+class Card:
+    """A finished card: its heading, the facts under it, the picture's file and the curves (SVG)."""
+
+    title: str
+    facts: str
+    picture: Path
+    curve: str | None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One expression with all that is drawn of it.
+
+    Attributes:
+        expression: what was asked.
+        answers: label of a way to predict -> its track; the first one is the model's own.
+        score: None where the split has no ground truth.
+        frame_scores: the selector's score of each frame; empty where there are none.
+        key_frame: index of the frame that propagation started from.
+    """
+
+    expression: Expression
+    answers: Mapping[str, Track]
+    score: ExpressionScore | None
+    frame_scores: Sequence[float]
+    key_frame: int | None
+
+
+def choose_examples(scores: Sequence[ExpressionScore], number: int) -> list[tuple[str, ExpressionScore]]:
+    """Best, typical (quantiles of each family in turn) and worst expressions, with what each stands for."""
+    ranked = sorted(scores, key=lambda score: -score.jf)
+    extremes = min(max(1, number // 4), len(ranked) // 2)
+    chosen = [("best", score) for score in ranked[:extremes]]
+    worst = [("worst", score) for score in reversed(ranked[len(ranked) - extremes :])]
+    taken = {id(score) for _, score in chosen + worst}
+    families = sorted({score.family or "" for score in scores})
+    for quantile in QUANTILES:
+        for family in families:
+            members = [score for score in ranked if (score.family or "") == family]
+            member = members[int(quantile * (len(members) - 1))]
+            if len(chosen) + len(worst) < number and id(member) not in taken:
+                taken.add(id(member))
+                chosen.append((f"typical of {family}" if family else "typical", member))
+    return (chosen + worst)[:number]
+
+
+def draw_card(title: str, clip: Clip, split: StagedSplit, picture: Path) -> Card:
+    """Draws the strip of a clip into a file, and its curves.
+
+    Args:
+        title: heading of the card.
+        clip: what is drawn.
+        split: the staged split that the frames and the ground truth come from.
+        picture: the file to write (JPEG).
+    """
+    video, score = split.videos[clip.expression.video_id], clip.score
+    columns = shown_frames(video.num_frames, clip.key_frame)
+    frames = [np.asarray(Image.open(split.frame_path(video, index)).convert("RGB")) for index in columns]
+    names = [f"frame {index}{' · key' if index == clip.key_frame else ''}" for index in columns]
+    rows = []
+    if score is not None:
+        rows.append(StripRow("ground truth", split.target_masks(clip.expression, columns), TRUTH_COLOUR, names))
+    for number, (label, track) in enumerate(clip.answers.items()):
+        masks = np.stack([decode_rle(track[index], video.height_px, video.width_px) for index in columns])
+        values = None if score is None else score.j if number == 0 else score.comparisons[label]
+        notes = names if values is None else [f"J {100 * values[index]:.0f}" for index in columns]
+        rows.append(StripRow(label.replace("_", " "), masks, COLOURS[number], notes))
+    key_column = columns.index(clip.key_frame) if clip.key_frame is not None else None
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    strip = draw_strip(frames, rows, clip.expression.text, key_column)
+    strip.save(picture, quality=90, subsampling=0)
+    curve = None
+    if len(clip.frame_scores):
+        curve = draw_score_curve(clip.frame_scores, score.j if score else None, clip.key_frame, video.grey_frames)
+    return Card(title, _facts(clip), picture, curve)
+
+
+def shown_frames(num_frames: int, key_frame: int | None) -> list[int]:
+    """Evenly spaced frames; the one that is nearest to the key frame gives way to it."""
+    spaced = np.unique(np.linspace(0, num_frames - 1, min(NUM_COLUMNS, num_frames)).round().astype(int))
+    if key_frame is not None:
+        spaced[np.abs(spaced - key_frame).argmin()] = key_frame
+    return [int(index) for index in spaced]
+
+
+def _facts(clip: Clip) -> str:
+    where = f"video {clip.expression.video_id}, expression {clip.expression.expression_id}"
+    if clip.score is None:
+        return where
+    referent = {True: ", right object", False: ", wrong object", None: ""}[clip.score.referent_correct]
+    return f"J {100 * clip.score.mean_j:.1f}, F {100 * clip.score.mean_f:.1f}{referent} · {where}"

@@ -1,0 +1,94 @@
+"""The HTML report: one file with everything in it, no external resources."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from glus.reporting.cards import Card
+from glus.reporting.figures import draw_training_curves
+from glus.reporting.verdicts import (
+    BASELINE_TITLES,
+    LEARNED_MARGIN,
+    comparison_rows,
+    family_rows,
+)
+
+TEMPLATE = "page.html"
+
+
+@dataclass(frozen=True)
+class SplitSection:
+    """What the report shows of one evaluation split.
+
+    Attributes:
+        name: e.g. `synthetic/test`.
+        metrics: its entry in `metrics/evaluate.json`.
+        comparison_cards: the ways to predict side by side.
+        example_cards: best, typical and worst expressions.
+    """
+
+    name: str
+    metrics: Mapping[str, Any]
+    comparison_cards: Sequence[Card]
+    example_cards: Sequence[Card]
+
+
+def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path = Path("metrics")) -> None:
+    """Renders the report.
+
+    Args:
+        sections: the evaluation splits.
+        path: the HTML file.
+        metrics_folder: where training curves and the selector's metrics lie, if those steps ran here.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["picture"] = _data_uri
+    curves, selector = metrics_folder / "train_curves.csv", metrics_folder / "selector.json"
+    page = environment.get_template(TEMPLATE).render(
+        sections=[
+            {
+                "name": section.name,
+                "metrics": section.metrics,
+                "families": family_rows(section.metrics),
+                "comparisons": comparison_rows(section.metrics),
+                "comparison_cards": [_markup(card) for card in section.comparison_cards],
+                "example_cards": [_markup(card) for card in section.example_cards],
+            }
+            for section in sections
+        ],
+        baselines=BASELINE_TITLES,
+        learned_margin=LEARNED_MARGIN,
+        training=Markup(draw_training_curves(curves)) if curves.is_file() else None,
+        selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _markup(card: Card) -> dict[str, Any]:
+    curve = Markup(card.curve) if card.curve else None
+    return {"title": card.title, "facts": card.facts, "picture": card.picture, "curve": curve}
+
+
+def _data_uri(picture: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
+
+
+def _numbers(tree: Any, prefix: str = "") -> dict[str, float]:
+    """The numbers in nested metrics, by dotted names."""
+    if isinstance(tree, Mapping):
+        return {
+            name: value
+            for key, inner in tree.items()
+            for name, value in _numbers(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
+    return {prefix: tree} if isinstance(tree, int | float) and not isinstance(tree, bool) else {}

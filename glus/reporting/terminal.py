@@ -1,0 +1,115 @@
+"""The results as tables on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from glus.errors import ArtifactError
+from glus.reporting.verdicts import BASELINE_TITLES, LEARNED_MARGIN, FamilyRow, comparison_rows, family_rows
+
+METRICS = Path("metrics/evaluate.json")
+REPORT = Path("reports/index.html")
+PLAIN_WIDTH = 110  # columns where the output is no terminal
+
+
+def print_report(path: Path = METRICS, console: Console | None = None) -> None:
+    """Prints the results beside their baselines, the comparisons and where the HTML report is.
+
+    Args:
+        path: `metrics/evaluate.json` of a project.
+        console: where to print; standard output where None.
+
+    Raises:
+        ArtifactError: `evaluate` has not run, or the file is not its own.
+    """
+    metrics = read_metrics(path)
+    if console is None:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=PLAIN_WIDTH)
+    for dataset, splits in metrics.items():
+        for split, values in splits.items():
+            _print_split(console, f"{dataset}/{split}", values)
+    report = path.parent.parent / REPORT
+    if report.is_file():
+        console.print(f"Report with pictures: [bold]{report}[/]", soft_wrap=True)
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Reads `metrics/evaluate.json`.
+
+    Raises:
+        ArtifactError: not there, or not JSON.
+    """
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{path} does not exist: there are no results yet. Run `make demo`, `dvc repro` or, if everything before it"
+            " is done, `glus evaluate`."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path} is not valid JSON ({error}); run `glus evaluate` again.") from error
+    return metrics
+
+
+def _print_split(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
+    rows = family_rows(metrics)
+    if not rows:
+        console.print(
+            f"[bold]{name}[/]: {metrics['num_expressions']} expressions predicted, not scored"
+            f" ({metrics['protocol']}: its server keeps the masks).\n"
+        )
+        return
+    console.print(_family_table(f"{name} · protocol {metrics['protocol']} · percent", rows))
+    if not all(row.learned for row in rows):
+        console.print(
+            f"[dim]not learned: within {LEARNED_MARGIN:.0f} points of (or below) the best baseline that ignores the"
+            " words.[/]"
+        )
+    console.print("[dim]shuffled: the model's masks, each scored against another object's expression.[/]\n")
+    comparisons = comparison_rows(metrics)
+    if comparisons:
+        table = Table(title=f"{name} · J on the grey frames", box=box.SIMPLE_HEAD, title_justify="left")
+        for title in ("", "without", "", "with", "", "gain"):
+            table.add_column(title, justify="left" if not title else "right")
+        for row in comparisons:
+            table.add_row(
+                row.title,
+                f"{row.without:.1f}",
+                row.without_title,
+                Text(f"{row.with_:.1f}", "bold"),
+                row.with_title,
+                f"{row.gain:+.1f}",
+            )
+        console.print(table)
+
+
+def _family_table(title: str, rows: list[FamilyRow]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("family", no_wrap=True)
+    for name in ("n", "J", "F", "J&F", "referent", *BASELINE_TITLES.values()):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        if row.name == "all":
+            table.add_section()
+        table.add_row(
+            row.name,
+            str(row.num_expressions),
+            f"{row.j:.1f}",
+            f"{row.f:.1f}",
+            Text(f"{row.jf:.1f}", "bold green" if row.learned else "bold yellow"),
+            "–" if row.referent_accuracy is None else f"{100 * row.referent_accuracy:.0f}",
+            *(Text(f"{row.baselines[name]:.1f}" if name in row.baselines else "–", "dim") for name in BASELINE_TITLES),
+            "" if row.learned else Text("not learned", "yellow"),
+        )
+    return table
