@@ -1,1 +1,20 @@
 """GLUS: referring video object segmentation with one multimodal language model."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glus.inference import segment_video
+    from glus.model.glus import GLUS
+    from glus.selector.model import KeyFrameSelector
+
+__all__ = ["GLUS", "KeyFrameSelector", "segment_video"]
+
+_HOMES = {"GLUS": "glus.model.glus", "KeyFrameSelector": "glus.selector.model", "segment_video": "glus.inference"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports torch and its company only when one of the public names is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'glus' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

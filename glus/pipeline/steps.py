@@ -1,4 +1,4 @@
-"""The seven steps, described once: `dvc.yaml`, the command line and the flows agree with this table (a test compares)."""
+"""The seven steps, described once: `dvc.yaml`, the command line and the flows agree with this table (tested)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "selector",
-        ("seed", "selector"),
+        ("seed", "data.train", "selector"),
         ("data/staged/train.json", "${pseudolabel.checkpoint}", "data/pseudolabels"),
         ("models/selector", "metrics/selector.json", "metrics/selector_curves.csv"),
         "the key-frame selector, fine-tuned on the labels",

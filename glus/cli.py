@@ -1,0 +1,85 @@
+"""The command line: exit code 0 done, 1 failed, 2 bad usage or bad input; errors are one paragraph on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from glus.commands import check, doctor, params, plan, report, segment, steps
+from glus.errors import GlusError
+
+TRACEBACK = Path(".glus/traceback.txt")
+INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
+
+app = typer.Typer(
+    help="GLUS: referring video object segmentation, from staged data to a results table.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+steps.register(app)
+for command in (segment.segment, report.report, check.check, params.params, plan.plan, doctor.doctor):
+    app.command()(command)
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes anywhere.")] = False) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and ends the process with its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments or bool(os.environ.get("GLUS_DEBUG"))
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("glus").setLevel(logging.INFO)
+    code, message = _run([argument for argument in arguments if argument != "--debug"], debug)
+    if message:
+        _complain(message)
+    sys.exit(code)
+
+
+def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
+    """The exit code of a command, and what to say where it is not 0."""
+    try:
+        code = app(args=arguments, prog_name="glus", standalone_mode=False) or 0
+    except TyperException as error:
+        return error.exit_code, f"{error.format_message()} See `glus --help`."
+    except GlusError as error:
+        if debug:
+            traceback.print_exc()
+        return error.exit_code, str(error)
+    except Exception as error:  # the last stop: whatever happened, the user reads one paragraph
+        if debug:
+            traceback.print_exc()
+        return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
+    if code == INTERRUPTED:
+        return 1, "Interrupted. What was finished is kept; the same command goes on from there."
+    return code, ""
+
+
+def _keep_traceback() -> str:
+    """Writes the traceback of an unforeseen error aside, so that a long run's end can be understood."""
+    try:
+        TRACEBACK.parent.mkdir(exist_ok=True)
+        TRACEBACK.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (unforeseen; the traceback is in {TRACEBACK})"
+
+
+def _complain(message: str) -> None:
+    try:
+        print(f"glus: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    except BrokenPipeError:  # the terminal or the parent is gone; the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -1,0 +1,1 @@
+"""The commands of `glus`, one module each; heavy imports happen inside them, so `glus --help` is quick."""

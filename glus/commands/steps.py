@@ -1,0 +1,76 @@
+"""`glus stage|train|pseudolabel|selector|keyframes|propagate|evaluate`: one step from `params.yaml`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glus.pipeline.steps import STEPS, Step
+
+Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget, or use, what an interrupted run has finished.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check parameters and inputs, say what would be done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the record of the run (or the plan) as JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds one command per step."""
+    for step in STEPS:
+        app.command(step.name, help=f"Run one step: {step.summary}.")(_command(step))
+
+
+def _command(step: Step) -> Callable[..., None]:
+    def run(fresh: Fresh = False, dry_run: DryRun = False, as_json: Json = False) -> None:
+        parent = os.getppid()
+        from glus.config import load_config
+        from glus.pipeline.lock import die_with_parent
+
+        config = load_config()
+        if dry_run:
+            return _show_plan(step, as_json)
+        die_with_parent(parent)
+        _set_threads(config.compute.threads)
+        from glus.pipeline.runner import run_step
+
+        run_step(step.name, config, fresh=fresh)
+        if as_json:
+            typer.echo(Path("runs", f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
+        return None
+
+    return run
+
+
+def _set_threads(threads: int) -> None:
+    """Read by OpenMP when numpy or torch is first imported; waiting threads that spin slow a shared machine down."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _show_plan(step: Step, as_json: bool) -> None:
+    from glus.config import load_config
+    from glus.pipeline.artifacts import resolve
+    from glus.pipeline.runner import plan_step
+
+    config = load_config()
+    plan = plan_step(step.name, config)
+    facts = {
+        "step": step.name,
+        "parameters": list(step.parameters),
+        "inputs": plan.inputs,
+        "outputs": resolve(step.outputs, config),
+        "resumes": plan.resumes,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    typer.echo(f"{step.name}: {step.summary}")
+    typer.echo(f"parameters  {', '.join(step.parameters)}")
+    for path, digest in plan.inputs.items():
+        typer.echo(f"reads       {path} ({digest[:12]})")
+    for path in facts["outputs"]:  # type: ignore[attr-defined]
+        typer.echo(f"writes      {path}")
+    typer.echo("It would go on from an interrupted run." if plan.resumes else "It would start from the beginning.")

@@ -1,0 +1,131 @@
+"""What a run records about itself beside its artifacts: `runs/<step>.json` and the MLflow run's parameters and tags."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from glus.manifest import write_json
+from glus.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
+
+if TYPE_CHECKING:
+    from glus.config import Config
+    from glus.pipeline.steps import Step
+
+PACKAGES = ("glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
+PICTURES = (".png", ".jpg", ".svg")
+LARGEST_PICTURE = 1_000_000  # bytes
+MOST_PICTURES = 24
+
+
+@dataclass(frozen=True)
+class RunClock:
+    """When a run of a step began, and what it used since."""
+
+    started: datetime = field(default_factory=lambda: datetime.now().astimezone())
+    _start: float = field(default_factory=monotonic)
+
+    def record(self, step: Step, fingerprint: str, outcome: str, mlflow_run: dict[str, str] | None) -> None:
+        """Writes `runs/<step>.json`: what changes from run to run, so no artifact and no DVC output."""
+        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        commit, dirty = git_state()
+        facts = {
+            "step": step.name,
+            "outcome": outcome,
+            "fingerprint": fingerprint,
+            "started": self.started.isoformat(timespec="seconds"),
+            "wall_s": round(monotonic() - self._start, 2),
+            "cpu_s": round(own.ru_utime + own.ru_stime, 2),
+            "cpu_children_s": round(children.ru_utime + children.ru_stime, 2),
+            "peak_memory_mib": own.ru_maxrss // 1024,
+            "peak_memory_largest_child_mib": children.ru_maxrss // 1024,
+            "host": platform.node(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "packages": dict(_installed()),
+            "git_commit": commit,
+            "git_dirty": dirty,
+            "command": sys.argv,
+            "mlflow": mlflow_run,
+        }
+        write_json(facts, Path("runs") / f"{step.name}.json")
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """The checked-out commit and whether files differ from it; None outside a git checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def open_tracker(config: Config) -> Tracker:
+    """Joins the MLflow run of this pipeline execution, or begins it."""
+    if not config.tracking.enabled:
+        return Tracker()
+    commit, dirty = git_state()
+    parameters = flatten(config.model_dump(mode="json"))
+    return start_tracking(
+        RunDescription(
+            experiment=config.tracking.experiment,
+            name=config.tracking.variant,
+            execution=execution_key(),
+            run_id=os.environ.get("MLFLOW_RUN_ID"),
+            parameters={
+                key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()
+            },
+            tags={
+                "git_commit": str(commit),
+                "git_dirty": str(dirty),
+                "mlflow.source.git.commit": str(commit),
+                "variant": config.tracking.variant,
+                "seed": str(config.seed),
+            },
+        )
+    )
+
+
+def track_outputs(tracker: Tracker, step: Step) -> None:
+    """Sends the numbers of a finished step's metrics files and the small pictures of its reports."""
+    for output in map(Path, step.outputs):
+        if output.suffix == ".json":
+            tracker.log_metrics(numbers(_read(output), step.name))
+        elif output.name == "reports":
+            for picture in _small_pictures(output):
+                tracker.log_artifact(picture, picture.parent.as_posix())
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _small_pictures(folder: Path) -> list[Path]:
+    pictures = [
+        path for path in sorted(folder.rglob("*")) if path.suffix in PICTURES and path.stat().st_size <= LARGEST_PICTURE
+    ]
+    return pictures[:MOST_PICTURES]

@@ -1,0 +1,166 @@
+"""Runs one step: its lock, its inputs' check, its scratch folder, its record. The step itself is a plain function."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from glus.errors import GlusError
+from glus.manifest import hash_json
+from glus.pipeline.artifacts import input_hashes, resolve
+from glus.pipeline.context import StepContext
+from glus.pipeline.lock import step_lock
+from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
+from glus.pipeline.steps import STEPS, Step
+
+if TYPE_CHECKING:
+    from glus.config import Config
+
+logger = logging.getLogger(__name__)
+
+WORK = Path(".glus/work")
+SECONDS_TO_STOP = 30
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM, from a person, a scheduler, or the kernel when the parent process ended."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What running a step would do now.
+
+    Attributes:
+        fingerprint: hash of the step's parameters and its inputs' content.
+        work: the scratch folder that belongs to the fingerprint.
+        resumes: an interrupted run with the same fingerprint left finished pieces there.
+    """
+
+    step: Step
+    inputs: dict[str, str]
+    fingerprint: str
+    work: Path
+    resumes: bool
+
+
+def find_step(name: str) -> Step:
+    """The step of a name."""
+    return next(step for step in STEPS if step.name == name)
+
+
+def plan_step(name: str, config: Config) -> Plan:
+    """Checks a step's inputs and finds its scratch folder; changes nothing.
+
+    Raises:
+        ArtifactError: an input is missing, incomplete or was made under other parameters.
+    """
+    step = find_step(name)
+    inputs = input_hashes(step, config)
+    fingerprint = hash_json({"parameters": config.parameters(step.parameters), "inputs": inputs})[:16]
+    work = WORK / name / fingerprint
+    return Plan(step, inputs, fingerprint, work, work.is_dir() and any(work.iterdir()))
+
+
+def run_step(name: str, config: Config, *, fresh: bool = False) -> None:
+    """Runs one step from start to published artifacts.
+
+    Args:
+        fresh: forget what an interrupted run of the step has finished.
+
+    Raises:
+        BusyError: another process is at work on the step.
+        ArtifactError: an input is missing, incomplete or was made under other parameters.
+        GlusError: the step failed, the disk is full.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
+    """
+    with step_lock(name), _sigterm_interrupts():
+        plan = plan_step(name, config)
+        _prepare_work(plan, fresh)
+        goes_on = " (goes on from an interrupted run)" if plan.resumes and not fresh else ""
+        logger.info("%s: %s%s", name, plan.step.summary, goes_on)
+        _run_tracked(plan, config)
+        shutil.rmtree(plan.work, ignore_errors=True)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.alarm(SECONDS_TO_STOP)  # whatever hangs while the run is being ended, the process goes
+        raise Interrupted
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.alarm(0)
+
+
+def _prepare_work(plan: Plan, fresh: bool) -> None:
+    """Removes what belongs to other parameters or inputs (and, when asked, to these), then makes the folder."""
+    folder = WORK / plan.step.name
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if fresh or left != plan.work:
+            shutil.rmtree(left)
+    plan.work.mkdir(parents=True, exist_ok=True)
+
+
+def _run_tracked(plan: Plan, config: Config) -> None:
+    clock, tracker, outcome = RunClock(), open_tracker(config), "failed"
+    step = plan.step
+    try:
+        context = StepContext(config, step, plan.work, plan.inputs, tracker)
+        importlib.import_module(f"glus.pipeline.{step.name}").run(context)
+        _check_outputs(step, config)
+        track_outputs(tracker, step)
+        outcome = "done"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise GlusError(
+                f"{step.name}: the disk is full ({Path.cwd()}). Free some space and start again;"
+                " what was finished is kept, nothing was published by halves."
+            ) from error
+        raise
+    finally:
+        mlflow_run = tracker.finish(outcome)
+        with _tolerating_full_disk():
+            clock.record(step, plan.fingerprint, outcome, mlflow_run)
+
+
+def _check_outputs(step: Step, config: Config) -> None:
+    for output in resolve(step.outputs, config):
+        if not Path(output).exists():
+            raise RuntimeError(f"step {step.name} ended without writing {output}")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that there is no space left; libraries say it in several ways."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "file write failed" in str(error):  # safetensors; torch.save
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def _tolerating_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        logger.warning("The disk is full; the record of this run was not written.")

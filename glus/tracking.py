@@ -1,0 +1,279 @@
+"""MLflow, and its only import: every pipeline execution is one run with parameters, curves, metrics and pictures.
+
+A step talks to a process of its own, the uploader, through a pipe: importing MLflow, a slow disk and an absent server
+cost the step nothing, and when a step is killed the uploader sees the pipe close and marks the run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import platform
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+STORE = "sqlite:///mlflow.db"
+ARTIFACTS = Path("mlartifacts")
+EXECUTION_TAG = "glus.execution"
+SECONDS_TO_FINISH = 20.0
+RETRY_DELAYS = (0.0, 1.0, 3.0, 8.0)
+PARAMETERS_PER_BATCH = 100  # MLflow's limit
+LONGEST_VALUE = 6000  # MLflow cuts longer ones
+
+STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What a run is begun with.
+
+    Attributes:
+        execution: names the pipeline execution that this process is part of; equal for all of its steps.
+        run_id: an existing MLflow run to continue, or None.
+        parameters: `params.yaml`, flattened.
+    """
+
+    experiment: str
+    name: str
+    execution: str
+    run_id: str | None
+    parameters: dict[str, str]
+    tags: dict[str, str]
+
+
+class Tracker:
+    """Sends what a step measures to MLflow; without an uploader it does nothing."""
+
+    def __init__(self, uploader: subprocess.Popen[str] | None = None) -> None:
+        self._uploader = uploader
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Logs values under names such as `train/loss`; charts are grouped by the part before the slash."""
+        values = {metric_name(name): float(value) for name, value in metrics.items()}
+        self._send(kind="metrics", values=values, step=step, time=time.time())
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Uploads a small file, which must stay where it is until the step ends."""
+        self._send(kind="artifact", path=str(path.resolve()), folder=folder)
+
+    def finish(self, outcome: str) -> dict[str, str] | None:
+        """Ends the run as `done`, `failed` or `interrupted`; names the MLflow run, or None if there is none."""
+        if self._uploader is None:
+            return None
+        self._send(kind="finish", status=STATUS[outcome])
+        uploader, self._uploader = self._uploader, None
+        if uploader is None:
+            return None
+        try:
+            answer, _ = uploader.communicate(timeout=SECONDS_TO_FINISH)
+        except (subprocess.TimeoutExpired, BrokenPipeError):
+            logger.warning("MLflow did not answer in time; some values of this step may be missing there.")
+            uploader.kill()
+            uploader.wait()
+            return None
+        return json.loads(answer) if answer.strip() else None
+
+    def _send(self, **message: Any) -> None:
+        if self._uploader is None or self._uploader.stdin is None:
+            return
+        try:
+            self._uploader.stdin.write(json.dumps(message) + "\n")
+            self._uploader.stdin.flush()
+        except BrokenPipeError:
+            logger.warning("The process that writes to MLflow has ended; this step is no longer tracked.")
+            self._uploader = None
+
+
+def start_tracking(description: RunDescription) -> Tracker:
+    """Starts the uploader of one step."""
+    uploader = subprocess.Popen(
+        [sys.executable, "-m", "glus.tracking"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    tracker = Tracker(uploader)
+    tracker._send(kind="begin", **asdict(description))
+    return tracker
+
+
+def execution_key() -> str:
+    """Names the pipeline execution of this process, though each step is a process of its own.
+
+    `GLUS_EXECUTION` where a flow sets it, else the `dvc` above this process, else this process alone.
+    """
+    if given := os.environ.get("GLUS_EXECUTION"):
+        return given
+    process = psutil.Process()
+    for ancestor in process.parents():
+        if any(Path(word).name == "dvc" for word in _command(ancestor)[:3]):
+            process = ancestor
+            break
+    return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def metric_name(name: str) -> str:
+    """A name that MLflow accepts: letters, digits, `_ - . : /` and space."""
+    return re.sub(r"[^\w\-.:/ ]", "_", name.replace("&", "").replace("%", "percent"), flags=re.ASCII)
+
+
+def flatten(tree: Any, prefix: str = "", separator: str = ".") -> dict[str, Any]:
+    """The leaves of nested mappings by joined keys; lists are leaves."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{prefix}{separator}{key}" if prefix else str(key), separator)
+    return leaves
+
+
+def numbers(tree: Any, prefix: str) -> dict[str, float]:
+    """The numeric leaves of a metrics file, named `prefix/key/key`."""
+    return {
+        name: float(value)
+        for name, value in flatten(tree, prefix, "/").items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+# ---------------------------------------------------------------- the uploader's side
+
+
+class Uploader:
+    """Carries out messages in order, each with a few retries; gives up on the rest once the server stays away."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._client: MlflowClient | None = None
+        self._run_id = ""
+        self._given_up = False
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Carries out one message."""
+        actions: dict[str, Callable[..., None]] = {
+            "begin": self._begin,
+            "metrics": self._metrics,
+            "artifact": self._artifact,
+            "finish": self._finish,
+        }
+        action = actions[message.pop("kind")]
+        if not self._given_up:
+            self._attempt(action, message)
+
+    def _attempt(self, action: Callable[..., None], arguments: dict[str, Any]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        for delay in RETRY_DELAYS:
+            time.sleep(delay)
+            try:
+                return action(**arguments)
+            except (MlflowException, OSError) as error:
+                reason = str(error).splitlines()[0]
+        self._given_up = True
+        logger.warning("MLflow at %s is not usable, this step is not tracked (%.200s)", self._uri, reason)
+        return None
+
+    def _begin(
+        self,
+        experiment: str,
+        name: str,
+        execution: str,
+        run_id: str | None,
+        parameters: dict[str, str],
+        tags: dict[str, str],
+    ) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+
+        client = self._client = MlflowClient(tracking_uri=self._uri)
+        if run_id is None:
+            experiment_id = self._experiment(client, experiment)
+            found = client.search_runs([experiment_id], f"tags.`{EXECUTION_TAG}` = '{execution}'", max_results=1)
+            run_id = found[0].info.run_id if found else None
+        if run_id is None:
+            run_id = client.create_run(experiment_id, tags={EXECUTION_TAG: execution}, run_name=name).info.run_id
+        client.update_run(run_id, status="RUNNING")
+        run = client.get_run(run_id)
+        new = [Param(key, value[:LONGEST_VALUE]) for key, value in parameters.items() if key not in run.data.params]
+        for start in range(0, len(new), PARAMETERS_PER_BATCH):
+            client.log_batch(run_id, params=new[start : start + PARAMETERS_PER_BATCH])
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
+        self._run_id = run_id
+        print(json.dumps({"run_id": run_id, "experiment_id": run.info.experiment_id, "uri": self._uri}), flush=True)
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = (ARTIFACTS / name).resolve().as_uri() if self._uri.startswith("sqlite:") else None
+        return str(client.create_experiment(name, artifact_location=location))
+
+    def _metrics(self, values: dict[str, float], step: int, time: float) -> None:
+        from mlflow.entities import Metric
+
+        finite = [Metric(key, value, int(time * 1000), step) for key, value in values.items() if math.isfinite(value)]
+        assert self._client is not None
+        self._client.log_batch(self._run_id, metrics=finite)
+
+    def _artifact(self, path: str, folder: str | None) -> None:
+        assert self._client is not None
+        self._client.log_artifact(self._run_id, path, folder)
+
+    def _finish(self, status: str) -> None:
+        assert self._client is not None
+        self._client.set_terminated(self._run_id, status)
+
+
+def upload(lines: Iterable[str]) -> None:
+    """Reads messages until `finish` or the end of the pipe, which means that the step was killed."""
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for number in (signal.SIGINT, signal.SIGTERM):  # the step tells how it ended, or the pipe does
+        signal.signal(number, signal.SIG_IGN)
+    messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    worker = threading.Thread(target=_work, args=(messages,))
+    worker.start()
+    finished = False
+    for line in lines:  # read at once: a full pipe would hold up the step
+        message = json.loads(line)
+        messages.put(message)
+        finished = message["kind"] == "finish"
+    if not finished:
+        messages.put({"kind": "finish", "status": STATUS["interrupted"]})
+    messages.put(None)
+    worker.join()
+
+
+def _work(messages: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    uploader = Uploader(os.environ.get("MLFLOW_TRACKING_URI") or STORE)
+    while (message := messages.get()) is not None:
+        uploader.handle(message)
+
+
+if __name__ == "__main__":
+    upload(sys.stdin)
