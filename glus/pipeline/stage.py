@@ -6,7 +6,6 @@ import logging
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +53,11 @@ def run(context: StepContext) -> None:
 
 def _generate(context: StepContext, name: str, root: Path, pool: Executor | None) -> None:
     split = name.split("/")[1]
-    progress = partial(context.progress, description=f"drawing {name}")
-    write_split(context.config.stage.synthetic, split, root, pool, lambda clips, total: progress(clips, total=total))
+
+    def progress(clips: Iterable[Any], total: int) -> Iterable[Any]:
+        return context.progress(clips, f"drawing {name}", total=total)
+
+    write_split(context.config.stage.synthetic, split, root, pool, progress)
 
 
 def _stage_split(context: StepContext, name: str, target: Path, pool: Executor | None) -> list[Fault]:

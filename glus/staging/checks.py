@@ -14,8 +14,8 @@ from typing import Any
 
 from glus.staging.faults import Fault, error, warning
 from glus.staging.frames import check_frames
-from glus.staging.layout import MaskDict, MaskFolder, RawSplit, RawVideo
 from glus.staging.mask_files import Row, Size, read_mask_dict, read_mask_folder
+from glus.staging.raw import MaskDict, MaskFolder, RawSplit, RawVideo
 from glus.staging.readers import reader
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # items, what they are, how many
@@ -73,12 +73,13 @@ def examine(
     """
     raw = reader(dataset).load(root, split)
     faults = list(raw.faults)
-    checks = _each(partial(check_frames, root), raw.videos, pool)
+    checks = _each(partial(check_frames, root, raw.file), raw.videos, pool)
     checked = list(zip(raw.videos, progress(checks, f"frames of {dataset}/{split}", len(raw.videos)), strict=True))
     faults.extend(fault for _, check in checked for fault in check.faults)
     sizes = {video.video_id: check.size_px for video, check in checked if check.size_px}
     digest = hashlib.sha256("".join(check.sha256 for _, check in checked).encode()).hexdigest()
-    return ExaminedSplit(raw, sizes, digest, _read_masks(root, raw, sizes, pool, faults), faults)
+    rows = _read_masks(root, raw, sizes, pool, faults)
+    return ExaminedSplit(raw, sizes, digest, rows, list(dict.fromkeys(faults)))
 
 
 def _each(job: Callable[..., Any], items: list[Any], pool: Executor | None) -> Iterable[Any]:
@@ -96,16 +97,19 @@ def _read_masks(
         faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
         return rows
     folders = [folder for folder in raw.masks if folder.video_id in sizes]
-    job = partial(_read_folder, root)
+    job = partial(_read_folder, root, raw.file)
     results = list(_each(job, [(item, videos[item.video_id], sizes[item.video_id]) for item in folders], pool))
     faults.extend(fault for _, found in results for fault in found)
     rows = [row for part, _ in results for row in part]
-    faults.extend(_objects_never_seen(raw, {(row["video_id"], row["annotation_id"]) for row in rows}, sizes))
+    faulty = {folder.video_id for folder, (_, found) in zip(folders, results, strict=True) if found}
+    faults.extend(
+        _objects_never_seen(raw, {(row["video_id"], row["annotation_id"]) for row in rows}, sizes.keys() - faulty)
+    )
     return rows
 
 
-def _read_folder(root: Path, item: tuple[MaskFolder, RawVideo, Size]) -> tuple[list[Row], list[Fault]]:
-    return read_mask_folder(root, *item)
+def _read_folder(root: Path, listed_in: str, item: tuple[MaskFolder, RawVideo, Size]) -> tuple[list[Row], list[Fault]]:
+    return read_mask_folder(root, listed_in, *item)
 
 
 def _unknown_annotations(raw: RawSplit, known: set[str], mask_file: str) -> Iterator[Fault]:
@@ -118,10 +122,11 @@ def _unknown_annotations(raw: RawSplit, known: set[str], mask_file: str) -> Iter
                 yield error(raw.file, record, problem, "Take both files from the same release")
 
 
-def _objects_never_seen(raw: RawSplit, seen: set[tuple[str, str]], sizes: dict[str, Size]) -> Iterator[Fault]:
+def _objects_never_seen(raw: RawSplit, seen: set[tuple[str, str]], videos: set[str]) -> Iterator[Fault]:
+    """Objects of expressions about the given videos that no mask shows."""
     for expression in raw.expressions:
         for annotation_id in expression.annotation_ids:
-            if expression.video_id in sizes and (expression.video_id, annotation_id) not in seen:
+            if expression.video_id in videos and (expression.video_id, annotation_id) not in seen:
                 place = f"{expression.video_id} expression {expression.expression_id}"
                 problem = f"{place} refers to object {annotation_id} which no annotation of the video shows"
                 record = f"video {expression.video_id}, expression {expression.expression_id}"

@@ -10,9 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from glus.staging.faults import Fault, error
-from glus.staging.layout import RawVideo
-
-Image.MAX_IMAGE_PIXELS = 100_000_000  # 8K frames are fine, decompression bombs are not
+from glus.staging.lists import missing_folder
+from glus.staging.raw import RawVideo
 
 
 @dataclass
@@ -24,30 +23,31 @@ class FrameCheck:
     faults: list[Fault] = field(default_factory=list)
 
 
-def check_frames(root: Path, video: RawVideo) -> FrameCheck:
-    """Opens all frames of a video; missing folders and archives still packed are one fault, not one per frame."""
+def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
+    """Opens all frames of a video; a missing folder is one fault, not one per frame.
+
+    Args:
+        listed_in: the list that names the video, for messages.
+    """
+    if absent := missing_folder(root, video.frame_dir, video.video_id, listed_in):
+        return FrameCheck(faults=[absent])
     check = FrameCheck()
-    folder = root / video.frame_dir
-    if not folder.is_dir():
-        packed = next((path for path in folder.parents if path.with_name(f"{path.name}.tar").is_file()), None)
-        action = f"Unpack {packed}.tar" if packed else "Unpack the frames again, or remove the video from the list"
-        problem = f"video {video.video_id} is listed in the split's expressions but {video.frame_dir} does not exist"
-        check.faults.append(error(video.frame_dir, f"video {video.video_id}", problem, action))
-        return check
     digest = hashlib.sha256()
     for name in video.frame_names:
-        _check_frame(root, video, name, check, digest)
+        _check_frame(root, listed_in, video, name, check, digest)
     check.sha256 = digest.hexdigest()
     return check
 
 
-def _check_frame(root: Path, video: RawVideo, name: str, check: FrameCheck, digest: hashlib._Hash) -> None:
+def _check_frame(
+    root: Path, listed_in: str, video: RawVideo, name: str, check: FrameCheck, digest: hashlib._Hash
+) -> None:
     file = f"{video.frame_dir}/{name}.jpg"
     record = f"video {video.video_id}, frame {name}"
     path = root / file
     again = "Unpack or download the frame again"
     if not path.is_file():
-        problem = f"frame {name} of video {video.video_id} is listed in meta_expressions.json but {file} does not exist"
+        problem = f"frame {name} of video {video.video_id} is listed in {listed_in} but {file} does not exist"
         check.faults.append(error(file, record, problem, again))
         return
     content = path.read_bytes()

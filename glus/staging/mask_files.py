@@ -17,7 +17,8 @@ import numpy as np
 from glus.errors import InputError
 from glus.masks import decode_rle, encode_rle, read_index_png, rle_area, rle_pixels, union
 from glus.staging.faults import Fault, error
-from glus.staging.layout import DOWNLOAD_AGAIN, MaskDict, MaskFolder, RawVideo, cut_json
+from glus.staging.lists import DOWNLOAD_AGAIN, missing_folder, not_json
+from glus.staging.raw import MaskDict, MaskFolder, RawVideo
 
 Size = tuple[int, int]  # height, width in pixels
 Row = dict[str, Any]  # of the table `masks`, without dataset and split
@@ -47,7 +48,7 @@ def read_mask_dict(
                     place = _Place(masks.file, annotation_id, videos[video_id], sizes[video_id])
                     rows.extend(_track_rows(place, track, faults))
     except ijson.JSONError as problem:
-        faults.append(cut_json(masks.file, _first_line(problem), *_position(root / masks.file)))
+        faults.append(not_json(masks.file, _first_line(problem), *_position(root / masks.file)))
         return rows, set(masks.owners)
     return rows, found
 
@@ -120,9 +121,9 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> Iterator[Row]
     for index, entry in enumerate(track):
         if not entry:
             continue
-        parts = [entry] if isinstance(entry, dict) else entry
-        problem = next((found for found in (_rle_problem(part, place.size) for part in parts) if found), None)
-        if problem is None:
+        parts = entry if isinstance(entry, list) else [entry]
+        problems = [found for found in (_rle_problem(part, place.size) for part in parts) if found]
+        if not problems:
             yield _row(
                 video.video_id,
                 place.annotation_id,
@@ -132,15 +133,15 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> Iterator[Row]
             )
             continue
         where = f"{place.name}, frame {video.frame_names[index]} of {video.video_id}"
-        faults.append(error(place.file, f"{record}, frame {index}", f"{where} {problem}", DOWNLOAD_AGAIN))
+        faults.append(error(place.file, f"{record}, frame {index}", f"{where} {problems[0]}", DOWNLOAD_AGAIN))
 
 
 def _rle_problem(rle: Any, size: Size) -> str | None:
     """What is wrong with one run-length mask, or None."""
     height, width = size
-    if not isinstance(rle, dict) or not isinstance(rle.get("counts"), str) or "size" not in rle:
+    if not isinstance(rle, dict) or not isinstance(rle.get("counts"), str) or not isinstance(rle.get("size"), list):
         return "holds no compressed run lengths ({'size', 'counts'} with a text)"
-    if list(rle["size"]) != [height, width]:
+    if rle["size"] != [height, width]:
         return f"has size {'x'.join(map(str, rle['size']))} while the frame is {height}x{width}"
     try:
         pixels = rle_pixels(rle["counts"])
@@ -168,14 +169,15 @@ def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts
     }
 
 
-def read_mask_folder(root: Path, source: MaskFolder, video: RawVideo, size: Size) -> tuple[list[Row], list[Fault]]:
+def read_mask_folder(
+    root: Path, listed_in: str, source: MaskFolder, video: RawVideo, size: Size
+) -> tuple[list[Row], list[Fault]]:
     """Rows of one folder of PNG files, one per frame of the video."""
     rows: list[Row] = []
     faults: list[Fault] = []
     record = f"video {video.video_id}"
-    if not (root / source.folder).is_dir():
-        problem = f"{source.folder} does not exist although the frames of video {video.video_id} are listed"
-        return rows, [error(source.folder, record, problem, "Unpack the annotations again")]
+    if absent := missing_folder(root, source.folder, video.video_id, listed_in):
+        return rows, [absent]
     for index, name in enumerate(video.frame_names):
         file = f"{source.folder}/{name}.png"
         if not (root / file).is_file():

@@ -8,20 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glus.staging.faults import Fault, error, warning
-from glus.staging.layout import (
-    MaskDict,
-    Published,
-    RawExpression,
-    RawSplit,
-    RawVideo,
-    as_ids,
-    check_frame_names,
-    check_text,
-    read_json,
-    read_videos,
-    require,
-)
+from glus.staging.faults import Fault, warning
+from glus.staging.lists import as_ids, check_objects, list_videos, read_json, require
+from glus.staging.raw import MaskDict, Published, RawExpression, RawSplit, RawVideo
 
 TREE = """
 train|valid_u/JPEGImages/<video>/00000.jpg ...
@@ -45,32 +34,34 @@ def load(root: Path, split: str) -> RawSplit:
     Raises:
         InputError: the dataset or the split is not there.
     """
-    found = [name for name in META_FILES if (root / split / name).is_file()] or [META_FILES[0]]
-    require(root / split / found[0], root, TREE, PUBLISHER)
-    meta = f"{split}/{found[0]}"
-    raw = RawSplit(meta)
-    if len(found) > 1:
-        problem = f"{split} also holds {', '.join(found[1:])}"
-        raw.faults.append(warning(meta, "", problem, f"{found[0]} is read; move the other away, or it away"))
-    records = read_videos(root, meta, raw.faults)
+    present = [name for name in META_FILES if (root / split / name).is_file()] or [META_FILES[0]]
+    require(root / split / present[0], root, TREE, PUBLISHER)
+    raw = RawSplit(f"{split}/{present[0]}")
+    if len(present) > 1:
+        problem = f"{split} also holds {', '.join(present[1:])}, of another version"
+        raw.faults.append(warning(raw.file, "", problem, f"{present[0]} is read; keep one of them there"))
+    listed = list_videos(root, raw.file, raw.faults)
     families = _read_families(root, split, raw.faults)
-    has_masks = split == "train" or any(
-        expression.get("anno_id") for record in records.values() for expression in _expressions(record).values()
+    # server splits come without ids; where any is given, and for training always, they are needed
+    with_masks = split == "train" or any(
+        "anno_id" in expression for video in listed for expression in video.expressions.values()
     )
-    for video_id, record in records.items():
-        if not check_frame_names(meta, video_id, record["frames"], raw.faults):
-            continue
-        notes = families.get(video_id, {})
-        grey_frames = tuple(notes.get("grey_frames", ()))
-        raw.videos.append(RawVideo(video_id, tuple(record["frames"]), f"{split}/JPEGImages/{video_id}", grey_frames))
-        for expression_id, expression in _expressions(record).items():
-            if not check_text(meta, video_id, expression_id, expression.get("exp"), raw.faults):
-                continue
-            if has_masks:
-                _check_objects(meta, video_id, expression_id, expression, raw.faults)
+    for video in listed:
+        notes = families.get(video.video_id, {})
+        raw.videos.append(
+            RawVideo(
+                video.video_id,
+                video.frame_names,
+                f"{split}/JPEGImages/{video.video_id}",
+                tuple(notes.get("grey_frames", ())),
+            )
+        )
+        for expression_id, expression in video.expressions.items():
+            if with_masks:
+                check_objects(raw.file, video, expression_id, ("obj_id", "anno_id"), raw.faults)
             raw.expressions.append(
                 RawExpression(
-                    video_id,
+                    video.video_id,
                     expression_id,
                     expression["exp"],
                     as_ids(expression.get("obj_id")),
@@ -78,37 +69,9 @@ def load(root: Path, split: str) -> RawSplit:
                     notes.get("expressions", {}).get(expression_id),
                 )
             )
-    if has_masks:
-        raw.masks = MaskDict(f"{split}/mask_dict.json", annotation_owners(raw.expressions))
+    if with_masks:
+        raw.masks = MaskDict.of(f"{split}/mask_dict.json", raw.expressions)
     return raw
-
-
-def annotation_owners(expressions: list[RawExpression]) -> dict[str, tuple[str, ...]]:
-    """The videos whose expressions use each annotation."""
-    owners: dict[str, dict[str, None]] = {}
-    for expression in expressions:
-        for annotation_id in expression.annotation_ids:
-            owners.setdefault(annotation_id, {})[expression.video_id] = None
-    return {annotation_id: tuple(videos) for annotation_id, videos in owners.items()}
-
-
-def _expressions(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    expressions = record.get("expressions")
-    return expressions if isinstance(expressions, dict) else {}
-
-
-def _check_objects(
-    meta: str, video_id: str, expression_id: str, expression: dict[str, Any], faults: list[Fault]
-) -> None:
-    """An empty list is an answer (no target, v2); a missing key is a fault where masks are needed."""
-    absent = [key for key in ("obj_id", "anno_id") if key not in expression]
-    if absent:
-        problem = f"{video_id} expression {expression_id} has no {'/'.join(absent)} (needed for training)"
-        faults.append(
-            error(
-                meta, f"video {video_id}, expression {expression_id}", problem, "Add the ids or remove the expression"
-            )
-        )
 
 
 def _read_families(root: Path, split: str, faults: list[Fault]) -> dict[str, Any]:

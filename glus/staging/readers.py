@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from glus.errors import InputError
-from glus.staging import mevis
-from glus.staging.layout import Reader
+from glus.staging import lvvis, mevis, own, reasonvos, ref_davis17, refer_youtube_vos, revos
+from glus.staging.raw import Reader
 
 READERS: dict[str, Reader] = {
     "mevis": mevis,
+    "refer_youtube_vos": refer_youtube_vos,
+    "ref_davis17": ref_davis17,
+    "revos": revos,
+    "lvvis": lvvis,
+    "reasonvos": reasonvos,
     "synthetic": mevis,
+    "own": own,
 }
 
 

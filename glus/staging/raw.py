@@ -1,0 +1,116 @@
+"""What every reader hands over: videos, expressions, where their masks lie, and the faults found on the way.
+
+Readers read lists only. Frames and masks are opened by `frames` and `mask_files`, the same for every dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from glus.staging.faults import Fault
+
+
+@dataclass(frozen=True)
+class RawVideo:
+    """A video as its dataset lists it; frames are `<root>/<frame_dir>/<name>.jpg`, paths with forward slashes."""
+
+    video_id: str
+    frame_names: tuple[str, ...]
+    frame_dir: str
+    grey_frames: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawExpression:
+    """A sentence as its dataset lists it."""
+
+    video_id: str
+    expression_id: str
+    text: str
+    object_ids: tuple[str, ...] = ()
+    annotation_ids: tuple[str, ...] = ()
+    family: str | None = None
+
+
+@dataclass(frozen=True)
+class MaskDict:
+    """Masks of a split in one `mask_dict.json`: annotation id -> list of run lengths by position of the frame.
+
+    Attributes:
+        file: relative to the root.
+        owners: the videos that each annotation is used in.
+    """
+
+    file: str
+    owners: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, file: str, expressions: list[RawExpression]) -> MaskDict:
+        """The masks that the expressions of a split use."""
+        owners: dict[str, dict[str, None]] = {}
+        for expression in expressions:
+            for annotation_id in expression.annotation_ids:
+                owners.setdefault(annotation_id, {})[expression.video_id] = None
+        return cls(file, {annotation_id: tuple(videos) for annotation_id, videos in owners.items()})
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """Masks of a video as one PNG per frame.
+
+    Attributes:
+        folder: relative to the root.
+        annotation_id: the one annotation that every non-zero pixel belongs to; None: pixel values are annotation ids.
+    """
+
+    video_id: str
+    folder: str
+    annotation_id: str | None = None
+
+
+@dataclass
+class RawSplit:
+    """A split as listed.
+
+    Attributes:
+        file: the list of its expressions, relative to the root.
+        masks: None where the owners keep them (server splits).
+    """
+
+    file: str
+    videos: list[RawVideo] = field(default_factory=list)
+    expressions: list[RawExpression] = field(default_factory=list)
+    masks: MaskDict | list[MaskFolder] | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Counts that the owners publish for a split."""
+
+    videos: int | None = None
+    expressions: int | None = None
+
+
+class Reader(Protocol):
+    """A module that reads one dataset's published layout.
+
+    Attributes:
+        TREE: the expected files below the root.
+        PUBLISHER: who gives them out.
+        PUBLISHED: counts by split, where they are known.
+    """
+
+    TREE: str
+    PUBLISHER: str
+    PUBLISHED: dict[str, Published]
+
+    def load(self, root: Path, split: str) -> RawSplit:
+        """Reads the lists of a split.
+
+        Raises:
+            InputError: the dataset or the split is not there.
+        """

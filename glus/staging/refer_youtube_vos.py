@@ -1,0 +1,72 @@
+"""Refer-YouTube-VOS: indexed PNG in train, nothing in valid, or the ground truth that the author shared later.
+
+The validation list of 507 videos holds the 305 test videos too, whose frames are no longer given out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from glus.staging.faults import Fault, warning
+from glus.staging.indexed_png import load_indexed, meta_file
+from glus.staging.lists import read_json, require
+from glus.staging.raw import MaskFolder, Published, RawSplit
+
+TREE = """
+meta_expressions/{train,valid,test}/meta_expressions.json
+train/JPEGImages/<video>/<frame>.jpg ...
+train/Annotations/<video>/<frame>.png ...
+valid/JPEGImages/<video>/<frame>.jpg ...
+valid/Annotations/<video>/<expression>/<frame>.png ...      (only to score valid here)
+"""
+PUBLISHER = "YouTube-VOS (youtube-vos.org, Referring VOS), non-commercial research"
+PUBLISHED = {"train": Published(3471, 12913), "valid": Published(202, 834)}
+NUM_LISTED, NUM_VALID = 507, 202
+
+
+def load(root: Path, split: str) -> RawSplit:
+    """Reads the lists of a split.
+
+    Raises:
+        InputError: the dataset or the split is not there.
+    """
+    require(root / meta_file(split), root, TREE, PUBLISHER)
+    raw = load_indexed(root, split)
+    if split == "valid":
+        _leave_out_test_videos(root, raw)
+    if raw.masks is None and (root / split / "Annotations").is_dir():
+        _add_shared_ground_truth(split, raw)
+    return raw
+
+
+def _leave_out_test_videos(root: Path, raw: RawSplit) -> None:
+    """Videos of the test part have no frames on disk; that is no fault of this copy."""
+    test_file = meta_file("test")
+    listed = (read_json(root, test_file, raw.faults) or {}) if (root / test_file).is_file() else {}
+    absent = {video.video_id for video in raw.videos if not (root / video.frame_dir).is_dir()}
+    if listed:
+        test_only, why = absent & set(listed.get("videos", {})), f"it is also listed in {test_file}"
+    else:
+        is_official = len(raw.videos) == NUM_LISTED and len(absent) == NUM_LISTED - NUM_VALID
+        test_only, why = (absent if is_official else set()), f"exactly {NUM_VALID} of {NUM_LISTED} have frames"
+    raw.faults.extend(_skipped(raw.file, video_id, why) for video_id in sorted(test_only))
+    raw.videos = [video for video in raw.videos if video.video_id not in test_only]
+    raw.expressions = [expression for expression in raw.expressions if expression.video_id not in test_only]
+
+
+def _skipped(file: str, video_id: str, why: str) -> Fault:
+    problem = (
+        f"{video_id} is listed for validation but is a test video, without frames: {why}"
+        f" (the official list of {NUM_LISTED} = {NUM_VALID} validation + {NUM_LISTED - NUM_VALID} test videos)"
+    )
+    return warning(file, f"video {video_id}", problem, "It is skipped; this is no error")
+
+
+def _add_shared_ground_truth(split: str, raw: RawSplit) -> None:
+    """One folder of masks per expression; the expression's id is its annotation's."""
+    raw.expressions = [replace(item, annotation_ids=(item.expression_id,)) for item in raw.expressions]
+    raw.masks = [
+        MaskFolder(item.video_id, f"{split}/Annotations/{item.video_id}/{item.expression_id}", item.expression_id)
+        for item in raw.expressions
+    ]
