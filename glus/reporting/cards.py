@@ -16,7 +16,6 @@ from glus.reporting.figures import draw_score_curve
 from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
 
 NUM_COLUMNS = 6
-QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
 
 
 @dataclass(frozen=True)
@@ -46,24 +45,6 @@ class Clip:
     score: ExpressionScore | None
     frame_scores: Sequence[float]
     key_frame: int | None
-
-
-def choose_examples(scores: Sequence[ExpressionScore], number: int) -> list[tuple[str, ExpressionScore]]:
-    """Best, typical (quantiles of each family in turn) and worst expressions, with what each stands for."""
-    ranked = sorted(scores, key=lambda score: -score.jf)
-    extremes = min(max(1, number // 4), len(ranked) // 2)
-    chosen = [("best", score) for score in ranked[:extremes]]
-    worst = [("worst", score) for score in reversed(ranked[len(ranked) - extremes :])]
-    taken = {id(score) for _, score in chosen + worst}
-    families = sorted({score.family or "" for score in scores})
-    for quantile in QUANTILES:
-        for family in families:
-            members = [score for score in ranked if (score.family or "") == family]
-            member = members[int(quantile * (len(members) - 1))]
-            if len(chosen) + len(worst) < number and id(member) not in taken:
-                taken.add(id(member))
-                chosen.append((f"typical of {family}" if family else "typical", member))
-    return (chosen + worst)[:number]
 
 
 def draw_card(title: str, clip: Clip, split: StagedSplit, picture: Path) -> Card:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
 
 # Equal results give equal files: no random ids (the salt) and no date (in `_svg`).
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "glus",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -85,6 +86,6 @@ def _draw_loss(panel: Axes, table: pd.DataFrame, name: str) -> None:
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -74,7 +74,7 @@ def overlay(
     line = max(1, round(size[0] / 160))
     for mask, colour in zip(masks, colours, strict=True):
         shape = _resized(mask, size)
-        pixels[shape] += OPACITY * (np.float32(colour) - pixels[shape])
+        pixels[shape] += OPACITY * (np.array(colour, dtype=np.float32) - pixels[shape])
         pixels[shape & ~binary_erosion(shape, iterations=line, border_value=1)] = colour
     return Image.fromarray(pixels.round().astype(np.uint8))
 

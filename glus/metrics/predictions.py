@@ -1,0 +1,97 @@
+"""Predicted masks of one split and what the selector said of its frames, checked before anything is scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from glus.errors import ArtifactError
+from glus.metrics.protocols import COMPARISONS, require_complete
+from glus.records import Expression, StagedSplit, read_table
+
+PREDICTIONS, KEYFRAMES = Path("predictions"), Path("data/keyframes")
+
+Key = tuple[str, str]  # video id, expression id
+Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """All that was predicted for one split.
+
+    Attributes:
+        tracks: the model's masks of every expression.
+        comparisons: name of another way to predict -> its masks, of one family.
+        frame_scores: the selector's score of each frame.
+        key_frames: index of each expression's key frame.
+    """
+
+    tracks: Tracks
+    comparisons: dict[str, Tracks]
+    frame_scores: dict[Key, list[float]]
+    key_frames: dict[Key, int]
+
+
+def expressions_by_key(split: StagedSplit) -> dict[Key, Expression]:
+    """Every expression of a split, in the order of its table."""
+    return {(video_id, item.expression_id): item for video_id, items in split.expressions.items() for item in items}
+
+
+def read_predictions(split: StagedSplit) -> Predictions:
+    """Reads `predictions/<dataset>/<split>/` with its comparisons, and the split's key frames.
+
+    Raises:
+        ArtifactError: a table is missing, or holds a mask twice or of another size than its video.
+        InputError: expressions or frames are missing; names them.
+    """
+    folder = PREDICTIONS / split.dataset / split.split
+    expressions = expressions_by_key(split)
+    expected = {key: split.videos[key[0]].num_frames for key in expressions}
+    source = folder / "predictions.parquet"
+    tracks = _read_tracks(source, split)
+    require_complete(expected, tracks, str(source))
+    comparisons = {}
+    for family, other_way, *_ in COMPARISONS:
+        source = folder / "comparisons" / other_way / "predictions.parquet"
+        of_family = {key: expected[key] for key, item in expressions.items() if item.family == family}
+        if source.is_file() and of_family:
+            found = _read_tracks(source, split)
+            comparisons[other_way] = {key: track for key, track in found.items() if key in of_family}
+            require_complete(of_family, comparisons[other_way], str(source))
+    return Predictions(tracks, comparisons, *_read_keyframes(split))
+
+
+def _read_tracks(source: Path, split: StagedSplit) -> Tracks:
+    columns = ["video_id", "expression_id", "frame_index", "height_px", "width_px", "rle_counts"]
+    table = read_table("predictions", source, columns)
+    tracks: Tracks = {}
+    for video_id, expression_id, index, height, width, counts in zip(
+        *(table[column].to_pylist() for column in columns), strict=True
+    ):
+        video = split.videos.get(video_id)
+        if video and (height, width) != (video.height_px, video.width_px):
+            raise ArtifactError(
+                f"{source}: video {video_id}, expression {expression_id}, frame {index} is {height} x {width} pixels,"
+                f" the video is {video.height_px} x {video.width_px}. Run `glus propagate` again."
+            )
+        track = tracks.setdefault((video_id, expression_id), {})
+        if index in track:
+            raise ArtifactError(
+                f"{source}: video {video_id}, expression {expression_id}, frame {index} is predicted twice."
+                " Run `glus propagate` again."
+            )
+        track[index] = counts
+    return tracks
+
+
+def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Key, int]]:
+    table = read_table("keyframes", KEYFRAMES / split.dataset / f"{split.split}.parquet")
+    table = table.sort_by([(name, "ascending") for name in ("video_id", "expression_id", "frame_index")])
+    scores: dict[Key, list[float]] = {}
+    key_frames: dict[Key, int] = {}
+    for row in table.to_pylist():
+        key = row["video_id"], row["expression_id"]
+        scores.setdefault(key, []).append(row["score"])
+        if row["is_key_frame"]:
+            key_frames[key] = row["frame_index"]
+    return scores, key_frames

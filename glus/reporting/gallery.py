@@ -1,0 +1,92 @@
+"""The pictures of one split: which expressions are shown, and what stands beside what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from glus.metrics.predictions import Key, Predictions, expressions_by_key
+from glus.metrics.protocols import COMPARISONS
+from glus.metrics.scoring import ExpressionScore, Track
+from glus.records import StagedSplit
+from glus.reporting.cards import Card, Clip, draw_card
+
+QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
+OWN_WAY = {"memory_off": "memory on", "first_frame": "from key frame"}  # what a comparison stands beside
+
+
+class Gallery:
+    """Draws the cards of one split.
+
+    Args:
+        split: where frames and ground truth come from.
+        predictions: the masks.
+        folder: where the pictures are written.
+    """
+
+    def __init__(self, split: StagedSplit, predictions: Predictions, folder: Path) -> None:
+        self.split, self.predictions, self.folder = split, predictions, folder
+        self.expressions = expressions_by_key(split)
+
+    def examples(self, scores: Sequence[ExpressionScore], number: int) -> list[Card]:
+        """Best, typical and worst expressions."""
+        return [
+            self._card(title, f"example-{index}", (score.video_id, score.expression_id), score)
+            for index, (title, score) in enumerate(choose_examples(scores, number))
+        ]
+
+    def unscored_examples(self, number: int) -> list[Card]:
+        """Expressions at equal distances in the table, where there is no ground truth to rank them by."""
+        keys = list(self.expressions)
+        spread = np.linspace(0, len(keys) - 1, min(number, len(keys))).astype(int)
+        return [self._card("predicted", f"example-{index}", keys[at]) for index, at in enumerate(spread)]
+
+    def comparisons(self, scores: Sequence[ExpressionScore]) -> list[Card]:
+        """One strip per comparison: the expression with the median gain, neither the best nor the worst."""
+        cards = []
+        for family, other_way, *_ in COMPARISONS:
+            compared = [score for score in scores if score.family == family and other_way in score.comparisons]
+            if compared:
+                ranked = sorted(compared, key=lambda score: sum(score.j) - sum(score.comparisons[other_way]))
+                median = ranked[len(ranked) // 2]
+                title = f"{OWN_WAY[other_way]} beside {other_way.replace('_', ' ')}: the expression of median gain"
+                cards.append(
+                    self._card(title, other_way, (median.video_id, median.expression_id), median, other_way=other_way)
+                )
+        return cards
+
+    def _card(
+        self, title: str, file: str, key: Key, score: ExpressionScore | None = None, *, other_way: str | None = None
+    ) -> Card:
+        answers: dict[str, Track] = {OWN_WAY[other_way] if other_way else "predicted": self.predictions.tracks[key]}
+        if other_way:
+            answers[other_way] = self.predictions.comparisons[other_way][key]
+        clip = Clip(
+            self.expressions[key],
+            answers,
+            score,
+            self.predictions.frame_scores.get(key, ()),
+            self.predictions.key_frames.get(key),
+        )
+        return draw_card(title, clip, self.split, self.folder / f"{file}.jpg")
+
+
+def choose_examples(scores: Sequence[ExpressionScore], number: int) -> list[tuple[str, ExpressionScore]]:
+    """Best, typical (quantiles of each family in turn) and worst expressions, with what each stands for."""
+    ranked = sorted(scores, key=lambda score: -score.jf)
+    extremes = min(max(1, number // 4), len(ranked) // 2)
+    best = [("best", score) for score in ranked[:extremes]]
+    worst = [("worst", score) for score in ranked[len(ranked) - extremes :]]
+    taken = {id(score) for _, score in best + worst}
+    typical: list[tuple[str, ExpressionScore]] = []
+    families = sorted({score.family or "" for score in scores})
+    for quantile in QUANTILES:
+        for family in families:
+            members = [score for score in ranked if (score.family or "") == family]
+            member = members[int(quantile * (len(members) - 1))]
+            if id(member) not in taken and len(best + typical + worst) < number:
+                taken.add(id(member))
+                typical.append((f"typical of {family}" if family else "typical", member))
+    return (best + typical + worst)[:number]

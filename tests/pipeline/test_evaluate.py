@@ -1,0 +1,296 @@
+"""The step `evaluate` on a set so small that its results are computed by hand."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glus.config import Config, parse_config, read_parameters
+from glus.errors import ArtifactError, GlusError, InputError
+from glus.manifest import read_manifest, write_manifest
+from glus.masks import encode_rle
+from glus.pipeline import evaluate
+from glus.pipeline.context import StepContext
+from glus.pipeline.steps import STEPS
+from glus.records import read_table, write_table
+from glus.tracking import Tracker
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE, NUM_FRAMES = 20, 2
+EMPTY = np.zeros((SIZE, SIZE), dtype=bool)
+A, B = EMPTY.copy(), EMPTY.copy()
+A[2:6, 2:6] = True  # 16 pixels, 16 on its boundary
+B[12:17, 12:17] = True  # 25 pixels, 20 on its boundary, out of reach of A's
+
+EXPRESSIONS = {
+    ("plain", "0"): ("appearance", "a"),
+    ("plain", "1"): ("appearance", "b"),
+    ("turns grey", "0"): ("greyed", "a"),
+    ("turns grey", "1"): ("greyed", "b"),
+    ("starts grey", "0"): ("starts_grey", "a"),
+}
+GREY = {"plain": [], "turns grey": [1], "starts grey": [0]}
+PREDICTED = {
+    ("plain", "0"): [A, A],
+    ("plain", "1"): [A, A],
+    ("turns grey", "0"): [A, A],
+    ("turns grey", "1"): [B, EMPTY],
+    ("starts grey", "0"): [A, A],
+}
+MEMORY_OFF = {("turns grey", "0"): [A, EMPTY], ("turns grey", "1"): [B, EMPTY]}
+FIRST_FRAME = {("starts grey", "0"): [EMPTY, A]}
+
+
+def make_config(**compute: Any) -> Config:
+    values = read_parameters(ROOT / "params.yaml")
+    values["stage"]["splits"] = ["synthetic/train", "synthetic/test", "mevis/valid"]
+    values["data"]["evaluation"] = ["synthetic/test", "mevis/valid"]
+    values["evaluate"] = {"boundary": 0.008, "num_examples": 4, "seed": 0}
+    values["compute"] |= compute
+    return parse_config(values, Path("params.yaml"))
+
+
+def write_split(name: str, parameters: dict, *, with_masks: bool) -> None:
+    dataset, split = name.split("/")
+    folder, frames_root = Path("data/staged") / name, Path("data/raw") / dataset
+    videos, masks = [], []
+    for video_id, grey in GREY.items():
+        key = {"dataset": dataset, "split": split, "video_id": video_id}
+        names = [f"{index:05d}" for index in range(NUM_FRAMES)]
+        videos.append(
+            {**key, "num_frames": NUM_FRAMES, "height_px": SIZE, "width_px": SIZE, "frame_names": names}
+            | {"frame_dir": f"JPEGImages/{video_id}", "grey_frames": grey}
+        )
+        for index, frame in enumerate(names):
+            path = frames_root / "JPEGImages" / video_id / f"{frame}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (SIZE, SIZE), (90, 120, 60 + 40 * index)).save(path)
+        masks += [
+            {**key, "annotation_id": name, "frame_index": index, "height_px": SIZE, "width_px": SIZE}
+            | {"rle_counts": encode_rle(mask), "area_px": int(mask.sum())}
+            for name, mask in (("a", A), ("b", B))
+            for index in range(NUM_FRAMES)
+        ]
+    expressions = [
+        {"dataset": dataset, "split": split, "video_id": video_id, "expression_id": name, "expression": f"the {target}"}
+        | {"object_ids": [target], "annotation_ids": [target], "family": family}
+        for (video_id, name), (family, target) in EXPRESSIONS.items()
+    ]
+    write_table("videos", videos, folder / "videos.parquet")
+    write_table("expressions", expressions, folder / "expressions.parquet")
+    write_table("masks", masks if with_masks else [], folder / "masks.parquet")
+    write_manifest(
+        folder, step="stage", parameters=parameters, inputs={}, extra={"frames_root": frames_root.as_posix()}
+    )
+
+
+def prediction_rows(name: str, predicted: dict) -> list[dict[str, Any]]:
+    dataset, split = name.split("/")
+    return [
+        {"dataset": dataset, "split": split, "video_id": video_id, "expression_id": expression_id}
+        | {"frame_index": index, "height_px": mask.shape[0], "width_px": mask.shape[1]}
+        | {"rle_counts": encode_rle(mask), "seg_token_generated": True}
+        for (video_id, expression_id), masks in predicted.items()
+        for index, mask in enumerate(masks)
+    ]
+
+
+def write_predictions(name: str, predicted: dict, way: str = "") -> None:
+    folder = Path("predictions") / name / way
+    write_table("predictions", prediction_rows(name, predicted), folder / "predictions.parquet")
+
+
+def write_keyframes(name: str) -> None:
+    dataset, split = name.split("/")
+    rows = [
+        {"dataset": dataset, "split": split, "video_id": video_id, "expression_id": expression_id}
+        | {"frame_index": index, "score": 0.25 + index / 2, "is_key_frame": index == 1}
+        for video_id, expression_id in EXPRESSIONS
+        for index in range(NUM_FRAMES)
+    ]
+    write_table("keyframes", rows, Path("data/keyframes") / f"{name}.parquet")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A project folder in which everything before `evaluate` is done."""
+    monkeypatch.chdir(tmp_path)
+    config = make_config()
+    write_split("synthetic/test", config.parameters(["stage.synthetic"]), with_masks=True)
+    write_split("mevis/valid", {"root": "data/raw/mevis"}, with_masks=False)
+    for name in config.data.evaluation:
+        write_predictions(name, PREDICTED)
+        write_keyframes(name)
+    write_predictions("synthetic/test", MEMORY_OFF, "comparisons/memory_off")
+    write_predictions("synthetic/test", FIRST_FRAME, "comparisons/first_frame")
+    return config
+
+
+def run(config: Config) -> dict[str, Any]:
+    step = next(step for step in STEPS if step.name == "evaluate")
+    evaluate.run(StepContext(config, step, Path(".glus/work"), {}, Tracker()))
+    return json.loads(Path("metrics/evaluate.json").read_text())
+
+
+def test_numbers_computed_by_hand(project: Config) -> None:
+    metrics = run(project)
+    split = metrics["synthetic"]["test"]
+    # J (and F) of the five expressions: 1, 0, 1, (1 + 0) / 2, 1
+    assert {name: split[name] for name in ("J", "F", "JF", "num_expressions", "protocol")} == {
+        "J": pytest.approx(70),
+        "F": pytest.approx(70),
+        "JF": pytest.approx(70),
+        "num_expressions": 5,
+        "protocol": "mevis",
+    }
+    families = split["families"]
+    assert {name: family["JF"] for name, family in families.items()} == pytest.approx(
+        {"appearance": 50, "greyed": 75, "starts_grey": 100}
+    )
+    assert {name: family["referent_accuracy"] for name, family in families.items()} == {
+        "appearance": 0.5,
+        "greyed": 1,
+        "starts_grey": 1,
+    }
+    assert split["comparisons"] == pytest.approx(
+        {
+            "greyed_memory_on": 50,
+            "greyed_memory_off": 0,
+            "starts_grey_key_frame": 100,
+            "starts_grey_first_frame": 0,
+        }
+    )
+    assert set(split) == {*families["greyed"], "protocol", "families", "comparisons"} - {"referent_accuracy"}
+
+
+def test_baselines_computed_by_hand(project: Config) -> None:
+    split = run(project)["synthetic"]["test"]
+    baselines = {name: scores["JF"] for name, scores in split["families"]["appearance"]["baselines"].items()}
+    # A: J 16/41, precision 16/36, recall 1; B: J 25/41, precision 20/36, recall 1
+    union_j, union_f = (16 / 41 + 25 / 41) / 2, (8 / 13 + 5 / 7) / 2
+    assert baselines.pop("random_object") in (0, 50, 100)
+    assert baselines == pytest.approx(
+        {
+            "empty": 0,
+            "union_of_objects": 100 * (union_j + union_f) / 2,
+            "largest_object": 50,
+            "shuffled_expressions": 50,  # both masks are A: the first against B, the second against A
+        }
+    )
+    assert split["families"]["greyed"]["baselines"]["shuffled_expressions"]["JF"] == 0
+    assert "shuffled_expressions" not in split["families"]["starts_grey"]["baselines"]  # one expression in the clip
+    assert split["baselines"]["shuffled_expressions"]["JF"] == pytest.approx(25)  # over the four that have a partner
+
+
+def test_split_without_masks_is_predicted_only(project: Config) -> None:
+    assert run(project)["mevis"]["valid"] == {"protocol": "no ground truth", "num_expressions": 5}
+    page = Path("reports/index.html").read_text()
+    assert "5 expressions were predicted. They are not scored" in page
+    assert len(list(Path("reports/mevis/valid/overlays").glob("*.jpg"))) == 4
+
+
+def test_tables_and_pictures(project: Config) -> None:
+    run(project)
+    rows = read_table("per_expression", Path("reports/synthetic/test/per_expression.parquet")).to_pylist()
+    row = next(row for row in rows if (row["video_id"], row["expression_id"]) == ("turns grey", "1"))
+    assert {name: row[name] for name in ("family", "j", "f", "jf", "num_frames", "referent_correct")} == {
+        "family": "greyed",
+        "j": 0.5,
+        "f": 0.5,
+        "jf": 0.5,
+        "num_frames": 2,
+        "referent_correct": True,
+    }
+    assert (row["key_frame_index"], row["oracle_key_frame_index"]) == (1, 0)
+    with Path("metrics/evaluate_families.csv").open() as file:
+        families = {line["family"]: float(line["JF"]) for line in csv.DictReader(file)}
+    assert families == pytest.approx({"appearance": 50, "greyed": 75, "starts_grey": 100, "all": 70})
+    with Path("reports/synthetic/test/frames.csv").open() as file:
+        frames = list(csv.DictReader(file))
+    assert len(frames) == 10 and frames[7] == {
+        "video_id": "turns grey",
+        "expression_id": "1",
+        "frame_index": "1",
+        "j": "0.0",
+        "f": "0.0",
+        "frame_score": "0.75",
+    }
+    overlays = {path.name for path in Path("reports/synthetic/test/overlays").iterdir()}
+    assert overlays == {"memory_off.jpg", "first_frame.jpg", *(f"example-{index}.jpg" for index in range(4))}
+    page = Path("reports/index.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == len(overlays) + 4
+    assert not re.findall(r"(?:src|href|url)\W{1,2}(?:https?:)?//", page)  # nothing from outside
+    assert read_manifest(Path("reports")).step == "evaluate"
+
+
+def test_same_bytes_again_also_with_workers(project: Config) -> None:
+    run(project)
+    first, metrics = read_manifest(Path("reports")).content_sha256, Path("metrics/evaluate.json").read_bytes()
+    for piece in Path(".glus/work/scores").rglob("*.json"):
+        piece.unlink()
+    run(make_config(workers=2))
+    assert read_manifest(Path("reports")).content_sha256 == first
+    assert Path("metrics/evaluate.json").read_bytes() == metrics
+
+
+def test_finished_videos_are_not_scored_again(project: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[str] = []
+    genuine = evaluate.score_video
+
+    def dies_at_the_third(task: Any, **settings: Any) -> Any:
+        scored.append(task.video.video_id)
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+        return genuine(task, **settings)
+
+    monkeypatch.setattr(evaluate, "score_video", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(project)
+    assert not Path("metrics/evaluate.json").exists() and not Path("reports").exists()
+    assert run(project)["synthetic"]["test"]["J"] == pytest.approx(70)
+    assert scored == ["plain", "turns grey", "starts grey", "starts grey"]
+
+
+def damage(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    if kind == "no expression":
+        return [row for row in rows if (row["video_id"], row["expression_id"]) != ("turns grey", "1")]
+    if kind == "no frame":
+        return [row for row in rows if (row["video_id"], row["frame_index"]) != ("starts grey", 1)]
+    if kind == "unknown":
+        return [*rows, {**rows[0], "expression_id": "17"}]
+    if kind == "twice":
+        return [*rows, rows[0]]
+    change = {"size": {"height_px": SIZE + 1}, "broken": {"rle_counts": "04"}}[kind]
+    return [{**rows[0], **change}, *rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        ("no expression", InputError, r"1 of 5 expressions are incomplete.*turns grey, expression 1: all 2 frames"),
+        ("no frame", InputError, r"1 of 5 expressions are incomplete.*starts grey, expression 0: frames 1 missing"),
+        ("unknown", InputError, r"plain, expression 17 is not in the split"),
+        ("twice", ArtifactError, r"plain, expression 0, frame 0 is predicted twice"),
+        ("size", ArtifactError, r"frame 0 is 21 x 20 pixels, the video is 20 x 20"),
+        ("broken", InputError, r"video plain, expression 0, frame 0 cannot be used: runs add up to"),
+    ],
+)
+def test_refuses_a_mean_over_damaged_predictions(
+    project: Config, kind: str, error: type[GlusError], words: str
+) -> None:
+    rows = damage(prediction_rows("synthetic/test", PREDICTED), kind)
+    write_table("predictions", rows, Path("predictions/synthetic/test/predictions.parquet"))
+    with pytest.raises(error, match=words):
+        run(project)
+    assert not Path("metrics/evaluate.json").exists()
+
+
+def test_incomplete_comparison_is_refused(project: Config) -> None:
+    write_predictions("synthetic/test", dict([*MEMORY_OFF.items()][:1]), "comparisons/memory_off")
+    with pytest.raises(InputError, match=r"memory_off.*turns grey, expression 1: all 2 frames missing"):
+        run(project)
