@@ -21,7 +21,6 @@ INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
 
 app = typer.Typer(
     help="GLUS: referring video object segmentation, from staged data to a results table.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -38,7 +37,7 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show traceback
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments or bool(os.environ.get("GLUS_DEBUG"))
     os.environ.setdefault("DO_NOT_TRACK", "true")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -1,0 +1,53 @@
+# A fresh machine needs Python 3.11 or newer, git and make; every target sets the rest up by itself.
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+export DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup demo test parity checks serve bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## make .venv, pinned by constraints.txt
+
+demo: setup ## the seven steps on the tiny default, then the results table
+	@$(BIN)/dvc repro
+	@$(BIN)/glus report
+
+test: setup ## all tests
+	@$(BIN)/python -m pytest -q
+
+parity: setup ## every golden case of the published implementations
+	@$(BIN)/python -m pytest -q tests/parity
+
+checks: setup ## format, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_imports.py
+
+serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all
+	@$(BIN)/python -m flows.serve
+
+bench: setup ## ratios against a baseline in the same run
+	@set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+clean: ## remove scratch folders and caches; artifacts, .venv and the servers' homes stay
+	@rm -rf .glus .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find glus flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv resolves and unpacks several times faster than pip; sam2 is built with the setuptools of .venv ([tool.uv]).
+$(READY): pyproject.toml constraints.txt
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "make: Python 3.11 or newer is needed (looked for python3, python3.11 to 3.13)." >&2; exit 1; fi; \
+	[ -x $(BIN)/python ] || $$found -m venv .venv
+	@echo "Installing into .venv (about 7 GB, some minutes the first time) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv "setuptools>=77" wheel
+	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
