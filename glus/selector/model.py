@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -21,11 +21,12 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from glus.data.frames import Frames, load_frames
 from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.errors import InputError
+from glus.model.weights import CONFIG, WEIGHTS, load_weights
 from glus.selector.packing import Node, pack
 from glus.selector.prompt import Tail, encode_context, encode_tail, normalise_expression
 from glus.selector.token_merging import TokenMerging
 
-MODEL_TYPE = "glus_key_frame_selector"
+FORMAT, FORMAT_VERSION = "glus_selector", 1
 FRAMES_PER_PASS = 32  # frames through the CLIP tower at once
 
 
@@ -69,7 +70,7 @@ class KeyFrameSelector(nn.Module):
         vision_tower: CLIP; its second-to-last layer is read, without the class token.
         mm_projector: Linear, CLIP width -> D.
         language_model: LLaMA with one embedding for each token of the tokenizer.
-        tokenizer: `[SCORE]` is added where it is missing.
+        tokenizer: with `[SCORE]`.
         image_processor: preprocessing of the tower.
         clusters: see `TokenMerging`.
         neighbours: see `TokenMerging`.
@@ -97,6 +98,7 @@ class KeyFrameSelector(nn.Module):
         self.score_head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, head_size), nn.ReLU(), nn.Linear(head_size, 1)
         )
+        self.head_size = head_size
         self.tokenizer = tokenizer
         self.image_processor = image_processor
 
@@ -114,7 +116,8 @@ class KeyFrameSelector(nn.Module):
             position_ids=packed.positions,
             use_cache=False,
         ).last_hidden_state
-        scores, supervised, labels = [], [], []
+        scores, supervised = [], []
+        labels: list[int] = []
         for reading, row, starts in zip(readings, states, packed.starts, strict=True):
             read = []
             for index, start in enumerate(starts[1 + len(reading.queries) :]):
@@ -170,24 +173,28 @@ class KeyFrameSelector(nn.Module):
                     scores[chosen, queries] = self([reading]).scores[0].float().cpu()
         return scores
 
-    def save_pretrained(self, directory: Path) -> None:
-        """Writes `config.json`, `preprocessor_config.json`, `model.safetensors` and the tokenizer's files."""
+    def save_pretrained(self, directory: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Writes the model so that `from_pretrained` needs nothing else.
+
+        Args:
+            directory: is created.
+            weights: the state to save, for a model with adapters: with these merged. None: as it stands.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         config = {
-            "model_type": MODEL_TYPE,
-            "vision": self.vision_tower.config.to_diff_dict(),
-            "language": self.language_model.config.to_diff_dict(),
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "vision": self.vision_tower.config.to_dict(),
+            "language": self.language_model.config.to_dict(),
             "clusters": self.token_merging.clusters,
             "neighbours": self.token_merging.neighbours,
-            "head_size": self.score_head[2].out_features,
+            "head_size": self.head_size,
         }
-        for part in ("vision", "language"):
-            config[part].pop("transformers_version", None)
-        (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (directory / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         self.image_processor.save_pretrained(directory)
         self.tokenizer.save_pretrained(directory)
-        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
-        save_file(tensors, directory / "model.safetensors")
+        state = self.state_dict() if weights is None else weights
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, directory / WEIGHTS)
 
     @classmethod
     def from_pretrained(cls, directory: Path | str, *, device: str | torch.device = "cpu") -> KeyFrameSelector:
@@ -198,7 +205,7 @@ class KeyFrameSelector(nn.Module):
                 that is not the language model's.
         """
         directory = Path(directory)
-        config = _read_config(directory / "config.json")
+        config = _read_config(directory / CONFIG)
         language = LlamaConfig.from_dict(config["language"])
         vision = CLIPVisionConfig.from_dict(config["vision"])
         model = cls(
@@ -217,28 +224,24 @@ class KeyFrameSelector(nn.Module):
                 f" {'with' if SCORE in model.tokenizer.added_tokens else 'without'} {SCORE}, its language model"
                 f" {language.vocab_size} embeddings; take both from one training."
             )
-        model._load(directory / "model.safetensors")
+        load_weights(model, directory / WEIGHTS)
         return model.to(device).eval()
 
-    def _load(self, path: Path) -> None:
-        try:
-            tensors = load_file(path)
-        except (FileNotFoundError, SafetensorError) as error:
-            raise InputError(f"{path} cannot be read: {error}.") from error
-        own = self.state_dict()
-        wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
-        wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
-        wrong += [
-            f"{name} is {list(tensors[name].shape)}, expected {list(own[name].shape)}"
-            for name in own.keys() & tensors.keys()
-            if own[name].shape != tensors[name].shape
-        ]
-        if wrong:
-            raise InputError(f"{path}: {len(wrong)} tensors do not fit config.json: {'; '.join(sorted(wrong)[:10])}.")
-        self.load_state_dict(tensors)
+
+@torch.no_grad()
+def add_score_token(language_model: LlamaForCausalLM, tokenizer: LlamaSentencePiece) -> None:
+    """Gives a model that never scored frames its `[SCORE]`: one more token, embedding and LM head row.
+
+    The new rows start at the mean of the others, so that the token is neither likely nor unlikely at first.
+    """
+    tokenizer.add_tokens([SCORE])
+    rows = language_model.get_input_embeddings().num_embeddings
+    language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for weight in (language_model.model.embed_tokens.weight, language_model.lm_head.weight):
+        weight[rows:] = weight[:rows].mean(dim=0)
 
 
-def _read_config(path: Path) -> dict:
+def _read_config(path: Path) -> dict[str, Any]:
     """Reads a selector's `config.json`.
 
     Raises:
@@ -247,7 +250,12 @@ def _read_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); a folder written by the selector step is needed.") from error
-    if config.get("model_type") != MODEL_TYPE:
-        raise InputError(f"{path}: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}.")
+        raise InputError(
+            f"{path} cannot be read ({error}); a folder written by the selector step is needed."
+        ) from error
+    found = config.get("format"), config.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise InputError(
+            f"{path}: found format {found[0]} version {found[1]}, expected {FORMAT} version {FORMAT_VERSION}."
+        )
     return config

@@ -1,5 +1,8 @@
 """A tiny selector with random weights, and clips of noise to show it."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 
 from glus.data.tokenizer import SCORE, train_tokenizer
 from glus.data.transforms import build_clip_processor
+from glus.records import StagedSplit, write_table
 from glus.selector.model import KeyFrameSelector
 from glus.selector.prompt import prompt_texts
 
@@ -54,3 +58,49 @@ def selector() -> KeyFrameSelector:
 def clip() -> np.ndarray:
     """Seven frames of noise, uint8 [7, 40, 48, 3]."""
     return np.random.default_rng(0).integers(0, 256, (7, 40, 48, 3), dtype=np.uint8)
+
+
+def _stage_split(directory: Path, videos: dict[str, list[str]]) -> StagedSplit:
+    """A split of three-frame videos with the given expressions."""
+    split = directory / "synthetic/train"
+    key = {"dataset": "synthetic", "split": "train"}
+    write_table(
+        "videos",
+        [
+            {
+                **key,
+                "video_id": video,
+                "num_frames": 3,
+                "height_px": 8,
+                "width_px": 8,
+                "frame_names": [f"{index:05d}" for index in range(3)],
+                "frame_dir": video,
+                "grey_frames": [],
+            }
+            for video in videos
+        ],
+        split / "videos.parquet",
+    )
+    write_table(
+        "expressions",
+        [
+            {
+                **key,
+                "video_id": video,
+                "expression_id": expression,
+                "expression": f"thing {expression}",
+                "object_ids": ["1"],
+                "annotation_ids": ["1"],
+                "family": "appearance",
+            }
+            for video, expressions in videos.items()
+            for expression in expressions
+        ],
+        split / "expressions.parquet",
+    )
+    return StagedSplit(split, directory)
+
+
+@pytest.fixture
+def stage_split() -> Callable[[Path, dict[str, list[str]]], StagedSplit]:
+    return _stage_split

@@ -1,0 +1,157 @@
+"""Step 4, paper 4.4, B.4, Table B: the key-frame selector, fine-tuned on the IoU that GLUS reached on each frame."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CLIPVisionModel, LlamaForCausalLM
+
+from glus.config import Config
+from glus.data.frames import read_frame
+from glus.errors import InputError
+from glus.manifest import write_json
+from glus.model.glus import GLUS
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.selector.labels import LabelledVideo, hold_out, read_labels
+from glus.selector.loss import SelectorObjective
+from glus.selector.model import KeyFrameSelector, add_score_token
+from glus.selector.sampling import SelectorSampler
+from glus.selector.validation import ScoredExpression, validate
+from glus.training.loop import Hooks, Phase, Trainer, resolve_device
+from glus.training.lora import add_lora, merged_state_dict
+from glus.training.trainable import select_parameters
+
+LABELS, MODEL = Path("data/pseudolabels"), Path("models/selector")
+METRICS, CURVES = Path("metrics/selector.json"), Path("metrics/selector_curves.csv")
+
+logger = logging.getLogger(__name__)
+
+
+def run(context: StepContext) -> None:
+    """Trains the selector and measures it on labelled videos that it did not see.
+
+    Raises:
+        InputError: a label that does not fit what is staged, or no video left to train or to validate on.
+    """
+    config = context.config
+    torch.set_num_threads(config.compute.threads)
+    training, held_out = _labelled_videos(context)
+    model_directory, curves, metrics = (context.work / name for name in ("model", "curves.csv", "metrics.json"))
+    _train(context, training, model_directory, curves)
+    selector = KeyFrameSelector.from_pretrained(model_directory, device=resolve_device(config.compute))
+    write_json(_validate(context, selector, held_out), metrics)
+    context.publish_directory(model_directory, MODEL)
+    context.publish_file(metrics, METRICS)
+    context.publish_file(curves, CURVES)
+
+
+def _labelled_videos(context: StepContext) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
+    """Videos to train on and videos to validate on."""
+    config = context.config
+    splits = {entry.split: open_split(config, entry.split) for entry in config.data.train}
+    checkpoint = context.inputs[config.pseudolabel.checkpoint]
+    labelled = read_labels(LABELS, splits, checkpoint, absent_is_ideal=config.selector.absent_is_ideal)
+    training, held_out = hold_out(labelled, config.selector.held_out, config.seed)
+    if not held_out:
+        raise InputError("selector.held_out: 0 leaves no labelled video to validate the selector on.")
+    logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
+    return training, held_out
+
+
+class _Curves:
+    """What was logged while training, saved with the checkpoints so that a resumed run has all of it."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = list(state["rows"])
+
+    def write(self, path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def _train(context: StepContext, training: Sequence[LabelledVideo], directory: Path, curves_file: Path) -> None:
+    """Fine-tunes and writes the model (adapters merged) and its curves."""
+    config, section = context.config, context.config.selector
+    model = _build_model(config)
+    add_lora(model.language_model, section.model.lora)
+    weights = {entry.split: entry.weight for entry in config.data.train}
+    phase = Phase(
+        name="selector",
+        steps=section.steps,
+        accumulation=section.accumulation,
+        optimiser=section.optimiser,
+        parameters=select_parameters(model, section.trainable),
+        batch=SelectorSampler(training, weights, section, model.tokenizer, model.image_processor, config.seed),
+        loss=SelectorObjective(model, section.score_weight, section.ce_weight),
+    )
+    curves = _Curves()
+
+    def on_log(step: int, _: str, values: dict[str, float]) -> None:
+        curves.rows.append({"step": step, **values})
+        context.tracker.log_metrics({f"selector/{name}": value for name, value in values.items()}, step)
+
+    Trainer(
+        model,
+        [phase],
+        checkpoints=context.work / "checkpoints",
+        checkpoint_every=section.checkpoint_every,
+        log_every=section.log_every,
+        seed=config.seed,
+        compute=config.compute,
+        hooks=Hooks(on_log, lambda step: None),
+        state={"curves": curves},
+    ).run()
+    shutil.rmtree(directory, ignore_errors=True)
+    model.save_pretrained(directory, merged_state_dict(model))
+    curves.write(curves_file)
+
+
+def _build_model(config: Config) -> KeyFrameSelector:
+    """The selector before fine-tuning: `selector.model.base`, or the labelling model with a fresh score head."""
+    shape = config.selector.model
+    if shape.base is not None:
+        return KeyFrameSelector.from_pretrained(shape.base)
+    glus = GLUS.from_pretrained(config.pseudolabel.checkpoint)
+    assert isinstance(glus.vision_tower, CLIPVisionModel)
+    assert isinstance(glus.mm_projector, torch.nn.Linear)
+    assert isinstance(glus.language_model, LlamaForCausalLM)
+    add_score_token(glus.language_model, glus.tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return KeyFrameSelector(
+            vision_tower=glus.vision_tower,
+            mm_projector=glus.mm_projector,
+            language_model=glus.language_model,
+            tokenizer=glus.tokenizer,
+            image_processor=glus.transform.clip_processor,
+            clusters=shape.clusters,
+            neighbours=shape.neighbours,
+            head_size=shape.head_size,
+        )
+
+
+def _validate(context: StepContext, selector: KeyFrameSelector, held_out: Sequence[LabelledVideo]) -> dict[str, Any]:
+    """Metrics on the held-out videos, scored as key frames are."""
+    scored = []
+    for labelled in context.progress(held_out, "validating"):
+        video = labelled.video
+        frames = [read_frame(labelled.split.frame_path(video, index)) for index in range(video.num_frames)]
+        scores = selector.score(frames, [expression.text for expression in labelled.expressions]).numpy()
+        for expression, track, targets in zip(labelled.expressions, scores, labelled.targets, strict=True):
+            scored.append(ScoredExpression(expression.family, track, targets))
+    return {**validate(scored), "num_videos": len(held_out)}

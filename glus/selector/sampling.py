@@ -1,0 +1,114 @@
+"""Training samples of the selector: some context frames, one query frame, several expressions of one video (B.4).
+
+`Nc` context frames, `B` expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from glus.config import SelectorConfig
+from glus.data.frames import read_frame
+from glus.data.sampling import sample_context_frames, step_generator
+from glus.data.tokenizer import LlamaSentencePiece
+from glus.selector.labels import LabelledVideo
+from glus.selector.prompt import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
+
+
+@dataclass(frozen=True)
+class SelectorSample:
+    """Expressions of one video that share context and query frame.
+
+    Attributes:
+        pixels: float [Nc + 1, 3, h, w], context frames in order, then the query frame.
+        tails: B requests with answers.
+        targets: float [B], IoU of the query frame.
+    """
+
+    pixels: Tensor
+    tails: tuple[Tail, ...]
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class SelectorBatch:
+    """The samples of one step."""
+
+    samples: tuple[SelectorSample, ...]
+
+    def to(self, device: torch.device) -> SelectorBatch:
+        """The batch on another device."""
+        return SelectorBatch(
+            tuple(
+                replace(sample, pixels=sample.pixels.to(device), targets=sample.targets.to(device))
+                for sample in self.samples
+            )
+        )
+
+
+class SelectorSampler:
+    """Draws the samples of any step; the same seed and step give the same ones, whatever was drawn before.
+
+    Args:
+        videos: labelled training videos.
+        split_weights: how often a split is drawn, relative to the others; within a split every video alike.
+        config: section `selector`.
+        tokenizer: with `[SCORE]`.
+        image_processor: preprocessing of the CLIP tower.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[LabelledVideo],
+        split_weights: Mapping[str, float],
+        config: SelectorConfig,
+        tokenizer: LlamaSentencePiece,
+        image_processor: CLIPImageProcessorPil,
+        seed: int,
+    ) -> None:
+        self._videos = videos
+        self._config = config
+        self._tokenizer = tokenizer
+        self._image_processor = image_processor
+        self._seed = seed
+        splits = [f"{video.split.dataset}/{video.split.split}" for video in videos]
+        weights = np.array([split_weights[name] / splits.count(name) for name in splits])
+        self._probabilities = weights / weights.sum()
+
+    def __call__(self, step: int) -> SelectorBatch:
+        """The batch of one step."""
+        generator = step_generator(self._seed, "selector", step)
+        chosen = generator.choice(len(self._videos), size=self._config.samples, p=self._probabilities)
+        return SelectorBatch(tuple(self._sample(self._videos[index], generator) for index in chosen))
+
+    def _sample(self, labelled: LabelledVideo, generator: np.random.Generator) -> SelectorSample:
+        count = len(labelled.expressions)
+        chosen = generator.choice(count, size=min(self._config.max_expressions, count), replace=False)
+        context = draw_context(labelled.video.num_frames, self._config.num_context_frames, generator)
+        query = int(generator.integers(labelled.video.num_frames))
+        frames = [read_frame(labelled.split.frame_path(labelled.video, index)) for index in [*context, query]]
+        return SelectorSample(
+            self._image_processor(frames, return_tensors="pt")["pixel_values"],
+            tuple(self._tail(labelled.expressions[index].text, generator) for index in chosen),
+            torch.from_numpy(labelled.targets[chosen, query]),
+        )
+
+    def _tail(self, text: str, generator: np.random.Generator) -> Tail:
+        request = answer = 0
+        if self._config.vary_conversation:
+            request, answer = int(generator.integers(len(REQUESTS))), int(generator.integers(len(ANSWERS)))
+        return encode_tail(self._tokenizer, normalise_expression(text), request, answer)
+
+
+def draw_context(num_frames: int, count: int, generator: np.random.Generator) -> list[int]:
+    """One random frame in each of `count` equal segments (B.4: random); all frames of a video that is not longer."""
+    if num_frames <= count:
+        return list(range(num_frames))
+    return sample_context_frames(num_frames, count, generator)
