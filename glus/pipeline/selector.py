@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import shutil
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from transformers import CLIPVisionModel, LlamaForCausalLM
 from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import InputError
-from glus.manifest import write_json
+from glus.manifest import read_manifest, write_json
 from glus.model.glus import GLUS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
@@ -24,6 +23,7 @@ from glus.selector.loss import SelectorObjective
 from glus.selector.model import KeyFrameSelector, add_score_token
 from glus.selector.sampling import SelectorSampler
 from glus.selector.validation import ScoredExpression, validate
+from glus.training.curves import Curves
 from glus.training.loop import Hooks, Phase, Trainer, resolve_device
 from glus.training.lora import add_lora, merged_state_dict
 from glus.training.trainable import select_parameters
@@ -56,32 +56,13 @@ def _labelled_videos(context: StepContext) -> tuple[list[LabelledVideo], list[La
     """Videos to train on and videos to validate on."""
     config = context.config
     splits = {entry.split: open_split(config, entry.split) for entry in config.data.train}
-    checkpoint = context.inputs[config.pseudolabel.checkpoint]
+    checkpoint = read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]
     labelled = read_labels(LABELS, splits, checkpoint, absent_is_ideal=config.selector.absent_is_ideal)
     training, held_out = hold_out(labelled, config.selector.held_out, config.seed)
     if not held_out:
         raise InputError("selector.held_out: 0 leaves no labelled video to validate the selector on.")
     logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
     return training, held_out
-
-
-class _Curves:
-    """What was logged while training, saved with the checkpoints so that a resumed run has all of it."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows = list(state["rows"])
-
-    def write(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
 
 
 def _train(context: StepContext, training: Sequence[LabelledVideo], directory: Path, curves_file: Path) -> None:
@@ -99,7 +80,7 @@ def _train(context: StepContext, training: Sequence[LabelledVideo], directory: P
         batch=SelectorSampler(training, weights, section, model.tokenizer, model.image_processor, config.seed),
         loss=SelectorObjective(model, section.score_weight, section.ce_weight),
     )
-    curves = _Curves()
+    curves = Curves()
 
     def on_log(step: int, _: str, values: dict[str, float]) -> None:
         curves.rows.append({"step": step, **values})

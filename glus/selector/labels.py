@@ -49,7 +49,7 @@ def read_labels(
     Args:
         directory: Parquet files of the schema `pseudolabels`.
         splits: staged training splits by name (`synthetic/train`).
-        checkpoint_sha256: content hash of the model whose labels are wanted.
+        checkpoint_sha256: hash of the weights whose labels are wanted.
         absent_is_ideal: what becomes of frames where the target is absent and nothing was predicted. Their IoU is 1 by
             the published helper, which teaches them as ideal key frames (true); a frame that does not show the target
             cannot start its track, so its target is 0 (false).

@@ -110,7 +110,7 @@ def test_no_labels_and_another_table_are_named(tmp_path: Path, split: StagedSpli
 
 def test_held_out_videos_keep_their_side(tmp_path: Path, stage_split: Callable[..., StagedSplit]) -> None:
     names = [f"v{index:03d}" for index in range(200)]
-    split = stage_split(tmp_path, dict.fromkeys(names, ["0"]))
+    split = stage_split(tmp_path, {name: ["0"] for name in names})
     videos = [LabelledVideo(split, video, (), np.zeros((0, 3))) for video in split.videos.values()]
     training, held_out = hold_out(videos, 0.2, seed=0)
     assert 25 <= len(held_out) <= 55
