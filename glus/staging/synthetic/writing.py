@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -14,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from glus.config import ClipKind, SyntheticConfig
-from glus.manifest import write_json
 from glus.masks import encode_rle
 from glus.staging.synthetic.expressions import Sentence, describe
 from glus.staging.synthetic.rendering import render
@@ -111,6 +111,9 @@ def _write_lists(clips: list[WrittenClip], num_frames: int, folder: Path) -> Non
             "grey_frames": list(clip.grey_frames),
             "expressions": {str(index): sentence.family for index, sentence in enumerate(clip.sentences)},
         }
-    write_json(mask_dict, folder / "mask_dict.json")
-    write_json({"videos": families}, folder / "families.json")
-    write_json({"videos": meta}, folder / "meta_expressions.json")
+    for name, content in (
+        ("mask_dict", mask_dict),
+        ("families", {"videos": families}),
+        ("meta_expressions", {"videos": meta}),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
