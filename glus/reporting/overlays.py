@@ -27,7 +27,7 @@ TRUTH_COLOUR: Colour = (255, 255, 255)
 INK: Colour = (28, 32, 41)
 FAINT: Colour = (112, 119, 133)
 PAPER: Colour = (255, 255, 255)
-OPACITY = 0.42
+OPACITY = 0.3  # low enough that an object's own colour can still be told
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def overlay(
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     pixels = np.asarray(picture).astype(np.float32)
-    line = max(1, round(size[0] / 160))
+    line = max(1, round(size[0] / 80))
     for mask, colour in zip(masks, colours, strict=True):
         shape = _resized(mask, size)
         pixels[shape] += OPACITY * (np.array(colour, dtype=np.float32) - pixels[shape])
@@ -93,7 +93,7 @@ def draw_strip(
         frames: uint8 [H, W, 3] each.
         rows: drawn from top to bottom.
         text: the expression.
-        marked: column that is framed (the key frame).
+        marked: column that is framed in the first row (the key frame).
         tile_px: width of a frame in the strip.
     """
     gap, label_px, note_px, text_px = 8, 108, 24, 34
@@ -110,7 +110,7 @@ def draw_strip(
         for column, (frame, mask, note) in enumerate(zip(frames, row.masks, row.notes, strict=True)):
             left = label_px + column * (tile_px + gap)
             strip.paste(overlay(frame, [mask], [row.colour], tile_px), (left, top))
-            is_marked = column == marked
+            is_marked = column == marked and number == 0
             if is_marked:
                 draw.rectangle((left, top, left + tile_px - 1, top + tile_height - 1), outline=COLOURS[2], width=4)
             draw.text((left, top + tile_height + 4), note, COLOURS[2] if is_marked else FAINT, font(14, is_marked))

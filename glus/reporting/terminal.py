@@ -17,7 +17,12 @@ from glus.reporting.verdicts import BASELINE_TITLES, LEARNED_MARGIN, FamilyRow, 
 
 METRICS = Path("metrics/evaluate.json")
 REPORT = Path("reports/index.html")
-PLAIN_WIDTH = 110  # columns where the output is no terminal
+PLAIN_WIDTH = 80  # columns where the output is no terminal
+NOTES = (
+    "[dim]ref: percent of the expressions whose most covered object is the right one. empty to largest: J&F of answers"
+    " that ignore the words. shuffled: the masks, each scored against another object's expression. learned:"
+    f" {LEARNED_MARGIN:.0f} points or more above the best answer that ignores the words.[/]\n"
+)
 
 
 def print_report(path: Path = METRICS, console: Console | None = None) -> None:
@@ -70,15 +75,10 @@ def _print_split(console: Console, name: str, metrics: Mapping[str, Any]) -> Non
         )
         return
     console.print(_family_table(f"{name} · protocol {metrics['protocol']} · percent", rows))
-    if not all(row.learned for row in rows):
-        console.print(
-            f"[dim]not learned: within {LEARNED_MARGIN:.0f} points of (or below) the best baseline that ignores the"
-            " words.[/]"
-        )
-    console.print("[dim]shuffled: the model's masks, each scored against another object's expression.[/]\n")
+    console.print(NOTES)
     comparisons = comparison_rows(metrics)
     if comparisons:
-        table = Table(title=f"{name} · J on the grey frames", box=box.SIMPLE_HEAD, title_justify="left")
+        table = Table(title=f"{name} · J on the grey frames", box=box.SIMPLE_HEAD, title_justify="left", padding=0)
         for title in ("", "without", "", "with", "", "gain"):
             table.add_column(title, justify="left" if not title else "right")
         for row in comparisons:
@@ -94,11 +94,10 @@ def _print_split(console: Console, name: str, metrics: Mapping[str, Any]) -> Non
 
 
 def _family_table(title: str, rows: list[FamilyRow]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     table.add_column("family", no_wrap=True)
-    for name in ("n", "J", "F", "J&F", "referent", *BASELINE_TITLES.values()):
+    for name in ("n", "J", "F", "J&F", "ref", *BASELINE_TITLES.values(), "learned"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
     for row in rows:
         if row.name == "all":
             table.add_section()
@@ -110,6 +109,6 @@ def _family_table(title: str, rows: list[FamilyRow]) -> Table:
             Text(f"{row.jf:.1f}", "bold green" if row.learned else "bold yellow"),
             "–" if row.referent_accuracy is None else f"{100 * row.referent_accuracy:.0f}",
             *(Text(f"{row.baselines[name]:.1f}" if name in row.baselines else "–", "dim") for name in BASELINE_TITLES),
-            "" if row.learned else Text("not learned", "yellow"),
+            "" if row.name == "all" else Text("yes", "green") if row.learned else Text("no", "yellow"),
         )
     return table

@@ -1,0 +1,89 @@
+"""Overlays, strips and videos, read back pixel by pixel."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from glus.reporting import write_overlay_video
+from glus.reporting.cards import shown_frames
+from glus.reporting.overlays import COLOURS, INK, PAPER, StripRow, draw_strip, font, overlay, wrap
+
+FRAME = np.full((40, 60, 3), 100, dtype=np.uint8)
+MASK = np.zeros((40, 60), dtype=bool)
+MASK[10:30, 10:30] = True
+
+
+def test_overlay_tints_inside_outlines_the_edge_and_leaves_the_rest() -> None:
+    pixels = np.asarray(overlay(FRAME, [MASK], [(255, 0, 0)]))
+    assert (pixels[~MASK] == 100).all()
+    assert pixels[10, 20].tolist() == pixels[29, 29].tolist() == [255, 0, 0]
+    red, green, _ = pixels[20, 20].tolist()
+    assert 100 < red < 255 and 0 < green < 100
+
+
+def test_overlay_can_be_enlarged_and_keeps_the_place_of_the_mask() -> None:
+    pixels = np.asarray(overlay(FRAME, [MASK], [(255, 0, 0)], width_px=240)).astype(int)
+    changed = (pixels != 100).any(axis=-1)
+    assert pixels.shape == (160, 240, 3)
+    assert np.argwhere(changed).min(axis=0) == pytest.approx([40, 40], abs=1)
+    assert np.argwhere(changed).max(axis=0) == pytest.approx([119, 119], abs=1)
+
+
+def test_strip_has_a_tile_for_every_frame_and_row_and_marks_the_key_frame() -> None:
+    rows = [StripRow(label, np.stack([MASK] * 3), COLOURS[0], ["a", "b", "c"]) for label in ("truth", "prediction")]
+    strip = np.asarray(draw_strip([FRAME] * 3, rows, "the quick one", marked=1, tile_px=90)).astype(int)
+    grey = (strip == 100).all(axis=-1).astype(int)
+    for row in (30, 30 + 60 + 24 + 8):  # through the masks of the first and the second row
+        assert (np.diff(grey[row]) == 1).sum() == 3 * 2  # frame on both sides of each mask
+    framed = np.argwhere((strip == COLOURS[2]).all(axis=-1))
+    assert framed[:, 0].max() < 60 + 24 and 108 + 90 <= framed[:, 1].min() < 108 + 98 + 4  # first row, second tile
+    assert (strip[-34:] == INK).all(axis=-1).any()  # the expression
+    assert (strip[-1, :20] == PAPER).all()
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "key_frame", "shown"),
+    [
+        (12, None, [0, 2, 4, 7, 9, 11]),
+        (12, 5, [0, 2, 5, 7, 9, 11]),
+        (3, 1, [0, 1, 2]),
+        (1, 0, [0]),
+    ],
+)
+def test_shown_frames_are_spread_and_hold_the_key_frame(
+    num_frames: int, key_frame: int | None, shown: list[int]
+) -> None:
+    assert shown_frames(num_frames, key_frame) == shown
+
+
+def test_wrap_fits_and_loses_no_word() -> None:
+    text = "the large yellow triangle that moves left behind the others " * 3
+    lines = wrap(text, font(16), 200)
+    assert " ".join(lines).split() == text.split()
+    assert all(font(16).getlength(line) <= 200 for line in lines)
+
+
+def test_video_is_read_back_with_its_masks(tmp_path: Path) -> None:
+    frames = np.stack([np.full((90, 121, 3), 60 + 10 * index, dtype=np.uint8) for index in range(5)])
+    masks = np.zeros((2, 5, 90, 121), dtype=bool)
+    masks[0, :, 20:70, 10:50] = True
+    masks[1, 3:, 20:70, 70:110] = True
+    path = tmp_path / "out" / "overlay.mp4"
+    write_overlay_video(frames, masks, ["the left one", "the right one, which comes later"], path, frames_per_second=5)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name in ("h264", "mpeg4") and float(stream.average_rate) == 5
+        shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(stream)]
+    assert len(shown) == 5 and shown[0].shape[1] == 384 and shown[0].shape[0] > 384 * 90 / 121
+    left, right = (140, 95), (140, 285)  # y, x in the enlarged picture
+    assert (shown[0][left] - shown[0][right])[0] > 30  # the left object is tinted, the right one is not yet
+    assert shown[4][right][2] > shown[4][20, 190][2] + 20  # now it is, in its own colour
+    assert not list(path.parent.glob(".*"))
+
+
+def test_video_refuses_what_does_not_fit_together(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="do not fit together"):
+        write_overlay_video(FRAME[None], MASK[None, None], ["one", "two"], tmp_path / "x.mp4")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,95 @@
+"""What is claimed of the numbers, the terminal's tables and the page."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from glus.errors import ArtifactError
+from glus.reporting import print_report
+from glus.reporting.page import SplitSection, write_page
+from glus.reporting.verdicts import comparison_rows, family_rows
+
+
+def scores(jf: float, union: float, shuffled: float) -> dict[str, Any]:
+    baselines = {"empty": {"JF": 0.0}, "union_of_objects": {"JF": union}, "shuffled_expressions": {"JF": shuffled}}
+    return {"J": jf - 1, "F": jf + 1, "JF": jf, "num_expressions": 10, "baselines": baselines}
+
+
+SPLIT = {
+    **scores(60.0, 42.0, 20.0),
+    "protocol": "mevis",
+    "families": {
+        "motion": scores(44.0, 41.7, 43.0) | {"referent_accuracy": 0.5},
+        "appearance": scores(88.0, 41.7, 4.7) | {"referent_accuracy": 0.93},
+    },
+    "comparisons": {"greyed_memory_on": 67.0, "greyed_memory_off": 7.0},
+}
+METRICS = {"synthetic": {"test": SPLIT}, "mevis": {"valid": {"protocol": "no ground truth", "num_expressions": 7}}}
+
+
+def test_a_family_near_its_best_trivial_baseline_counts_as_not_learned() -> None:
+    appearance, motion, everything = family_rows(SPLIT)
+    assert (appearance.name, motion.name, everything.name) == ("appearance", "motion", "all")
+    assert (appearance.learned, motion.learned) == (True, False)
+    assert motion.best_trivial == 41.7  # shuffled is no trivial baseline
+    assert appearance.lost_when_shuffled == pytest.approx(83.3)
+
+
+def test_comparisons_are_shown_where_both_sides_were_predicted() -> None:
+    [row] = comparison_rows(SPLIT)
+    assert (row.without, row.with_, row.gain) == (7, 67, 60)
+    assert comparison_rows({"comparisons": {"greyed_memory_on": 67.0}}) == []
+
+
+def test_terminal_table_fits_80_columns(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/index.html").touch()
+    (tmp_path / "metrics/evaluate.json").write_text(json.dumps(METRICS))
+    output = io.StringIO()
+    print_report(tmp_path / "metrics/evaluate.json", Console(file=output, width=80))
+    lines = output.getvalue().splitlines()
+    motion = next(line for line in lines if line.split()[:1] == ["motion"])
+    assert motion.split() == ["motion", "10", "43.0", "45.0", "44.0", "50", "0.0", "41.7", "–", "–", "43.0", "no"]
+    assert next(line for line in lines if line.split()[:1] == ["appearance"]).split()[-1] == "yes"
+    assert any("memory off" in line and "67.0" in line and "+60.0" in line for line in lines)
+    assert any("mevis/valid" in line and "7 expressions predicted, not scored" in line for line in lines)
+    assert str(tmp_path / "reports/index.html") in output.getvalue()
+    assert all(len(line) <= 80 for line in lines[:-1]) and "…" not in output.getvalue()
+
+
+def test_points_the_way_when_there_are_no_results(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"there are no results yet. Run `make demo`"):
+        print_report(tmp_path / "metrics/evaluate.json")
+
+
+def test_page_shows_training_and_selector_where_they_ran(tmp_path: Path) -> None:
+    section = SplitSection("synthetic/test", SPLIT, [], [])
+    write_page([section], tmp_path / "without.html", tmp_path)
+    (tmp_path / "train_curves.csv").write_text(
+        "step,phase,loss,ce,bce,dice,contrastive\n10,image,3,1,1,1,\n20,image,2,.5,1,.5,\n30,clip,1,.2,.5,.3,2\n"
+    )
+    (tmp_path / "selector.json").write_text(json.dumps({"held_out": {"correlation": 0.625}, "name": "not a number"}))
+    write_page([section], tmp_path / "with.html", tmp_path)
+    without, with_ = ((tmp_path / name).read_text() for name in ("without.html", "with.html"))
+    assert "<h2>Training</h2>" not in without and "<svg" not in without
+    assert ">contrastive</text>" in with_ and ">clip</text>" in with_
+    assert "<dt>held_out.correlation</dt><dd>0.625</dd>" in with_ and "not a number" not in with_
+    assert with_.count("not learned</span>") == 1
+
+
+def test_page_escapes_what_it_did_not_write(tmp_path: Path) -> None:
+    hostile = {**SPLIT, "families": {"<script>alert(1)</script>": scores(50.0, 1.0, 2.0)}}
+    write_page([SplitSection("synthetic/test", hostile, [], [])], tmp_path / "page.html", tmp_path)
+    assert "<script>" not in (tmp_path / "page.html").read_text()
+
+
+def test_scores_and_reports_need_no_torch() -> None:
+    code = "import sys, glus.metrics, glus.reporting, glus.pipeline.evaluate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
