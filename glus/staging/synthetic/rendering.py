@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy.ndimage import zoom
 
@@ -42,7 +44,7 @@ def render(scene: Scene, config: SyntheticConfig, rng: np.random.Generator) -> t
         coverage, stripes = _draw_bar(scene.bar, size)
         owner[:, coverage >= 0.5] = -1
         _blend(canvas, coverage[None], stripes[None])
-    canvas += rng.normal(0, 1, canvas.shape).astype(np.float32) * config.noise
+    canvas += rng.standard_normal(canvas.shape, dtype=np.float32) * np.float32(config.noise)
     frames = np.clip(canvas.round(), 0, 255).astype(np.uint8)
     return frames, np.stack([owner == number for number in range(len(scene.objects))])
 
@@ -71,12 +73,17 @@ def _blend(canvas: np.ndarray, coverage: np.ndarray, values: np.ndarray) -> None
 
 def _background(config: SyntheticConfig, rng: np.random.Generator) -> np.ndarray:
     """A smooth field around one grey level, float32 [H, W, 3]."""
-    cells = rng.uniform(-1, 1, (BACKGROUND_CELLS, BACKGROUND_CELLS, 3))
-    factor = config.size_px / BACKGROUND_CELLS
-    field = zoom(cells, (factor, factor, 1), order=3, mode="nearest", grid_mode=True)
-    return (rng.uniform(*BACKGROUND_MEAN) + config.texture * field[: config.size_px, : config.size_px]).astype(
-        np.float32
-    )
+    cells = rng.uniform(-1, 1, (3, BACKGROUND_CELLS, BACKGROUND_CELLS))
+    spread = _interpolation(config.size_px)
+    field = np.moveaxis(spread @ cells @ spread.T, 0, -1)
+    return (rng.uniform(*BACKGROUND_MEAN) + config.texture * field).astype(np.float32)
+
+
+@cache
+def _interpolation(size_px: int) -> np.ndarray:
+    """Cubic interpolation from the cells to the pixels of one side, as a matrix [size_px, cells]."""
+    weights = zoom(np.eye(BACKGROUND_CELLS), (size_px / BACKGROUND_CELLS, 1), order=3, mode="nearest", grid_mode=True)
+    return np.asarray(weights)
 
 
 def _draw_bar(bar: Bar, size_px: int) -> tuple[np.ndarray, np.ndarray]:
