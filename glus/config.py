@@ -132,6 +132,7 @@ class ModelConfig(Section):
     token_pool: Positive  # visual tokens in raster order averaged into one: 4 (5.2)
     seg_layer: Literal["last", "penultimate"]  # B.1 says penultimate; released weights need last
     trailing_space: bool  # prompts end in a blank piece before [SEG], as released weights expect
+    dynamic_multimask: bool  # inference may take mask tokens 1 to 3 where token 0 is unstable; released weights: true
     memory: MemoryConfig
     lora: LoraConfig
 
@@ -277,7 +278,6 @@ class PropagateConfig(Section):
 
     use_memory: bool
     memory_stride: Positive  # B.3: 3
-    dynamic_multimask: bool  # SAM-2's choice among mask tokens by stability; released weights: true
     comparisons: ComparisonsConfig
 
 
@@ -355,6 +355,12 @@ class Config(Section):
                 f"pseudolabel.checkpoint: {self.pseudolabel.checkpoint}, but train.early_stop_step"
                 f" {self.train.early_stop_step} writes {early}"
             )
+        for key, section in (("train", self.train), ("selector", self.selector)):
+            if section.checkpoint_every % section.log_every:
+                raise ValueError(
+                    f"{key}.checkpoint_every: {section.checkpoint_every} is not a multiple of {key}.log_every"
+                    f" {section.log_every}, so a resumed run could not repeat its curves"
+                )
         if len(self.selector.model.clusters) != len(self.selector.model.neighbours):
             raise ValueError("selector.model: clusters and neighbours must have the same length")
         if "lora" in self.train.trainable and self.model.lora.rank == 0:

@@ -1,0 +1,1 @@
+"""Records to samples to batches: frames, prompts, sampling, transforms."""

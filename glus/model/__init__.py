@@ -1,0 +1,5 @@
+"""GLUS itself: tensors in, tensors out."""
+
+from glus.model.glus import GLUS
+
+__all__ = ["GLUS"]

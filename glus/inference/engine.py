@@ -1,0 +1,194 @@
+"""One video, many expressions: prompts from a sliding window, masks frame after frame through memory (4.1, B.3).
+
+Shapes: T frames, B expressions, W frames of a pass, P visual tokens per frame, D language width, C decoder width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from glus.data.batch import expand_images, pad_ids
+from glus.data.conversation import inference_prompt, normalise_expression
+from glus.data.sampling import centre_context_frames
+from glus.model.glus import GLUS
+from glus.model.memory import MemoryBank
+from glus.model.sam2 import FrameFeatures, Memory
+
+FRAMES_AT_ONCE = 16  # images per call of an encoder
+CONVERSATIONS_AT_ONCE = 36  # sequences per call of the language model
+
+
+@dataclass(frozen=True)
+class PropagationSettings:
+    """How a video is segmented.
+
+    Attributes:
+        use_memory: read and write the memory bank.
+        memory_stride: frames between strided memories; 3 (B.3).
+        dynamic_multimask: see `MaskBranch.decode`; what released weights need.
+    """
+
+    use_memory: bool = True
+    memory_stride: int = 3
+    dynamic_multimask: bool = True
+    max_strided: int = 6
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What one pass over W frames gives for B expressions.
+
+    Attributes:
+        logits: float [B, W, h, w]; NaN where [SEG] was not generated.
+        seg_embeddings: float [B, W, C]; NaN where [SEG] was not generated.
+        seg_token_generated: bool [B, W].
+        memory_frames: for each expression and frame, indices within the pass that were read from memory.
+    """
+
+    logits: Tensor
+    seg_embeddings: Tensor
+    seg_token_generated: Tensor
+    memory_frames: list[list[list[int]]]
+
+
+class VideoEncoder:
+    """The frames of one video, encoded once for every expression, pass and window.
+
+    Args:
+        model: in evaluation mode.
+        frames: T frames of one size.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: GLUS, frames: Sequence[Image.Image]) -> None:
+        self.model = model
+        self.num_frames = len(frames)
+        self.context_frames = centre_context_frames(len(frames), model.settings.num_context_frames)
+        tokens, features = [], []
+        dtype = model.mllm.mm_projector.weight.dtype
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            chunk = frames[start : start + FRAMES_AT_ONCE]
+            pixels = model.transform.clip(chunk).to(model.device, dtype)
+            tokens.append(model.mllm.project(model.mllm.encode_frames(pixels)))
+            features.append(model.masks.encode(model.transform.sam2(chunk).to(model.device)))
+        self.tokens = torch.cat(tokens)
+        self._features = features
+
+    def features(self, frame: int) -> FrameFeatures:
+        """Image features of one frame, one row."""
+        chunk, row = divmod(frame, FRAMES_AT_ONCE)
+        return self._features[chunk][row : row + 1]
+
+
+@torch.inference_mode()
+def run_pass(
+    video: VideoEncoder, expressions: Sequence[str], frames: Sequence[int], settings: PropagationSettings
+) -> PassResult:
+    """Segments frames in the given order, each expression with a memory bank of its own.
+
+    Args:
+        frames: W video indices in the order of the pass (forward or backward from the key frame).
+    """
+    embeddings, generated = seg_embeddings(video, expressions, frames)
+    banks = [MemoryBank(settings.memory_stride, settings.max_strided) for _ in expressions]
+    model = video.model
+    size = _logit_size(video.features(frames[0]))
+    logits = torch.full((len(expressions), len(frames), *size), torch.nan, device=model.device)
+    read: list[list[list[int]]] = [[] for _ in expressions]
+    for step, frame in enumerate(frames):
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row, bank in enumerate(banks):
+            remembered = bank.frames_for(step) if settings.use_memory else []
+            hit = bool(generated[row, step])
+            read[row].append(remembered if hit else [])
+            if hit:
+                groups.setdefault(tuple(remembered), []).append(row)
+        for rows in groups.values():
+            memories = _stack([banks[row].read(step) for row in rows]) if settings.use_memory else []
+            features = video.features(frame)[[0] * len(rows)]
+            decoded, memory = model.masks.segment_frame(
+                features, embeddings[rows, step], memories, settings.dynamic_multimask
+            )
+            logits[rows, step] = decoded.logits
+            for number, row in enumerate(rows):
+                banks[row].write(step, memory[number : number + 1])
+    return PassResult(logits, embeddings, generated, read)
+
+
+def _stack(memories: Sequence[Sequence[Memory]]) -> list[Memory]:
+    """Memories of some expressions, each a list over frames, as one list over frames."""
+    return [
+        Memory(torch.cat([item.features for item in frame]), torch.cat([item.position for item in frame]))
+        for frame in zip(*memories, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def seg_embeddings(video: VideoEncoder, expressions: Sequence[str], frames: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """[SEG] embeddings of every frame of a pass.
+
+    The prompt of a frame stands as if all earlier frames were answered, so it depends on no mask and all frames and
+    expressions go through the language model together.
+
+    Returns:
+        float [B, W, C] (NaN where [SEG] is not the most likely next token) and bool [B, W], whether it is.
+    """
+    model = video.model
+    prompts = _prompt_ids(model, expressions, len(frames))
+    jobs = [(row, step) for row in range(len(expressions)) for step in range(len(frames))]
+    embeddings, generated = [], []
+    for start in range(0, len(jobs), CONVERSATIONS_AT_ONCE):
+        chunk = jobs[start : start + CONVERSATIONS_AT_ONCE]
+        ids, mask = pad_ids([prompts[row][_window(model, step) - 1] for row, step in chunk], model.tokenizer.pad_id)
+        images = [
+            video.tokens[[*video.context_frames, *frames[step + 1 - _window(model, step) : step + 1]]]
+            for _, step in chunk
+        ]
+        hidden = model.mllm(
+            ids.to(model.device), mask.to(model.device), torch.cat([item.flatten(0, 1) for item in images])
+        )
+        last = hidden[torch.arange(len(chunk)), mask.sum(dim=1) - 1]
+        hit = model.seg_logits(last).argmax(dim=-1) == model.seg_id
+        prompt = model.seg_prompts(last)
+        embeddings.append(prompt.masked_fill(~hit.unsqueeze(1), torch.nan))
+        generated.append(hit)
+    shape = (len(expressions), len(frames))
+    return torch.cat(embeddings).reshape(*shape, -1), torch.cat(generated).reshape(shape)
+
+
+def _window(model: GLUS, step: int) -> int:
+    """Query frames in the window of a step: up to Nq, the newest last."""
+    return min(step + 1, model.settings.num_query_frames)
+
+
+def _prompt_ids(model: GLUS, expressions: Sequence[str], num_frames: int) -> list[list[list[int]]]:
+    """Ids of each expression for each window length, images expanded."""
+    settings = model.settings
+    windows = range(1, min(num_frames, settings.num_query_frames) + 1)
+    return [
+        [
+            expand_images(
+                model.tokenizer.encode_with_images(
+                    inference_prompt(
+                        normalise_expression(expression),
+                        settings.num_context_frames,
+                        window,
+                        trailing_space=settings.trailing_space,
+                    )
+                ),
+                model.mllm.tokens_per_frame,
+            )
+            for window in windows
+        ]
+        for expression in expressions
+    ]
+
+
+def _logit_size(features: FrameFeatures) -> tuple[int, int]:
+    height, width = features.stride4.shape[-2:]
+    return height, width

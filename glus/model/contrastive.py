@@ -1,0 +1,115 @@
+"""The object contrastive loss and its bank of [SEG] tokens (paper 4.3, equation 6; reference on GLUS, section 9)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from glus.data.batch import TokenKey
+
+
+@dataclass(frozen=True)
+class _Entry:
+    key: TokenKey
+    vector: Tensor
+
+
+class TokenBank:
+    """First in, first out: the last [SEG] prompts with what they speak of, without gradient.
+
+    Args:
+        size: entries kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._entries: deque[_Entry] = deque(maxlen=size)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def insert(self, keys: Sequence[TokenKey], vectors: Tensor) -> None:
+        """Appends prompts, float [n, C]."""
+        self._entries.extend(_Entry(key, vector) for key, vector in zip(keys, vectors.detach(), strict=True))
+
+    def positives(self, token: TokenKey) -> list[Tensor]:
+        """Prompts of other expressions for the same object in the same frame."""
+        return [
+            entry.vector
+            for entry in self._entries
+            if entry.key.video_id == token.video_id
+            and entry.key.frame_name == token.frame_name
+            and entry.key.expression_id != token.expression_id
+            and entry.key.object_ids == token.object_ids
+        ]
+
+    def negatives(self, token: TokenKey, *, same_object: bool) -> list[Tensor]:
+        """Prompts for other objects; with `same_object`, as published, also for this one by other expressions."""
+
+        def is_negative(other: TokenKey) -> bool:
+            if other.video_id != token.video_id:
+                return True
+            if same_object:
+                return other.expression_id != token.expression_id
+            return other.object_ids != token.object_ids
+
+        return [entry.vector for entry in self._entries if is_negative(entry.key)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on after a stop, as plain data and tensors."""
+        return {
+            "keys": [
+                (entry.key.video_id, entry.key.expression_id, entry.key.frame_name, sorted(entry.key.object_ids))
+                for entry in self._entries
+            ],
+            "vectors": [entry.vector for entry in self._entries],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over a saved state."""
+        self._entries.clear()
+        for (video, expression, frame, objects), vector in zip(state["keys"], state["vectors"], strict=True):
+            self._entries.append(_Entry(TokenKey(video, expression, frame, frozenset(objects)), vector))
+
+
+def contrastive_loss(
+    prompts: Tensor,
+    keys: Sequence[TokenKey],
+    bank: TokenBank,
+    *,
+    temperature: float,
+    num_negatives: int,
+    same_object_negatives: bool,
+    generator: torch.Generator,
+) -> Tensor | None:
+    """Pulls prompts of one object together and pushes those of other objects apart.
+
+    The batch enters the bank first, as published. A token with no positive, or with fewer negatives than are
+    drawn, does not contribute.
+
+    Args:
+        prompts: float [n, C], the [SEG] prompts of the batch.
+        keys: what each speaks of.
+        generator: draws the negatives (with replacement) and one positive for each token.
+
+    Returns:
+        The mean over contributing tokens, or None where there is none.
+    """
+    bank.insert(keys, prompts)
+    losses = []
+    for prompt, key in zip(prompts, keys, strict=True):
+        positives = bank.positives(key)
+        negatives = bank.negatives(key, same_object=same_object_negatives)
+        if not positives or len(negatives) < num_negatives:
+            continue
+        drawn = torch.randint(len(negatives), (num_negatives,), generator=generator).tolist()
+        positive = positives[int(torch.randint(len(positives), (1,), generator=generator))]
+        others = torch.stack([positive, *(negatives[index] for index in drawn)])
+        similarity = functional.cosine_similarity(prompt.unsqueeze(0), others, dim=1) / temperature
+        losses.append(-functional.log_softmax(similarity, dim=0)[0])
+    return torch.stack(losses).mean() if losses else None

@@ -1,0 +1,112 @@
+"""GLUS: one multimodal language model, one mask branch, joined by the [SEG] projector (paper 4.1, 4.2, B.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPVisionModel, LlamaForCausalLM
+
+from glus.data.tokenizer import SEG, LlamaSentencePiece
+from glus.data.transforms import FrameTransform
+from glus.errors import InputError
+from glus.model.mllm import MultimodalLanguageModel
+from glus.model.sam2 import MaskBranch
+
+
+@dataclass(frozen=True)
+class GlusSettings:
+    """What a model needs to know beside its weights.
+
+    Attributes:
+        num_context_frames: Nc, frames of the whole video.
+        num_query_frames: Nq, length of the sliding window.
+        token_pool: visual tokens averaged into one.
+        seg_layer: `last` or `penultimate`.
+        trailing_space: whether prompts end in a blank piece before [SEG].
+        dynamic_multimask: whether inference may take mask tokens 1 to 3 where token 0 is unstable.
+    """
+
+    num_context_frames: int
+    num_query_frames: int
+    token_pool: int
+    seg_layer: str
+    trailing_space: bool
+    dynamic_multimask: bool
+
+
+class GLUS(nn.Module):
+    """The published model at any size.
+
+    Args:
+        mllm: frames and words to hidden states.
+        text_hidden_fcs: hidden state of [SEG] -> prompt of the mask decoder, D -> C.
+        masks: SAM-2 driven by one prompt per frame.
+        tokenizer: with `[SEG]`, `<im_start>`, `<im_end>`.
+        transform: frames to pixels.
+        settings: see there.
+
+    Raises:
+        InputError: the tokenizer and the word embeddings have different sizes.
+    """
+
+    def __init__(
+        self,
+        mllm: MultimodalLanguageModel,
+        text_hidden_fcs: nn.Sequential,
+        masks: MaskBranch,
+        tokenizer: LlamaSentencePiece,
+        transform: FrameTransform,
+        settings: GlusSettings,
+    ) -> None:
+        super().__init__()
+        rows = mllm.language_model.get_input_embeddings().num_embeddings
+        if rows != len(tokenizer):
+            raise InputError(f"tokenizer: it has {len(tokenizer)} tokens, the language model {rows} embeddings.")
+        self.mllm = mllm
+        self.text_hidden_fcs = text_hidden_fcs
+        self.masks = masks
+        self.tokenizer = tokenizer
+        self.transform = transform
+        self.settings = settings
+        self.seg_id = tokenizer.token_id(SEG)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: str = "float32", device: str | torch.device = "cpu", **released: Any
+    ) -> GLUS:
+        """Loads a saved model; see `glus.model.weights.load_glus`."""
+        from glus.model.weights import load_glus
+
+        return load_glus(Path(path), dtype=dtype, device=device, **released)
+
+    @property
+    def vision_tower(self) -> CLIPVisionModel:
+        """The CLIP tower."""
+        return self.mllm.vision_tower
+
+    @property
+    def mm_projector(self) -> nn.Linear:
+        """The projector from CLIP features to visual tokens."""
+        return self.mllm.mm_projector
+
+    @property
+    def language_model(self) -> LlamaForCausalLM:
+        """LLaMA with its LM head."""
+        return self.mllm.language_model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    def seg_prompts(self, seg_hidden: Tensor) -> Tensor:
+        """Prompts of the mask decoder from hidden states of [SEG]: float [..., D] -> [..., C]."""
+        return self.text_hidden_fcs(seg_hidden).to(self.masks.sam2.no_mem_embed.dtype)
+
+    def seg_logits(self, seg_hidden: Tensor) -> Tensor:
+        """Next-token logits at the positions that predict [SEG]: float [..., D] -> [..., vocabulary]."""
+        return self.language_model.lm_head(seg_hidden)

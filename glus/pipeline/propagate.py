@@ -1,0 +1,162 @@
+"""Step 6, paper 4.1, 4.4, B.3: masks of every evaluation split, both ways from the key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from glus.data.frames import read_frame
+from glus.errors import ArtifactError
+from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.inference.video import SegmentationResult, propagate
+from glus.manifest import write_manifest
+from glus.masks import encode_rle
+from glus.model.glus import GLUS
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.records import Expression, StagedSplit, Video, read_table, write_table
+from glus.training.loop import resolve_device
+
+MODEL = Path("models/glus/final")
+KEY_FRAMES = Path("data/keyframes")
+PREDICTIONS = Path("predictions")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to segment a split.
+
+    Attributes:
+        folder: where its masks go, below the split's folder ("." is the main one).
+        families: families of expressions that are segmented this way; None: all.
+        settings: memory and decoder.
+        from_key_frames: start from the key frames; otherwise from the first frame.
+    """
+
+    folder: str
+    families: frozenset[str] | None
+    settings: PropagationSettings
+    from_key_frames: bool = True
+
+    def wants(self, expression: Expression) -> bool:
+        """Whether an expression is segmented this way."""
+        return self.families is None or expression.family in self.families
+
+
+def run(context: StepContext) -> None:
+    """Segments every evaluation split, one video at a time, with its comparisons."""
+    config = context.config
+    torch.set_num_threads(config.compute.threads)
+    model = GLUS.from_pretrained(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
+    variants = _variants(context, model)
+    target = context.work / "predictions"
+    for name in config.data.evaluation:
+        split = open_split(config, name)
+        key_frames = load_key_frames(KEY_FRAMES / f"{name}.parquet")
+        parts = context.work / "parts" / name
+        for number, video in enumerate(context.progress(list(split.videos.values()), f"{name}: videos segmented")):
+            part = parts / f"{number:06d}"
+            if not (part / "done").exists():
+                _segment_into(part, model, split, video, key_frames, variants)
+        for variant in variants:
+            _merge(parts, variant, target / name)
+        write_manifest(
+            target / name,
+            step="propagate",
+            parameters=config.parameters(context.step.parameters),
+            inputs=context.inputs,
+        )
+    context.publish_directory(target, PREDICTIONS)
+
+
+def _variants(context: StepContext, model: GLUS) -> list[Variant]:
+    section = context.config.propagate
+    settings = PropagationSettings(
+        use_memory=section.use_memory,
+        memory_stride=section.memory_stride,
+        dynamic_multimask=model.settings.dynamic_multimask,
+        max_strided=context.config.model.memory.max_strided,
+    )
+    variants = [Variant(".", None, settings)]
+    if section.comparisons.memory_off:
+        off = replace(settings, use_memory=False)
+        variants.append(Variant("comparisons/memory_off", frozenset(section.comparisons.memory_off), off))
+    if section.comparisons.first_frame:
+        families = frozenset(section.comparisons.first_frame)
+        variants.append(Variant("comparisons/first_frame", families, settings, from_key_frames=False))
+    return variants
+
+
+def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
+    """The key frame of each (video, expression) of a split.
+
+    Raises:
+        ArtifactError: the table is missing or is not one of key frames.
+    """
+    rows = read_table("keyframes", path, ["video_id", "expression_id", "frame_index", "is_key_frame"]).to_pylist()
+    return {(row["video_id"], row["expression_id"]): row["frame_index"] for row in rows if row["is_key_frame"]}
+
+
+def _segment_into(
+    part: Path,
+    model: GLUS,
+    split: StagedSplit,
+    video: Video,
+    key_frames: dict[tuple[str, str], int],
+    variants: Sequence[Variant],
+) -> None:
+    """Segments one video in every way that is asked for; the marker `done` comes last."""
+    frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
+    encoder = VideoEncoder(model, frames)
+    for variant in variants:
+        expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
+        if not expressions:
+            continue
+        anchors = [_anchor(split, item, key_frames) if variant.from_key_frames else 0 for item in expressions]
+        texts = [item.text for item in expressions]
+        result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
+        write_table("predictions", _rows(split, expressions, result), part / variant.folder / "masks.parquet")
+    part.mkdir(parents=True, exist_ok=True)
+    (part / "done").touch()
+
+
+def _anchor(split: StagedSplit, expression: Expression, key_frames: dict[tuple[str, str], int]) -> int:
+    key = (expression.video_id, expression.expression_id)
+    if key not in key_frames:
+        raise ArtifactError(
+            f"{KEY_FRAMES}/{split.dataset}/{split.split}.parquet has no key frame for video {key[0]},"
+            f" expression {key[1]}; run `glus keyframes` again."
+        )
+    return key_frames[key]
+
+
+def _rows(
+    split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult
+) -> Iterable[dict[str, Any]]:
+    height, width = result.masks.shape[-2:]
+    for number, expression in enumerate(expressions):
+        for index, mask in enumerate(result.masks[number]):
+            yield {
+                "dataset": split.dataset,
+                "split": split.split,
+                "video_id": expression.video_id,
+                "expression_id": expression.expression_id,
+                "frame_index": index,
+                "height_px": height,
+                "width_px": width,
+                "rle_counts": encode_rle(mask),
+                "seg_token_generated": bool(result.seg_token_generated[number, index]),
+            }
+
+
+def _merge(parts: Path, variant: Variant, target: Path) -> None:
+    """One table of all videos, in the order of the split."""
+    files = sorted(part / variant.folder / "masks.parquet" for part in parts.iterdir())
+    tables = [read_table("predictions", file) for file in files if file.is_file()]
+    if tables:
+        write_table("predictions", pa.concat_tables(tables), target / variant.folder / "predictions.parquet")

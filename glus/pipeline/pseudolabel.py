@@ -1,0 +1,102 @@
+"""Step 3, paper 4.4 and B.4: the early-stop model segments half of the training set; its IoU per frame is the label."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glus.config import Config
+from glus.data.frames import read_frame
+from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.inference.video import propagate
+from glus.manifest import Manifest, read_manifest
+from glus.masks import iou
+from glus.model.glus import GLUS
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.records import StagedSplit, Video, write_table
+from glus.training.loop import resolve_device
+
+LABELS = Path("data/pseudolabels")
+
+
+def run(context: StepContext) -> None:
+    """Labels every frame of every expression of the chosen videos, one Parquet shard at a time."""
+    config = context.config
+    torch.set_num_threads(config.compute.threads)
+    checkpoint = Path(config.pseudolabel.checkpoint)
+    manifest = read_manifest(checkpoint)
+    model = GLUS.from_pretrained(checkpoint, dtype=config.compute.precision, device=resolve_device(config.compute))
+    settings = PropagationSettings(
+        memory_stride=config.pseudolabel.memory_stride,
+        dynamic_multimask=model.settings.dynamic_multimask,
+        max_strided=config.model.memory.max_strided,
+    )
+    folder = context.work / "labels"
+    shards = list(_shards(config))
+    for number in context.progress(len(shards), "shards labelled"):
+        target = folder / f"shard-{number:05d}.parquet"
+        if target.is_file():
+            continue
+        split, videos = shards[number]
+        rows = [row for video in videos for row in label_video(model, split, video, settings, manifest, number)]
+        write_table("pseudolabels", rows, target)
+    extra = {"checkpoint_sha256": manifest.extra["weights_sha256"]}
+    context.publish_directory(folder, LABELS, extra)
+
+
+def _shards(config: Config) -> list[tuple[StagedSplit, list[Video]]]:
+    shards = []
+    for entry in config.data.train:
+        split = open_split(config, entry.split)
+        chosen = [video for video in split.videos.values() if is_labelled(split, video, config)]
+        size = config.pseudolabel.shard_videos
+        shards += [(split, chosen[start : start + size]) for start in range(0, len(chosen), size)]
+    return shards
+
+
+def is_labelled(split: StagedSplit, video: Video, config: Config) -> bool:
+    """Whether a video belongs to the labelled share: a seeded hash of its id decides, whatever else is in the set."""
+    key = f"{config.seed}/{split.dataset}/{split.split}/{video.video_id}"
+    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+    return draw < config.pseudolabel.share
+
+
+def label_video(
+    model: GLUS, split: StagedSplit, video: Video, settings: PropagationSettings, checkpoint: Manifest, shard: int
+) -> Sequence[dict[str, Any]]:
+    """Rows of one video: every annotated expression, every frame, from a pass that starts at the first frame."""
+    expressions = [item for item in split.expressions[video.video_id] if item.annotation_ids]
+    if not expressions:
+        return []
+    indices = range(video.num_frames)
+    encoder = VideoEncoder(model, [read_frame(split.frame_path(video, index)) for index in indices])
+    texts = [item.text for item in expressions]
+    result = propagate(encoder, texts, [0] * len(texts), settings, size=(video.width_px, video.height_px))
+    rows = []
+    for number, expression in enumerate(expressions):
+        targets = split.target_masks(expression, indices)
+        for index in indices:
+            prediction, target = result.masks[number, index], targets[index]
+            rows.append(
+                {
+                    "dataset": split.dataset,
+                    "split": split.split,
+                    "video_id": video.video_id,
+                    "expression_id": expression.expression_id,
+                    "frame_index": index,
+                    "frame_name": video.frame_names[index],
+                    "iou": iou(prediction, target),
+                    "target_present": bool(target.any()),
+                    "predicted_area_px": int(prediction.sum()),
+                    "seg_token_generated": bool(result.seg_token_generated[number, index]),
+                    "checkpoint_step": checkpoint.extra["checkpoint_step"],
+                    "checkpoint_sha256": checkpoint.extra["weights_sha256"],
+                    "shard": shard,
+                }
+            )
+    return rows

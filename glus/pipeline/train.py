@@ -1,0 +1,134 @@
+"""Step 2, paper 4.1 to 4.3, B.2: trains GLUS and keeps the early-stop checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glus.config import Config
+from glus.data.conversation import conversation_texts, normalise_expression
+from glus.data.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
+from glus.manifest import hash_file, write_json, write_manifest
+from glus.model.contrastive import TokenBank
+from glus.model.glus import GLUS
+from glus.model.scratch import build_from_scratch
+from glus.model.weights import WEIGHTS, load_glus, save_glus
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.records import StagedSplit
+from glus.training.loop import Hooks, Trainer
+from glus.training.lora import add_lora, merged_state_dict
+from glus.training.phases import build_phases
+
+CURVE_COLUMNS = ("step", "phase", "loss", "ce", "bce", "dice", "con", "grad_norm")
+
+
+def run(context: StepContext) -> None:
+    """Trains all phases, resuming from the last checkpoint, and publishes both models, the curves and the metrics."""
+    config = context.config
+    torch.set_num_threads(config.compute.threads)
+    splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
+    model = build_model(config, splits)
+    add_lora(model.language_model, config.model.lora)
+    curves, bank = Curves(), TokenBank(config.train.loss.bank_size)
+    models = context.work / "models"
+    early = config.train.early_stop_step
+
+    def on_log(step: int, phase: str, values: dict[str, float]) -> None:
+        curves.rows.append({"step": step, "phase": phase, **values})
+        context.tracker.log_metrics({f"train/{name}": value for name, value in values.items()}, step=step)
+
+    def on_step(step: int) -> None:
+        if step == early:
+            save_checkpoint(context, model, step, models / f"step-{step:06d}")
+
+    trainer = Trainer(
+        model,
+        build_phases(model, config, splits, bank),
+        checkpoints=context.work / "checkpoints",
+        checkpoint_every=config.train.checkpoint_every,
+        log_every=config.train.log_every,
+        seed=config.seed,
+        compute=config.compute,
+        hooks=Hooks(on_log, on_step),
+        state={"bank": bank, "curves": curves},
+    )
+    trainer.run()
+    save_checkpoint(context, model, config.train.total_steps, models / "final")
+    curves.write(context.work / "curves.csv")
+    write_json(summary(curves, model, config), context.work / "train.json")
+    context.publish_file(context.work / "curves.csv", Path("metrics/train_curves.csv"))
+    context.publish_file(context.work / "train.json", Path("metrics/train.json"))
+    context.publish_directory(models, Path("models/glus"))
+
+
+def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GLUS:
+    """The model that training starts from: a saved one, or one of the given shapes with fresh weights."""
+    if config.model.base is not None:
+        return load_glus(Path(config.model.base))
+    expressions = {
+        normalise_expression(expression.text)
+        for split, _ in splits
+        for expressions in split.expressions.values()
+        for expression in expressions
+    }
+    tokenizer = train_tokenizer([*conversation_texts(), *expressions], config.model.language.vocabulary)
+    return build_from_scratch(config.model, with_glus_tokens(tokenizer), config.seed)
+
+
+def with_glus_tokens(tokenizer: LlamaSentencePiece) -> LlamaSentencePiece:
+    """Adds the tokens of GLUS, in the published order."""
+    tokenizer.add_tokens([SEG, IM_START, IM_END])
+    return tokenizer
+
+
+def save_checkpoint(context: StepContext, model: GLUS, step: int, target: Path) -> None:
+    """Saves the model, adapters merged, as an artifact of its own."""
+    partial = target.with_name(f".{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_glus(model, merged_state_dict(model), partial)
+    write_manifest(
+        partial,
+        step="train",
+        parameters=context.config.parameters(context.step.parameters),
+        inputs=context.inputs,
+        extra={"checkpoint_step": step, "weights_sha256": hash_file(partial / WEIGHTS)},
+    )
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def summary(curves: Curves, model: GLUS, config: Config) -> dict[str, Any]:
+    """Mean losses of the last log interval of each phase, and the size of the model."""
+    last = {row["phase"]: {name: row[name] for name in row if name not in ("step", "phase")} for row in curves.rows}
+    return {
+        "steps": config.train.total_steps,
+        "parameters": sum(value.numel() for value in merged_state_dict(model).values()),
+        "last": last,
+    }
+
+
+class Curves:
+    """Rows of the training curves; part of the checkpoint, so that a resumed run has each of them once."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes saved rows over."""
+        self.rows = state["rows"]
+
+    def write(self, path: Path) -> None:
+        """Writes the rows as CSV, one column for each loss."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, CURVE_COLUMNS, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)

@@ -1,0 +1,171 @@
+"""What each phase of training GLUS minimises (paper 4.1 to 4.3, B.2). All shapes as in `glus.data.batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from glus.config import LossConfig, MemoryConfig
+from glus.data.batch import ClipBatch
+from glus.data.clips import TrackBatch
+from glus.model.contrastive import TokenBank, contrastive_loss
+from glus.model.glus import GLUS
+from glus.model.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
+from glus.model.memory import MemoryBank
+from glus.model.sam2 import FrameFeatures, resize_logits
+
+_MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
+
+
+class ClipObjective(nn.Module):
+    """The paper's training loss: CE, BCE, DICE and the contrastive term over one window of query frames.
+
+    Args:
+        model: the model trained.
+        loss: weights and the bank's settings.
+        memory: stride, number of memories, whether they are cut off from the graph.
+        bank: tokens of earlier steps.
+        seed: of the generator that draws negatives; with the step's own number it makes them repeatable.
+    """
+
+    def __init__(self, model: GLUS, loss: LossConfig, memory: MemoryConfig, bank: TokenBank) -> None:
+        super().__init__()
+        self.model, self.loss, self.memory, self.bank = model, loss, memory, bank
+
+    def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Losses of a batch; negatives of the contrastive term are drawn from torch's CPU generator."""
+        hidden = seg_hidden(self.model, batch)
+        prompts = self.model.seg_prompts(hidden)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden), self.model.seg_id)
+        features = encode_clip(self.model, batch.sam2_pixels)
+        logits = self._mask_logits(features, prompts, batch.clip_of)
+        bce, dice = mask_losses(logits, batch.targets)
+        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
+        losses = {"ce": ce, "bce": bce, "dice": dice}
+        if self.loss.contrastive:
+            contrastive = contrastive_loss(
+                prompts.flatten(0, 1),
+                list(chain.from_iterable(batch.keys)),
+                self.bank,
+                temperature=self.loss.temperature,
+                num_negatives=self.loss.num_negatives,
+                same_object_negatives=self.loss.same_object_negatives,
+                generator=torch.default_generator,
+            )
+            if contrastive is not None:
+                total = total + self.loss.contrastive * contrastive
+            losses["con"] = prompts.new_zeros(()) if contrastive is None else contrastive
+        return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
+
+    def _mask_logits(self, features: FrameFeatures, prompts: Tensor, clip_of: Tensor) -> Tensor:
+        """Frame after frame through the memory bank: float [B, Nq, h, w]."""
+        num_frames = prompts.shape[1]
+        bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
+        logits = []
+        for frame in range(num_frames):
+            decoded, memory = self.model.masks.segment_frame(
+                features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
+            )
+            bank.write(frame, memory.detach() if self.memory.detach else memory)
+            logits.append(decoded.logits)
+        return torch.stack(logits, dim=1)
+
+
+class ImageObjective(nn.Module):
+    """Single frames, for a model without pretrained weights.
+
+    The cross entropy of [SEG] trains the LM head only: its target is the same at every position, and from scratch it
+    would turn all [SEG] states into one direction before the words are learned.
+    """
+
+    def __init__(self, model: GLUS, loss: LossConfig) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Losses of a batch with one query frame."""
+        hidden = seg_hidden(self.model, batch)
+        prompts = self.model.seg_prompts(hidden)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden.detach()), self.model.seg_id)
+        features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
+        conditioned = self.model.masks.condition(features, [])
+        logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False).logits
+        bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
+        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
+        return {"loss": total, "ce": ce.detach(), "bce": bce.detach(), "dice": dice.detach()}
+
+
+class TrackingObjective(nn.Module):
+    """A true first mask carried on through memory, without words: the prompt is SAM-2's "not a point" embedding."""
+
+    def __init__(self, model: GLUS, loss: LossConfig, memory: MemoryConfig) -> None:
+        super().__init__()
+        self.model, self.loss, self.memory = model, loss, memory
+
+    def forward(self, batch: TrackBatch) -> dict[str, Tensor]:
+        """Losses of the frames after the first."""
+        masks = self.model.masks
+        features = encode_clip(self.model, batch.sam2_pixels)
+        num_frames, num_masks = batch.sam2_pixels.shape[1], len(batch.clip_of)
+        prompt = masks.sam2.sam_prompt_encoder.not_a_point_embed.weight.expand(num_masks, -1)
+        bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
+        first = features[batch.clip_of * num_frames]
+        truth = [resize_logits(target[:, 0].float(), *_logit_size(first)) for target in batch.targets]
+        bank.write(0, masks.remember(masks.condition(first, []), (2 * torch.cat(truth) - 1) * _MASK_PROMPT_LOGIT))
+        logits = []
+        for frame in range(1, num_frames):
+            decoded, memory = masks.segment_frame(
+                features[batch.clip_of * num_frames + frame], prompt, bank.read(frame)
+            )
+            bank.write(frame, memory)
+            logits.append(decoded.logits)
+        bce, dice = mask_losses(torch.stack(logits, dim=1), [target[:, 1:] for target in batch.targets])
+        total = self.loss.bce * bce + self.loss.dice * dice
+        return {"loss": total, "bce": bce.detach(), "dice": dice.detach()}
+
+
+def seg_hidden(model: GLUS, batch: ClipBatch) -> Tensor:
+    """States that predict the [SEG] tokens: float [B, Nq, D]."""
+    num_clips, num_frames = batch.clip_pixels.shape[:2]
+    tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
+    tokens = tokens.reshape(num_clips, num_frames * tokens.shape[1], -1)
+    states = model.mllm(batch.input_ids, batch.attention_mask, tokens[batch.clip_of])
+    rows = torch.arange(len(states), device=states.device).unsqueeze(1)
+    return states[rows, batch.seg_positions]
+
+
+def encode_clip(model: GLUS, sam2_pixels: Tensor) -> FrameFeatures:
+    """Image features of all query frames, once per frame: [S, Nq, 3, S2, S2] -> features of S * Nq frames.
+
+    Runs without gradient unless the image encoder is trained.
+    """
+    sam2 = model.masks.sam2
+    trained = any(parameter.requires_grad for parameter in sam2.image_encoder.parameters())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+        return model.masks.encode(sam2_pixels.flatten(0, 1))
+
+
+def mask_losses(logits: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """BCE and dice at the original size, plain means over all masks.
+
+    Args:
+        logits: float [B, Nq, h, w].
+        targets: one bool [n, Nq, H, W] for each clip; the n add up to B.
+    """
+    bce, dice = [], []
+    start = 0
+    for target in targets:
+        low = logits[start : start + len(target)].flatten(0, 1)
+        start += len(target)
+        full = resize_logits(low, *target.shape[-2:])
+        bce.append(bce_per_mask(full, target.flatten(0, 1)))
+        dice.append(dice_per_mask(full, target.flatten(0, 1)))
+    return torch.cat(bce).mean(), torch.cat(dice).mean()
+
+
+def _logit_size(features: FrameFeatures) -> tuple[int, int]:
+    height, width = features.stride4.shape[-2:]
+    return height, width

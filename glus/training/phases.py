@@ -1,0 +1,89 @@
+"""The phases of training GLUS, from parameters: image, tracking (both only from scratch), clip (the paper's)."""
+
+from __future__ import annotations
+
+from glus.config import Config, PhaseConfig
+from glus.data.clips import BatchBuilder, ClipPhaseBatches, ImagePhaseBatches, TrackingPhaseBatches
+from glus.data.sampling import Mixture
+from glus.model.contrastive import TokenBank
+from glus.model.glus import GLUS
+from glus.records import StagedSplit
+from glus.training.loop import Phase
+from glus.training.objectives import ClipObjective, ImageObjective, TrackingObjective
+from glus.training.trainable import select_parameters
+
+IMAGE_PARTS = (
+    "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
+    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
+)  # fmt: skip
+TRACKING_PARTS = ("image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder")
+
+
+def build_phases(model: GLUS, config: Config, splits: list[tuple[StagedSplit, float]], bank: TokenBank) -> list[Phase]:
+    """The phases that have steps, in order."""
+    phases = [
+        _image_phase(model, config, splits),
+        _tracking_phase(model, config, splits),
+        _clip_phase(model, config, splits, bank),
+    ]
+    return [phase for phase in phases if phase is not None]
+
+
+def _builder(model: GLUS) -> BatchBuilder:
+    return BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame)
+
+
+def _image_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, float]]) -> Phase | None:
+    phase = config.train.image
+    if not phase.steps:
+        return None
+    batches = ImagePhaseBatches(
+        Mixture(splits, phase.families, min_frames=1),
+        _builder(model),
+        config.seed,
+        phase.samples,
+        phase.max_expressions,
+        config.train.vary_conversation,
+    )
+    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, config.train.loss))
+
+
+def _tracking_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, float]]) -> Phase | None:
+    phase = config.train.tracking
+    if not phase.steps:
+        return None
+    batches = TrackingPhaseBatches(
+        Mixture(splits, phase.families, min_frames=phase.num_frames),
+        model.transform,
+        config.seed,
+        phase.samples,
+        phase.num_frames,
+        phase.max_expressions,
+    )
+    objective = TrackingObjective(model, config.train.loss, config.model.memory)
+    return _phase("tracking", phase, model, TRACKING_PARTS, batches, objective)
+
+
+def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, float]], bank: TokenBank) -> Phase | None:
+    phase = config.train.clip
+    if not phase.steps:
+        return None
+    batches = ClipPhaseBatches(
+        Mixture(splits, phase.families, min_frames=config.model.num_query_frames),
+        _builder(model),
+        config.seed,
+        phase.samples,
+        config.model.num_context_frames,
+        config.model.num_query_frames,
+        phase.max_expressions,
+        phase.reverse,
+        config.train.vary_conversation,
+    )
+    objective = ClipObjective(model, config.train.loss, config.model.memory, bank)
+    return _phase("clip", phase, model, config.train.trainable, batches, objective)
+
+
+def _phase(name, config: PhaseConfig, model, parts, batches, objective) -> Phase:  # type: ignore[no-untyped-def]
+    return Phase(
+        name, config.steps, config.accumulation, config.optimiser, select_parameters(model, parts), batches, objective
+    )
