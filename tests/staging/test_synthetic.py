@@ -169,6 +169,10 @@ def test_sentences_mean_what_they_say(synthetic: SyntheticConfig, kind: str, ind
         assert objects == sentence.objects, sentence.text
         assert sentence.family == (family if kind in ("plain", "twins") else kind)
         assert family == "appearance" or kind in ("plain", "twins")
+        assert len(objects) > 1 if family == "several" else len(objects) == 1
+        if family == "motion":  # the looks alone fit another object too
+            looks_only = re.sub(r" (moving|that stays) \w+$", "", sentence.text)
+            assert len(said_of(looks_only, scene)[1]) > 1
         assert masks[list(objects)].any(axis=(1, 2, 3)).all()
     assert all(families.count(family) <= MAX_PER_FAMILY for family in set(families) - {"appearance", kind})
     assert len({(sentence.text) for sentence in sentences}) == len(sentences)
