@@ -1,4 +1,4 @@
-"""Masks as bytes: COCO run lengths, PNG files and the intersection over union. The only place where masks meet bytes."""
+"""Masks as bytes: COCO run lengths, PNG files, intersection over union. The only place where masks meet bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from glus.errors import InputError
+
+LONGEST_NUMBER = 8  # groups of six bits in a run length: 40 bits, far more pixels than a mask has
 
 
 def encode_rle(mask: np.ndarray) -> str:
@@ -27,27 +29,27 @@ def rle_pixels(counts: str) -> int:
     Raises:
         InputError: a character outside the format, or a string that ends inside a number.
     """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts.encode("ascii", errors="replace"):
-        group = character - 48
-        if not 0 <= group < 64:
-            raise InputError(f"invalid character {chr(character)!r} in run lengths")
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if group & 0x20:
-            continue
-        if group & 0x10:
-            value -= 1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        runs.append(value)
-        value = shift = 0
-    if shift:
+    groups = np.frombuffer(counts.encode("utf-8", errors="surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
+    if not len(groups):
+        return 0
+    unknown = np.flatnonzero((groups < 0) | (groups >= 64))
+    if len(unknown):
+        raise InputError(f"invalid character {counts[unknown[0]]!r} in run lengths")
+    last = np.flatnonzero(groups & 0x20 == 0)  # the group that ends each number
+    if not len(last) or last[-1] != len(groups) - 1:
         raise InputError("run lengths end in the middle of a number")
-    if any(run < 0 for run in runs):
+    first = np.concatenate(([0], last[:-1] + 1))
+    lengths = last - first + 1
+    if lengths.max() > LONGEST_NUMBER:
+        raise InputError("run lengths hold a number that is too long")
+    place = np.arange(len(groups)) - np.repeat(first, lengths)
+    runs = np.add.reduceat((groups & 0x1F) << (5 * place), first)
+    runs -= np.where(groups[last] & 0x10, np.int64(1) << (5 * lengths), 0)
+    for start in (1, 2):  # differences to the run before the last become runs
+        runs[start::2] = np.cumsum(runs[start::2])
+    if (runs < 0).any():
         raise InputError("run lengths hold a negative run")
-    return sum(runs)
+    return int(runs.sum())
 
 
 def decode_rle(counts: str, height_px: int, width_px: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def disk_radius(height_px: int, width_px: int, bound_th: float) -> float:
 
 
 def _score_frames(pred: np.ndarray, gt: np.ndarray, radius: float) -> np.ndarray:
-    words, inner = _crop(_pack(np.ascontiguousarray(np.stack((pred, gt)))), pred.shape[-1])
+    words, inner = _crop(np.stack((_pack(pred), _pack(gt))), pred.shape[-1])
     boundary = _boundary(words, inner)
     matched = boundary & _dilate(boundary, radius)[::-1]
     num_boundary, num_matched = (

@@ -21,7 +21,8 @@ def jaccard(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None) ->
     """
     pred, gt = comparable(pred, gt, void)
     intersection = np.array([np.count_nonzero(p & g) for p, g in zip(pred, gt, strict=True)], dtype=np.float64)
-    union = np.array([np.count_nonzero(p | g) for p, g in zip(pred, gt, strict=True)], dtype=np.float64)
+    total = np.array([np.count_nonzero(p) + np.count_nonzero(g) for p, g in zip(pred, gt, strict=True)])
+    union = total - intersection
     return np.divide(intersection, union, out=np.ones_like(union), where=union > 0)
 
 

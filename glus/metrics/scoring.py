@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import decode_rle, rle_area, rle_intersection_px, union
+from glus.masks import decode_rle, rle_area, rle_intersection_px
 from glus.metrics.boundary import boundary_f
 from glus.metrics.region import jaccard
 from glus.records import Expression, Video
@@ -88,10 +89,10 @@ def score_video(task: VideoTask, bound_th: float, seed: int) -> list[ExpressionS
 
 
 def shuffled_partner(expression: Expression, expressions: tuple[Expression, ...]) -> Expression | None:
-    """The clip's next expression that refers to none of the same objects; None where there is no such."""
-    start = expressions.index(expression)
+    """The clip's next expression about other objects, none of them shared; None where there is no such."""
+    start, own = expressions.index(expression), set(expression.annotation_ids)
     following = expressions[start + 1 :] + expressions[:start]
-    return next((other for other in following if not {*other.annotation_ids} & {*expression.annotation_ids}), None)
+    return next((other for other in following if other.annotation_ids and own.isdisjoint(other.annotation_ids)), None)
 
 
 class _VideoScorer:
@@ -103,6 +104,8 @@ class _VideoScorer:
             for annotation, track in task.truth.items()
         }
         self.visible = tuple(annotation for annotation, area in self.areas.items() if area)
+        # The target, the partner's target and the baseline's answer come again and again.
+        self._truth = lru_cache(maxsize=4)(self._decode_truth)
         self.known_pairs: dict[tuple[Objects, Objects], tuple[float, float]] = {}
 
     def scores(self) -> list[ExpressionScore]:
@@ -173,28 +176,26 @@ class _VideoScorer:
         f = boundary_f(masks, target, bound_th=self.bound_th)
         return {SHUFFLED: (float(jaccard(masks, target).mean()), float(f.mean()))}
 
-    def _truth(self, annotations: Objects) -> np.ndarray:
+    def _decode_truth(self, annotations: Objects) -> np.ndarray:
         """Union of some objects, bool [T, H, W]."""
-        tracks = [self.task.truth[name] for name in sorted(annotations) if name in self.task.truth]
-        return np.stack(
-            [
-                union(
-                    (decode_rle(track[index], self.height, self.width) for track in tracks if index in track),
-                    self.height,
-                    self.width,
-                )
-                for index in range(self.task.video.num_frames)
-            ]
-        )
+        masks = self._no_masks()
+        for name in annotations & self.task.truth.keys():
+            for index, counts in self.task.truth[name].items():
+                masks[index] |= decode_rle(counts, self.height, self.width)
+        return masks
 
     def _predicted(self, expression: Expression, track: Track) -> np.ndarray:
-        masks = []
-        for index in range(self.task.video.num_frames):
+        masks = self._no_masks()
+        for index, counts in track.items():
             try:
-                masks.append(decode_rle(track[index], self.height, self.width))
+                masks[index] = decode_rle(counts, self.height, self.width)
             except InputError as error:
                 raise InputError(
                     f"{self.task.dataset}/{self.task.split}: predicted mask of video {expression.video_id}, expression"
                     f" {expression.expression_id}, frame {index} cannot be used: {error}."
                 ) from error
-        return np.stack(masks)
+        return masks
+
+    def _no_masks(self) -> np.ndarray:
+        """All false, bool [T, H, W], each frame column-major in memory as run lengths are."""
+        return np.zeros((self.task.video.num_frames, self.width, self.height), dtype=bool).swapaxes(1, 2)

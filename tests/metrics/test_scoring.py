@@ -1,6 +1,7 @@
 """Referents, shuffled partners, drawn baselines and completeness, on masks made by hand."""
 
-from dataclasses import replace
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,15 +63,16 @@ def test_referent_is_the_object_covered_by_the_largest_share(
 
 
 def test_partner_is_the_next_expression_about_other_objects() -> None:
-    a, also_a, b, both = (expression(*names) for names in (("0", "a"), ("1", "a"), ("2", "b"), ("3", "a", "b")))
-    clip = (a, also_a, b, both)
-    assert [shuffled_partner(item, clip) for item in clip] == [b, b, a, None]
+    names = ("0", "a"), ("1", "a"), ("2",), ("3", "b"), ("4", "a", "b")  # the third speaks of nothing
+    clip = a, _, nothing, b, both = tuple(expression(*name) for name in names)
+    assert [shuffled_partner(item, clip) for item in clip] == [b, b, b, a, None]
+    assert shuffled_partner(nothing, (both, nothing)) == both
 
 
 def test_drawn_object_depends_on_the_seed_and_on_nothing_else() -> None:
     asked = expression("0", "small")
     alone = task({asked: EMPTY})
-    among_others = replace(task({expression("7", "large"): EMPTY, asked: EMPTY}))
+    among_others = task({expression("7", "large"): EMPTY, asked: EMPTY})
     drawn = [score_video(alone, 0.008, seed)[0].baselines["random_object"] for seed in range(20)]
     assert set(drawn) == {(0.0, 0.0), (1.0, 1.0)}
     assert [score_video(among_others, 0.008, seed)[1].baselines["random_object"] for seed in range(20)] == drawn
@@ -86,6 +88,49 @@ def test_overlapping_annotations_are_united() -> None:
     objects = {"one": box(2, 2, 4), "two": box(4, 4, 4)}
     [score] = score_video(task({expression("0", "one", "two"): objects["one"] | objects["two"]}, objects), 0.008, 0)
     assert (score.mean_j, score.mean_f) == (1, 1)
+
+
+def test_golden_sequences(shared: Path) -> None:
+    folder = shared / "goldens/metrics/sequences"
+    names = ("meta_expressions", "mask_dict", "predictions", "expected")
+    meta, masks, predictions, expected = (json.loads((folder / f"{name}.json").read_text()) for name in names)
+
+    def track(rles: list, height: int, width: int) -> dict[int, str]:
+        empty = encode_rle(np.zeros((height, width), dtype=bool))
+        return {index: rle["counts"] if rle else empty for index, rle in enumerate(rles)}
+
+    scores = []
+    for video_id, entry in meta["videos"].items():
+        size = entry["height"], entry["width"]
+        asked = tuple(
+            Expression(video_id, name, item["exp"], (), tuple(map(str, item["anno_id"])), None)
+            for name, item in entry["expressions"].items()
+        )
+        used = {name for item in asked for name in item.annotation_ids}
+        scores += score_video(
+            VideoTask(
+                dataset="mevis",
+                split="golden",
+                video=Video(video_id, len(entry["frames"]), *size, tuple(entry["frames"]), video_id, ()),
+                expressions=asked,
+                truth={name: track(masks[name], *size) for name in used},
+                predictions={
+                    name: track(predictions["tracks"][answer], *size)
+                    for name, answer in predictions["expression"][video_id].items()
+                },
+            ),
+            0.008,
+            0,
+        )
+    for score in scores:
+        golden = expected["per_expression"][f"{score.video_id}_{score.expression_id}"]
+        assert (score.mean_j, score.mean_f, score.jf) == pytest.approx(
+            (golden["J"], golden["F"], golden["JF"]), abs=1e-12
+        )
+    of_set, golden = mevis(scores), expected["dataset"]["mevis"]
+    assert of_set["num_expressions"] == golden["n_expressions"]
+    for name in ("J", "F", "JF"):
+        assert of_set[name] == pytest.approx(100 * golden[name], abs=1e-10)
 
 
 def test_nothing_to_average_is_an_error() -> None:

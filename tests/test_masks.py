@@ -1,0 +1,50 @@
+"""Run lengths: the pixels they cover, what is refused before pycocotools sees it, and intersections."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco
+
+from glus.errors import InputError
+from glus.masks import decode_rle, encode_rle, rle_area, rle_intersection_px, rle_pixels
+
+masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
+
+
+@given(masks)
+def test_round_trip(mask: np.ndarray) -> None:
+    counts = encode_rle(mask)
+    assert rle_pixels(counts) == mask.size
+    assert (decode_rle(counts, *mask.shape) == mask).all()
+    assert rle_area(counts, *mask.shape) == mask.sum()
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30))
+def test_pixels_of_runs_of_any_length(runs: list[int]) -> None:
+    counts = coco.frPyObjects({"size": [sum(runs), 1], "counts": runs}, sum(runs), 1)["counts"].decode()
+    assert rle_pixels(counts) == sum(runs)
+
+
+@given(masks, st.data())
+def test_intersection_without_decoding(mask: np.ndarray, data: st.DataObject) -> None:
+    other = data.draw(hnp.arrays(bool, mask.shape))
+    assert rle_intersection_px(encode_rle(mask), encode_rle(other), *mask.shape) == (mask & other).sum()
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ("1 2", "invalid character ' '"),
+        ("11é", "invalid character 'é'"),
+        ("0P", "end in the middle of a number"),
+        ("O", "negative run"),
+        ("P" * 9 + "0", "a number that is too long"),
+        ("4", "add up to 4 pixels, expected 2 x 3 = 6"),
+        ("", "add up to 0 pixels"),
+    ],
+)
+def test_refuses_broken_run_lengths(counts: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        decode_rle(counts, 2, 3)
