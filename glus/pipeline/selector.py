@@ -68,8 +68,10 @@ def _labelled_videos(context: StepContext) -> tuple[list[LabelledVideo], list[La
 def _train(context: StepContext, training: Sequence[LabelledVideo], directory: Path, curves_file: Path) -> None:
     """Fine-tunes and writes the model (adapters merged) and its curves."""
     config, section = context.config, context.config.selector
-    model = _build_model(config)
-    add_lora(model.language_model, section.model.lora)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = _build_model(config)
+        add_lora(model.language_model, section.model.lora)
     weights = {entry.split: entry.weight for entry in config.data.train}
     phase = Phase(
         name="selector",
@@ -112,18 +114,16 @@ def _build_model(config: Config) -> KeyFrameSelector:
     assert isinstance(glus.mm_projector, torch.nn.Linear)
     assert isinstance(glus.language_model, LlamaForCausalLM)
     add_score_token(glus.language_model, glus.tokenizer)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return KeyFrameSelector(
-            vision_tower=glus.vision_tower,
-            mm_projector=glus.mm_projector,
-            language_model=glus.language_model,
-            tokenizer=glus.tokenizer,
-            image_processor=glus.transform.clip_processor,
-            clusters=shape.clusters,
-            neighbours=shape.neighbours,
-            head_size=shape.head_size,
-        )
+    return KeyFrameSelector(
+        vision_tower=glus.vision_tower,
+        mm_projector=glus.mm_projector,
+        language_model=glus.language_model,
+        tokenizer=glus.tokenizer,
+        image_processor=glus.transform.clip_processor,
+        clusters=shape.clusters,
+        neighbours=shape.neighbours,
+        head_size=shape.head_size,
+    )
 
 
 def _validate(context: StepContext, selector: KeyFrameSelector, held_out: Sequence[LabelledVideo]) -> dict[str, Any]:
