@@ -56,8 +56,10 @@ def read_predictions(split: StagedSplit) -> Predictions:
         of_family = {key: expected[key] for key, item in expressions.items() if item.family == family}
         if source.is_file() and of_family:
             found = _read_tracks(source, split)
-            comparisons[other_way] = {key: track for key, track in found.items() if key in of_family}
-            require_complete(of_family, comparisons[other_way], str(source))
+            compared = {key: track for key, track in found.items() if key in of_family}
+            if compared:  # `propagate.comparisons` may name other families
+                require_complete(of_family, compared, str(source))
+                comparisons[other_way] = compared
     return Predictions(tracks, comparisons, *_read_keyframes(split))
 
 

@@ -71,6 +71,7 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
         training=Markup(draw_training_curves(curves)) if curves.is_file() else None,
         selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 

@@ -294,3 +294,8 @@ def test_incomplete_comparison_is_refused(project: Config) -> None:
     write_predictions("synthetic/test", dict([*MEMORY_OFF.items()][:1]), "comparisons/memory_off")
     with pytest.raises(InputError, match=r"memory_off.*turns grey, expression 1: all 2 frames missing"):
         run(project)
+
+
+def test_comparison_of_another_family_is_not_a_grey_one(project: Config) -> None:
+    write_predictions("synthetic/test", {("plain", "0"): [A, A]}, "comparisons/memory_off")
+    assert set(run(project)["synthetic"]["test"]["comparisons"]) == {"starts_grey_key_frame", "starts_grey_first_frame"}
