@@ -89,7 +89,8 @@ class Tracker:
             uploader.kill()
             uploader.wait()
             return None
-        return json.loads(answer) if answer.strip() else None
+        lines = answer.splitlines()
+        return json.loads(lines[0]) if lines else None
 
     def _send(self, **message: Any) -> None:
         if self._uploader is None or self._uploader.stdin is None:
@@ -250,6 +251,7 @@ class Uploader:
 def upload(lines: Iterable[str]) -> None:
     """Reads messages until `finish` or the end of the pipe, which means that the step was killed."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # standard output is for the answer
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     for number in (signal.SIGINT, signal.SIGTERM):  # the step tells how it ended, or the pipe does

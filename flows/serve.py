@@ -1,0 +1,168 @@
+"""`make serve`: Prefect server and worker and MLflow on loopback, with homes inside the project; Ctrl-C stops all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import FrameType
+from urllib.error import URLError
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.states import Crashed
+
+BIN = Path(sys.executable).parent
+HOME = Path(".prefect").resolve()
+LOGS = HOME / "logs"
+POOL = "glus"
+PREFECT, MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
+SECONDS_TO_START = 180.0
+
+SERVER_COMMAND = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1"]
+WORKER_COMMAND = [str(BIN / "prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
+
+
+def main() -> int:
+    """Starts everything, waits, stops everything; returns the exit code."""
+    for port in (4200, 5000):
+        if _in_use(port):
+            print(
+                f"serve: port {port} is in use on this machine; stop what listens there and start again.",
+                file=sys.stderr,
+            )
+            return 1
+    LOGS.mkdir(parents=True, exist_ok=True)
+    os.environ |= _environment()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        running["mlflow"] = _start("mlflow", _mlflow_command())
+        running["server"] = _start("server", SERVER_COMMAND)
+        _wait_for(f"{PREFECT}/api/health", running["server"], "server")
+        _deploy()
+        running["worker"] = _start("worker", WORKER_COMMAND)
+        _wait_for(f"{MLFLOW}/health", running["mlflow"], "mlflow")
+        _announce()
+        return _watch(running)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop_all(running)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _in_use(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _environment() -> dict[str, str]:
+    """What the servers, the worker and its flows inherit; a user's own Prefect profile stays untouched."""
+    return {
+        "PREFECT_HOME": str(HOME),
+        "PREFECT_API_URL": f"{PREFECT}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_TRACKING_URI": MLFLOW,
+        "DO_NOT_TRACK": "true",
+    }
+
+
+def _mlflow_command() -> list[str]:
+    # Clients write pictures straight into ./mlartifacts, with the server as without it.
+    store, artifacts = "sqlite:///mlflow.db", Path("mlartifacts").resolve().as_uri()
+    options = ["--backend-store-uri", store, "--default-artifact-root", artifacts, "--no-serve-artifacts"]
+    return [str(BIN / "mlflow"), "server", *options, "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
+
+
+def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    """Starts a program that ends with this one; its output goes to a log."""
+    print(f"starting {name} (log: {(LOGS / name).relative_to(Path.cwd())}.log)", flush=True)
+    with (LOGS / f"{name}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.supervisor", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the others in order
+        )
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], name: str) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (URLError, TimeoutError, ConnectionError):
+            time.sleep(0.5)
+    raise SystemExit(f"serve: {name} did not start; see {LOGS / name}.log")
+
+
+def _deploy() -> None:
+    for command in (
+        ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
+        ["--no-prompt", "deploy", "--all"],
+        ["automation", "delete", "crashed without a word"],
+        ["automation", "create", "--from-file", "flows/stuck_runs.yaml"],
+    ):
+        done = subprocess.run(
+            [str(BIN / "prefect"), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        if done.returncode != 0 and command[1] != "delete":  # the first time there is nothing to delete
+            raise SystemExit(f"serve: `prefect {' '.join(command)}` failed: {done.stdout}{done.stderr}")
+
+
+def _announce() -> None:
+    print(f"\nPrefect  {PREFECT}\nMLflow   {MLFLOW}\n")
+    print("In another terminal:  .venv/bin/prefect deployment run glus/full --watch")
+    print("Ctrl-C stops everything.", flush=True)
+
+
+def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
+    while True:
+        for name, process in running.items():
+            if process.poll() is not None:
+                print(f"serve: {name} has ended; see {LOGS / name}.log", file=sys.stderr)
+                return 1
+        time.sleep(1)
+
+
+def _stop_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Worker first, so that its flows stop; then their states are put right, then the servers go."""
+    for name in ("worker", "server", "mlflow"):
+        if name not in running:
+            continue
+        if name == "server" and "worker" in running:
+            _mark_crashed()
+        print(f"stopping {name}", flush=True)
+        process = running[name]
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+
+
+def _mark_crashed() -> None:
+    """A stopped worker leaves the states of its runs as they were: Running for ever."""
+    states = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+    )
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states)):
+            client.set_flow_run_state(run.id, Crashed(message="`make serve` was stopped"), force=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""What the page of a flow run shows when the pipeline is done: results table, overlay picture, link to MLflow."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+MLFLOW_UI = "http://127.0.0.1:5000"
+
+
+def publish_summary(folder: Path) -> None:
+    """Adds the artifacts of a finished pipeline to the flow run."""
+    metrics = json.loads((folder / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
+    create_table_artifact(
+        table=list(result_rows(metrics)), key="results", description="J, F and J&F in percent; baselines below"
+    )
+    picture = first_picture(folder / "reports")
+    if picture is not None:
+        encoded = base64.b64encode(picture.read_bytes()).decode()
+        kind = "jpeg" if picture.suffix == ".jpg" else "png"
+        create_markdown_artifact(
+            key="overlay", markdown=f"{picture.stem}\n\n![overlay](data:image/{kind};base64,{encoded})\n"
+        )
+    link = mlflow_link(folder / "runs" / "evaluate.json")
+    if link is not None:
+        create_link_artifact(link=link, link_text="the MLflow run", key="mlflow-run")
+
+
+def result_rows(metrics: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One row per split, family and baseline of `metrics/evaluate.json`."""
+    for dataset, splits in metrics.items():
+        for split, values in splits.items():
+            name = f"{dataset}/{split}"
+            yield _row(name, "all expressions", values)
+            for family, of_family in values.get("families", {}).items():
+                yield _row(name, family, of_family)
+            for baseline, of_baseline in values.get("baselines", {}).items():
+                yield _row(name, f"baseline: {baseline}", of_baseline)
+
+
+def _row(split: str, what: str, values: dict[str, Any]) -> dict[str, Any]:
+    scores = {name: round(values[name], 1) if name in values else "" for name in ("J", "F", "JF")}
+    return {"split": split, "what": what, **scores, "expressions": values.get("num_expressions", "")}
+
+
+def first_picture(reports: Path) -> Path | None:
+    """The first overlay strip of the report."""
+    pictures = sorted(path for path in reports.rglob("*") if path.suffix in (".png", ".jpg"))
+    return pictures[0] if pictures else None
+
+
+def mlflow_link(record: Path) -> str | None:
+    """The page of the MLflow run that a step's record names."""
+    if not record.is_file():
+        return None
+    run = json.loads(record.read_text(encoding="utf-8"))["mlflow"]
+    if run is None:
+        return None
+    base = run["uri"] if run["uri"].startswith("http") else MLFLOW_UI
+    return f"{base}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
