@@ -76,6 +76,7 @@ def _environment() -> dict[str, str]:
         "PREFECT_API_URL": f"{PREFECT}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "MLFLOW_TRACKING_URI": MLFLOW,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven idle processes otherwise
         "DO_NOT_TRACK": "true",
     }
 

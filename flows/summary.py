@@ -41,6 +41,8 @@ def result_rows(metrics: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield _row(name, family, of_family)
             for baseline, of_baseline in values.get("baselines", {}).items():
                 yield _row(name, f"baseline: {baseline}", of_baseline)
+            for comparison, j in values.get("comparisons", {}).items():
+                yield _row(name, f"grey frames: {comparison.replace('_', ' ')}", {"J": j})
 
 
 def _row(split: str, what: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -365,9 +365,22 @@ class Config(Section):
             raise ValueError("selector.model: clusters and neighbours must have the same length")
         if "lora" in self.train.trainable and self.model.lora.rank == 0:
             raise ValueError("train.trainable: lora is listed, but model.lora.rank is 0")
+        generated = self._num_generated_clips()
+        for key, phase in (("image", self.train.image), ("tracking", self.train.tracking), ("clip", self.train.clip)):
+            if generated is not None and phase.samples > generated:
+                raise ValueError(f"train.{key}.samples: {phase.samples} per step, but data.train has {generated} clips")
         if self.model.base is None and self.train.image.steps == 0:
-            raise ValueError("model.base: no pretrained weights named, and train.image.steps is 0: nothing to start from")
+            raise ValueError(
+                "model.base: no pretrained weights named, and train.image.steps is 0: nothing to start from"
+            )
         return self
+
+    def _num_generated_clips(self) -> int | None:
+        """Clips to train on, where all of them are generated; None where a data set decides."""
+        names = [entry.split.split("/") for entry in self.data.train]
+        if any(dataset != "synthetic" for dataset, _ in names):
+            return None
+        return sum(sum(self.stage.synthetic.clips[split].values()) for _, split in names)
 
     def parameters(self, sections: Iterable[str]) -> dict[str, Any]:
         """The named sections (dotted keys allowed) as plain data: what a manifest records and DVC compares."""
@@ -399,7 +412,9 @@ def read_parameters(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; run from the project's root, or write it with `glus params`.") from error
+        raise ConfigError(
+            f"{path} does not exist; run from the project's root, or write it with `glus params`."
+        ) from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 

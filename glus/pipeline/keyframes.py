@@ -11,12 +11,12 @@ import torch
 
 from glus.data.frames import read_frame
 from glus.errors import InputError
+from glus.model.device import resolve_device
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import Expression, StagedSplit, Video, read_table, write_table
 from glus.selector.model import KeyFrameSelector
 from glus.selector.validation import select_key_frame
-from glus.training.loop import resolve_device
 
 SELECTOR, KEYFRAMES = Path("models/selector"), Path("data/keyframes")
 SHARD_VIDEOS = 25  # videos committed at once, the unit of resuming

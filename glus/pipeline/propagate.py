@@ -16,11 +16,11 @@ from glus.inference.engine import PropagationSettings, VideoEncoder
 from glus.inference.video import SegmentationResult, propagate
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
+from glus.model.device import resolve_device
 from glus.model.glus import GLUS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import Expression, StagedSplit, Video, read_table, write_table
-from glus.training.loop import resolve_device
 
 MODEL = Path("models/glus/final")
 KEY_FRAMES = Path("data/keyframes")

@@ -15,11 +15,11 @@ from glus.inference.engine import PropagationSettings, VideoEncoder
 from glus.inference.video import propagate
 from glus.manifest import Manifest, read_manifest
 from glus.masks import iou
+from glus.model.device import resolve_device
 from glus.model.glus import GLUS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit, Video, write_table
-from glus.training.loop import resolve_device
 
 LABELS = Path("data/pseudolabels")
 

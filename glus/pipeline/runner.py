@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 WORK = Path(".glus/work")
 SECONDS_TO_STOP = 30
+DISK_FULL = ("No space left on device", "unexpected pos", "file write failed")  # safetensors; torch.save, both others
 
 
 class Interrupted(KeyboardInterrupt):
@@ -150,7 +151,7 @@ def is_disk_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if "No space left on device" in str(error) or "file write failed" in str(error):  # safetensors; torch.save
+        if any(words in str(error) for words in DISK_FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -15,6 +15,7 @@ from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import InputError
 from glus.manifest import read_manifest, write_json
+from glus.model.device import resolve_device
 from glus.model.glus import GLUS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
@@ -24,7 +25,7 @@ from glus.selector.model import KeyFrameSelector, add_score_token
 from glus.selector.sampling import SelectorSampler
 from glus.selector.validation import ScoredExpression, validate
 from glus.training.curves import Curves
-from glus.training.loop import Hooks, Phase, Trainer, resolve_device
+from glus.training.loop import Hooks, Phase, Trainer
 from glus.training.lora import add_lora, merged_state_dict
 from glus.training.trainable import select_parameters
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from glus.config import ComputeConfig, OptimiserConfig
 from glus.errors import GlusError
+from glus.model.device import resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -69,18 +70,6 @@ class Hooks:
 
     on_log: Callable[[int, str, dict[str, float]], None]
     on_step: Callable[[int], None]
-
-
-def resolve_device(compute: ComputeConfig) -> torch.device:
-    """The device that the parameters ask for.
-
-    Raises:
-        GlusError: `cuda` is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if compute.device == "cuda" and not available:
-        raise GlusError("compute.device is cuda, but torch finds no GPU; set it to auto or cpu.")
-    return torch.device("cuda" if available and compute.device != "cpu" else "cpu")
 
 
 class _Batches(Dataset[Any]):

@@ -1,0 +1,60 @@
+"""Runs the command line with the step `stage` replaced: `python stub.py ACTION COMMAND ...`; used by subprocesses."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import glus.pipeline
+from glus.cli import main
+from glus.pipeline.context import StepContext
+
+
+def finish(context: StepContext) -> None:
+    """Writes the step's outputs, going on from the pieces that are there."""
+    for number in range(3):
+        piece = context.work / f"piece-{number}"
+        if not piece.exists():
+            piece.write_text(context.step.name)
+    for name in ("data/staged", "data/raw/synthetic"):
+        folder = context.work / "out"
+        folder.mkdir()
+        (folder / "table").write_text(name)
+        context.publish_directory(folder, Path(name))
+
+
+def wait(context: StepContext) -> None:
+    """Finishes one piece and goes on for ever."""
+    (context.work / "piece-0").write_text("done before")
+    print("working", flush=True)
+    while True:
+        time.sleep(0.05)
+
+
+def fill_the_disk(context: StepContext) -> None:
+    """Meets a full disk half-way."""
+    (context.work / "piece-0").write_text("done before")
+    Path("/dev/full").write_text("no space for this")
+
+
+def fail(context: StepContext) -> None:
+    """Has a bug."""
+    raise ZeroDivisionError("unforeseen")
+
+
+ACTIONS: dict[str, Callable[[StepContext], None]] = {
+    action.__name__: action for action in (finish, wait, fill_the_disk, fail)
+}
+
+
+def stub(action: str) -> ModuleType:
+    """A module to stand for `glus.pipeline.stage`."""
+    module = ModuleType("glus.pipeline.stage")
+    module.run = ACTIONS[action]  # type: ignore[attr-defined]
+    return module
+
+
+if __name__ == "__main__":
+    sys.modules["glus.pipeline.stage"] = glus.pipeline.stage = stub(sys.argv[1])  # type: ignore[attr-defined]
+    main(sys.argv[2:])

@@ -1,0 +1,265 @@
+"""Around a step: its lock, its scratch folder, its inputs' check, its record, and what is left when it fails."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from local_imports import ROOT
+from safetensors import SafetensorError
+from stub import stub
+
+from glus.commands.params import edited
+from glus.config import Config, load_config
+from glus.errors import ArtifactError, BusyError, GlusError
+from glus.manifest import read_manifest, write_json, write_manifest
+from glus.pipeline.artifacts import input_hashes, open_split, split_parameters
+from glus.pipeline.lock import step_lock
+from glus.pipeline.runner import WORK, find_step, is_disk_full, plan_step, run_step
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """An empty project, and its configuration with some values replaced."""
+    monkeypatch.chdir(tmp_path)
+
+    def load(*overrides: str) -> Config:
+        text = edited(ROOT / "presets" / "tiny.yaml", ["tracking.enabled=false", *overrides])
+        Path("params.yaml").write_text(text)
+        return load_config()
+
+    return load
+
+
+@pytest.fixture
+def act(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Chooses what the step `stage` does."""
+    return lambda action: monkeypatch.setitem(sys.modules, "glus.pipeline.stage", stub(action))
+
+
+def test_a_step_publishes_and_leaves_a_record_and_no_scratch(configure: Callable, act: Callable) -> None:
+    act("finish")
+    config = configure()
+    run_step("stage", config)
+    manifest = read_manifest(Path("data/staged"))
+    assert manifest.parameters == config.parameters(["stage", "data"])
+    assert manifest.files.keys() == {"table"}
+    assert list((WORK / "stage").iterdir()) == []
+    record = json.loads(Path("runs/stage.json").read_text())
+    assert (record["step"], record["outcome"], record["mlflow"]) == ("stage", "done", None)
+    assert record["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert 10 < record["peak_memory_mib"] < 100_000
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", record["started"])
+
+
+def test_equal_work_has_an_equal_manifest(configure: Callable, act: Callable) -> None:
+    act("finish")
+    run_step("stage", configure())
+    first = Path("data/staged/manifest.json").read_bytes()
+    run_step("stage", configure(), fresh=True)
+    assert Path("data/staged/manifest.json").read_bytes() == first
+
+
+def test_a_second_start_names_the_process_at_work(configure: Callable, act: Callable) -> None:
+    act("finish")
+    config = configure()
+    with step_lock("stage"), pytest.raises(BusyError, match=rf"stage is at work.*process {os.getpid()}, since 2"):
+        run_step("stage", config)
+    assert not Path("data/staged").exists()
+    run_step("stage", config)
+
+
+def interrupted_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Starts `stage`, has it killed after its first piece, and names that piece."""
+
+    def killed(context: object) -> None:
+        (context.work / "piece-0").write_text("done before")  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    module = stub("finish")
+    module.run = killed  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "glus.pipeline.stage", module)
+    with pytest.raises(KeyboardInterrupt):
+        run_step("stage", config)
+    assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "interrupted"
+    return plan_step("stage", config).work / "piece-0"
+
+
+def test_an_interrupted_run_is_gone_on_from(configure: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure()
+    piece = interrupted_run(config, monkeypatch)
+    assert piece.read_text() == "done before"
+    assert plan_step("stage", config).resumes
+
+
+def test_fresh_forgets_it(configure: Callable, monkeypatch: pytest.MonkeyPatch, act: Callable) -> None:
+    config = configure()
+    piece = interrupted_run(config, monkeypatch)
+    seen = []
+    module = stub("finish")
+    finish = module.run
+    module.run = lambda context: (seen.append(piece.exists()), finish(context))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "glus.pipeline.stage", module)
+    run_step("stage", config, fresh=True)
+    assert seen == [False]
+
+
+def test_pieces_made_under_other_parameters_are_removed(
+    configure: Callable, monkeypatch: pytest.MonkeyPatch, act: Callable
+) -> None:
+    piece = interrupted_run(configure(), monkeypatch)
+    act("finish")
+    other = configure("stage.synthetic.seed=7")
+    assert not plan_step("stage", other).resumes
+    run_step("stage", other)
+    assert not piece.parent.exists()
+
+
+def test_what_changes_no_artifact_changes_no_fingerprint(configure: Callable) -> None:
+    first = plan_step("stage", configure()).fingerprint
+    assert (
+        plan_step("stage", configure("compute.threads=2", "tracking.variant=x", "train.clip.steps=9000")).fingerprint
+        == first
+    )
+    assert plan_step("stage", configure("stage.synthetic.noise=1.5")).fingerprint != first
+
+
+def test_a_full_disk_is_one_sentence_and_publishes_nothing(configure: Callable, act: Callable) -> None:
+    act("fill_the_disk")
+    config = configure()
+    with pytest.raises(GlusError, match="stage: the disk is full") as caught:
+        run_step("stage", config)
+    assert caught.value.exit_code == 1
+    assert not Path("data/staged").exists()
+    assert plan_step("stage", config).resumes
+    assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda: Path("/dev/full").write_text("x"), lambda: torch.save(torch.zeros(10_000), "/dev/full")],
+    ids=["file", "torch"],
+)
+def test_a_full_disk_is_known_by_every_name(write: Callable[[], object]) -> None:
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        write()
+    assert is_disk_full(caught.value)
+
+
+def test_safetensors_words_for_a_full_disk() -> None:
+    assert is_disk_full(SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"))
+    assert not is_disk_full(SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"))
+
+
+def test_a_bug_keeps_its_class(configure: Callable, act: Callable) -> None:
+    act("fail")
+    with pytest.raises(ZeroDivisionError):
+        run_step("stage", configure())
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def stage_splits(config: Config) -> None:
+    """Splits as `stage` leaves them."""
+    for name in config.stage.splits:
+        folder = Path("data/staged", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "videos.parquet").write_text(name)
+        write_manifest(
+            folder,
+            step="stage",
+            parameters=split_parameters(config, name),
+            inputs={},
+            extra={"frames_root": "data/raw/synthetic", "frames_sha256": name},
+        )
+    for stem, names in (
+        ("train", [entry.split for entry in config.data.train]),
+        ("evaluation", config.data.evaluation),
+    ):
+        hashes = {name: read_manifest(Path("data/staged", name)).content_sha256 for name in names}
+        write_json({"splits": hashes}, Path(f"data/staged/{stem}.json"))
+
+
+def make_artifact(path: str, step: str, config: Config, inputs: dict[str, str]) -> None:
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "content").write_text(f"{path} from {inputs}")
+    write_manifest(folder, step=step, parameters=config.parameters(find_step(step).parameters), inputs=inputs)
+
+
+@pytest.fixture
+def labelled(configure: Callable) -> Config:
+    """A project that has come as far as `pseudolabel`."""
+    config = configure()
+    stage_splits(config)
+    make_artifact(config.pseudolabel.checkpoint, "train", config, input_hashes(find_step("train"), config))
+    make_artifact("data/pseudolabels", "pseudolabel", config, input_hashes(find_step("pseudolabel"), config))
+    return config
+
+
+def test_inputs_are_known_by_their_content(labelled: Config) -> None:
+    hashes = input_hashes(find_step("selector"), labelled)
+    assert set(hashes) == {"data/staged/train.json", labelled.pseudolabel.checkpoint, "data/pseudolabels"}
+    assert hashes["data/pseudolabels"] == read_manifest(Path("data/pseudolabels")).content_sha256
+    assert open_split(labelled, "synthetic/test").frames_root == Path("data/raw/synthetic")
+
+
+@pytest.mark.parametrize(
+    ("step", "overrides", "named"),
+    [
+        (
+            "selector",
+            ["pseudolabel.share=0.1"],
+            r"data/pseudolabels was made under other parameters: pseudolabel\.share",
+        ),
+        ("pseudolabel", ["train.loss.bce=1.0"], r"train\.loss\.bce was 2\.0, is 1\.0"),
+        (
+            "train",
+            ["stage.synthetic.noise=1.0"],
+            r"data/staged/synthetic/train was made under.*stage\.synthetic\.noise",
+        ),
+        (
+            "train",
+            ["data.train=[{split: synthetic/test, weight: 1.0}]"],
+            r"train\.json lists synthetic/train, but data\.train",
+        ),
+        ("evaluate", [], r"data/keyframes does not exist"),
+    ],
+)
+def test_inputs_made_under_other_parameters_are_refused(
+    labelled: Config, configure: Callable, step: str, overrides: list[str], named: str
+) -> None:
+    with pytest.raises(ArtifactError, match=named):
+        plan_step(step, configure(*overrides))
+
+
+def test_inputs_made_from_other_inputs_are_refused(labelled: Config) -> None:
+    checkpoint = Path(labelled.pseudolabel.checkpoint)
+    (checkpoint / "content").write_text("trained again")
+    manifest = read_manifest(checkpoint)
+    write_manifest(checkpoint, step="train", parameters=manifest.parameters, inputs=manifest.inputs)
+    with pytest.raises(ArtifactError, match=r"data/pseudolabels was made from another models/glus/step-"):
+        plan_step("selector", labelled)
+
+
+def test_incomplete_inputs_are_refused(labelled: Config) -> None:
+    Path("data/pseudolabels/content").unlink()
+    with pytest.raises(ArtifactError, match=r"data/pseudolabels is incomplete: content"):
+        plan_step("selector", labelled)
+    Path("data/pseudolabels/manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"data/pseudolabels has no manifest\.json"):
+        plan_step("selector", labelled)
+
+
+def test_a_split_that_was_staged_again_is_noticed(labelled: Config) -> None:
+    folder = Path("data/staged/synthetic/train")
+    (folder / "videos.parquet").write_text("other clips")
+    manifest = read_manifest(folder)
+    write_manifest(folder, step="stage", parameters=manifest.parameters, inputs={}, extra=manifest.extra)
+    with pytest.raises(ArtifactError, match=r"is not the split that data/staged/train\.json lists"):
+        plan_step("train", labelled)

@@ -1,0 +1,91 @@
+"""The rooms import downwards only, and what must be light imports nothing heavy; read from the sources."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from local_imports import ROOT, direct, imported_names, reachable
+
+ROOMS = (
+    "errors", "masks", "records", "config", "manifest", "tracking", "staging", "data", "model", "selector", "training",
+    "inference", "metrics", "reporting", "pipeline", "cli",
+)  # fmt: skip
+HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}
+FILES = sorted(path.relative_to(ROOT) for folder in ("glus", "flows") for path in (ROOT / folder).rglob("*.py"))
+GLUS = [file for file in FILES if file.parts[0] == "glus"]
+
+
+def room(file: Path) -> str:
+    """The room a file of `glus/` belongs to; the commands are part of the command line."""
+    name = file.parts[1].removesuffix(".py")
+    return "cli" if name in ("commands", "__main__") else name
+
+
+def packages(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_names(file)}
+
+
+@pytest.mark.parametrize("file", [file for file in GLUS if file != Path("glus/__init__.py")], ids=str)
+def test_rooms_import_downwards(file: Path) -> None:
+    assert room(file) in ROOMS, f"{file} lies in no room"
+    above = {
+        found
+        for found in direct(file)
+        if found != Path("glus/__init__.py") and ROOMS.index(room(found)) > ROOMS.index(room(file))
+    }
+    assert not above, f"{file} imports from rooms above it: {sorted(map(str, above))}"
+
+
+def test_the_steps_do_not_import_each_other_and_only_the_runner_runs_them() -> None:
+    names = {step.stem for step in (ROOT / "glus" / "pipeline").glob("*.py")}
+    steps = names & {"stage", "train", "pseudolabel", "selector", "keyframes", "propagate", "evaluate"}
+    modules = {Path("glus/pipeline") / f"{name}.py" for name in steps}
+    assert len(modules) == 7
+    assert not {file: direct(file) & modules for file in GLUS if direct(file) & modules}
+
+
+def test_only_tracking_imports_mlflow_and_only_flows_import_prefect() -> None:
+    assert [file for file in FILES if "mlflow" in packages(file)] == [Path("glus/tracking.py")]
+    assert {file.parts[0] for file in FILES if "prefect" in packages(file)} == {"flows"}
+
+
+def test_flows_know_the_steps_and_nothing_else() -> None:
+    found = {
+        target for file in FILES if file.parts[0] == "flows" for target in direct(file) if target.parts[0] == "glus"
+    }
+    assert found <= {Path("glus/pipeline/steps.py")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "records.py", "masks.py", "config.py", "manifest.py", "tracking.py", "staging", "metrics", "reporting",
+        "pipeline/stage.py", "pipeline/evaluate.py", "pipeline/runner.py",
+    ],
+)  # fmt: skip
+def test_light_rooms_reach_no_torch(name: str) -> None:
+    files = [file for file in GLUS if file.is_relative_to(Path("glus", name))]
+    assert files, f"there is no glus/{name}"
+    heavy = {found for file in files for found in reachable(file) if packages(found) & HEAVY}
+    assert not heavy, f"torch or its company is imported by {sorted(map(str, heavy))}"
+
+
+def test_help_and_plans_load_neither_torch_nor_numpy() -> None:
+    code = "import sys, glus.cli\ntry: glus.cli.main(['--help'])\nfinally: print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    loaded = set(ast.literal_eval(done.stderr.strip().splitlines()[-1]))
+    assert "glus.cli" in loaded
+    assert not loaded & (HEAVY | {"numpy", "pandas", "pyarrow", "mlflow", "prefect", "dvc"})
+
+
+def test_public_names_are_exported_lazily() -> None:
+    code = (
+        "import sys, glus\nassert 'torch' not in sys.modules\n"
+        "from glus import GLUS, KeyFrameSelector, segment_video\n"
+        "print(GLUS.__name__, KeyFrameSelector.__name__, segment_video.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["GLUS", "KeyFrameSelector", "segment_video"], done.stderr
