@@ -1,0 +1,142 @@
+"""The flow: seven tasks in order on DVC, the pipeline's own end, and what the run's page shows."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_imports import ROOT
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from flows import pipeline, summary
+from flows.pipeline import Options
+from flows.workspace import prepare_smoke
+from glus.pipeline.steps import STEPS
+
+NAMES = [step.name for step in STEPS]
+METRICS = {
+    "synthetic": {
+        "test": {
+            **{"J": 70.04, "F": 80.0, "JF": 75.02, "num_expressions": 9},
+            "families": {"greyed": {"J": 60.0, "F": 62.0, "JF": 61.0, "num_expressions": 4}},
+            "baselines": {"empty": {"JF": 0.0}},
+            "comparisons": {"greyed_memory_off": 7.0},
+        }
+    },
+    "mevis": {"valid": {"num_expressions": 3, "protocol": "server"}},
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project as the last step leaves it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "evaluate.json").write_text(json.dumps(METRICS))
+    (tmp_path / "reports" / "synthetic").mkdir(parents=True)
+    (tmp_path / "reports" / "synthetic" / "strip.png").write_bytes(b"a picture")
+    (tmp_path / "runs").mkdir()
+    run = {"uri": "sqlite:///mlflow.db", "experiment_id": "1", "run_id": "abc"}
+    (tmp_path / "runs" / "evaluate.json").write_text(json.dumps({"mlflow": run}))
+    return tmp_path
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Path, str]]:
+    """Takes the place of the supervised dvc: notes the commands, and fails where the command ends in `fail`."""
+    seen: list[tuple[list[str], Path, str]] = []
+
+    def run(command: list[str], folder: Path, execution: str) -> int:
+        seen.append((command, folder, execution))
+        return 0
+
+    monkeypatch.setattr(pipeline, "supervised", run)
+    return seen
+
+
+def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path, commands: list[Any]) -> None:
+    state = pipeline.glus(Options(force=True), return_state=True)
+    assert state.is_completed()
+    assert [command[command.index("-s") + 1] for command, _, _ in commands] == NAMES
+    assert all("--wait-for-lock" in command and "--force" in command for command, _, _ in commands)
+    assert {folder for _, folder, _ in commands} == {project}
+    executions = {execution for _, _, execution in commands}
+    assert len(executions) == 1
+    assert executions.pop() == f"prefect:{state.state_details.flow_run_id}"
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs()
+        artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts()}
+    assert sorted(task.name for task in tasks) == sorted(NAMES)
+    assert len(json.loads(artifacts["results"])) == 5
+    assert base64.b64encode(b"a picture").decode() in artifacts["overlay"]
+    assert "http://127.0.0.1:5000/#/experiments/1/runs/abc" in artifacts["mlflow-run"]
+
+
+def test_a_failed_step_ends_the_flow_as_failed(
+    server: None, project: Path, commands: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed = pipeline.supervised
+
+    def run(command: list[str], folder: Path, execution: str) -> int:
+        succeed(command, folder, execution)
+        return 255 if "selector" in command else 0
+
+    monkeypatch.setattr(pipeline, "supervised", run)
+    state = pipeline.glus(return_state=True)
+    assert state.is_failed()
+    assert state.message == "Step selector ended with exit code 255; the last lines of its log say why."
+    assert [command[-1] for command, _, _ in commands] == NAMES[: NAMES.index("selector") + 1]
+
+
+def test_options_refuse_what_they_do_not_know() -> None:
+    assert Options(workspace="smoke").workspace == "smoke"
+    for wrong in ({"workspace": "elsewhere"}, {"steps": 3}):
+        with pytest.raises(ValidationError):
+            Options.model_validate(wrong)
+
+
+def test_deployments_name_the_flow_and_its_options() -> None:
+    deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert [deployment["name"] for deployment in deployments] == ["full", "smoke"]
+    for deployment, workspace in zip(deployments, ("project", "smoke"), strict=True):
+        file, function = deployment["entrypoint"].split(":")
+        assert (ROOT / file).samefile(pipeline.__file__)
+        assert getattr(pipeline, function).name == "glus"
+        assert Options.model_validate(deployment["parameters"]["options"]).workspace == workspace
+
+
+def test_the_table_holds_what_was_scored() -> None:
+    rows = list(summary.result_rows(METRICS))
+    assert [(row["split"], row["what"], row["J"], row["JF"]) for row in rows] == [
+        ("synthetic/test", "all expressions", 70.0, 75.0),
+        ("synthetic/test", "greyed", 60.0, 61.0),
+        ("synthetic/test", "baseline: empty", "", 0.0),
+        ("synthetic/test", "grey frames: greyed memory off", 7.0, ""),
+        ("mevis/valid", "all expressions", "", ""),
+    ]
+
+
+def test_the_smoke_copy_is_complete_and_of_its_own(tmp_path: Path) -> None:
+    for name in ("glus", "presets"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("dvc.yaml", ".dvcignore"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    left = tmp_path / ".glus" / "smoke" / "models"
+    left.mkdir(parents=True)
+    folder = prepare_smoke(tmp_path)
+    assert not left.exists()
+    assert (folder / "params.yaml").read_bytes() == (ROOT / "presets" / "smoke.yaml").read_bytes()
+    assert (folder / "glus" / "pipeline" / "train.py").is_file()
+    assert (folder / ".dvc").is_dir()
+    assert not list(folder.rglob("__pycache__"))

@@ -1,0 +1,85 @@
+"""Nothing of a supervised command is left, whoever is killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+SUPERVISED = [sys.executable, "-m", "flows.supervisor"]
+SECONDS = 15.0
+
+# A command with a child of its own, which writes both process ids and waits.
+FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+
+# A caller that holds the supervisor's standard input, as the flow does, and names the family and itself.
+CALLER = """
+import subprocess, sys, time
+supervisor = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+print(supervisor.pid, supervisor.stdout.readline(), end="", flush=True)
+time.sleep(600)
+"""
+
+
+def gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if all(map(gone, processes)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("pass", 0), ("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)]
+)
+def test_the_exit_code_is_passed_on(command: str, code: int) -> None:
+    supervisor = subprocess.Popen([*SUPERVISED, sys.executable, "-c", command], stdin=subprocess.PIPE)
+    assert supervisor.wait(timeout=SECONDS) == code
+    assert supervisor.stdin is not None
+    supervisor.stdin.close()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda caller, supervisor: caller.send_signal(signal.SIGKILL),
+        lambda caller, supervisor: supervisor.send_signal(signal.SIGTERM),
+        lambda caller, supervisor: supervisor.send_signal(signal.SIGINT),
+    ],
+    ids=["caller killed", "supervisor terminated", "supervisor interrupted"],
+)
+def test_the_whole_family_goes(end: Callable[[subprocess.Popen[str], psutil.Process], None]) -> None:
+    command = [*SUPERVISED, sys.executable, "-c", FAMILY]
+    with subprocess.Popen([sys.executable, "-c", CALLER, *command], stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout is not None
+        supervisor, *family = (psutil.Process(int(pid)) for pid in caller.stdout.readline().split())
+        assert len(family) == 2
+        assert not any(map(gone, family))
+        end(caller, supervisor)
+        assert all_gone([supervisor, *family])
+        caller.kill()
+
+
+def test_a_caller_that_closes_the_pipe_stops_the_command(tmp_path: Path) -> None:
+    supervisor = subprocess.Popen(
+        [*SUPERVISED, sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert supervisor.stdout is not None
+    family = [psutil.Process(int(pid)) for pid in supervisor.stdout.readline().split()]
+    supervisor.communicate()
+    assert supervisor.returncode == 128 + signal.SIGTERM
+    assert all_gone(family)

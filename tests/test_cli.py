@@ -1,0 +1,173 @@
+"""Exit codes, one paragraph on stderr, and commands that only look."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from local_imports import ROOT
+from PIL import Image
+
+from glus.cli import main
+from glus.config import load_config
+from glus.pipeline.steps import STEPS
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs one command in a project of its own; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLUS_DEBUG", raising=False)
+    shutil.copy2(ROOT / "presets" / "tiny.yaml", tmp_path / "params.yaml")
+
+    def start(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return start
+
+
+def test_help_names_every_command(run: Run) -> None:
+    for arguments in ([], ["--help"]):
+        code, out, _ = run(*arguments)
+        assert code == 0
+        commands = {line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.strip()}
+        assert commands >= {step.name for step in STEPS} | {"segment", "params", "plan", "report", "doctor", "check"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["train", "--epochs", "3"], "No such option: --epochs"),
+        (["train", "7"], "unexpected extra argument"),
+        (["params", "seed"], "'seed' is not of the form key=value"),
+        (["params", "train.clip.stepz=3"], "train.clip.stepz is not a known parameter"),
+        (["params", "trian.clip.steps=3"], "trian.clip.steps is not a known parameter ('trian' does not exist)"),
+        (["params", "seed.x=3"], "seed.x is not a known parameter"),
+        (["params", "seed=zero"], "seed = 'zero'"),
+        (["params", "seed=[1"], "seed: '[1' is not a YAML value"),
+        (["params", "--preset", "huge"], "There is no preset 'huge'; presets: glus_a, glus_s, realclips, smoke, tiny"),
+        (["params", "train.early_stop_step=9999999"], "train.early_stop_step: 9999999 is beyond the last step"),
+        (["train"], "data/staged/train.json does not exist; run `glus stage`"),
+        (["propagate", "--dry-run"], "data/staged/evaluation.json does not exist"),
+        (["report"], "metrics/evaluate.json"),
+        (["check", "--dataset", "mevis", "--root", "nowhere"], "nowhere"),
+        (["check", "--dataset", "cityscapes", "--root", "."], "cityscapes"),
+        (["segment", "nowhere.mp4", "-e", "a dog", "--model", "m", "-o", "out"], "nowhere.mp4 does not exist"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_bad_usage_is_one_paragraph_and_code_2(run: Run, arguments: list[str], named: str) -> None:
+    before = Path("params.yaml").read_bytes()
+    code, out, errors = run(*arguments)
+    assert code == 2, errors
+    assert named in errors
+    assert errors.startswith("glus: ")
+    assert len(errors.splitlines()) == 1
+    assert out == ""
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_a_bug_is_one_paragraph_too_and_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("glus.commands.params.edited", broken)
+    code, _, errors = run("params", "seed=1")
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert "ZeroDivisionError: a bug" in errors
+    assert "in broken" in Path(".glus/traceback.txt").read_text()
+    assert "Traceback" in run("params", "seed=1", "--debug")[2]
+
+
+def test_without_parameters_the_way_out_is_named(run: Run) -> None:
+    Path("params.yaml").unlink()
+    code, _, errors = run("train")
+    assert code == 2
+    assert "params.yaml does not exist; run from the project's root" in errors
+
+
+def test_params_are_written_and_keep_their_comments(run: Run) -> None:
+    code, out, _ = run("params", "seed=5", "data.evaluation=[synthetic/valid_u]", "stage.roots.mevis=/data/mevis")
+    assert code == 0
+    assert "params.yaml written" in out
+    config = load_config()
+    assert (config.seed, config.data.evaluation) == (5, ["synthetic/valid_u"])
+    assert config.stage.root("mevis") == Path("/data/mevis")
+    assert "seed: 5                       # of training" in Path("params.yaml").read_text()
+    run("params", "--preset", "glus_s", "compute.device=cpu")
+    assert (load_config().model.base, load_config().compute.device) == ("weights/LISA-7B-v1", "cpu")
+    assert [path.name for path in Path().glob("*params*")] == ["params.yaml"]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(run: Run) -> None:
+    code, out, _ = run("stage", "--dry-run", "--json")
+    assert code == 0
+    plan = json.loads(out)
+    assert plan["parameters"] == ["stage", "data"]
+    assert plan["outputs"] == ["data/staged", "data/raw/synthetic"]
+    assert not plan["resumes"]
+    assert [path.name for path in Path().iterdir()] == ["params.yaml"]
+    assert "It would start from the beginning." in run("stage", "--dry-run")[1]
+
+
+def test_plan_tells_what_dvc_would_run(run: Run) -> None:
+    for name in ("glus", "dvc.yaml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, Path(name))
+    assert run("plan")[0] == 1  # no DVC repository here
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
+    code, out, _ = run("plan", "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["step"] for row in rows] == [step.name for step in STEPS]
+    assert {row["state"] for row in rows} == {"changed"}
+    assert "data/staged: deleted" in rows[0]["why"]
+
+
+def test_doctor_names_what_stands_in_the_way(run: Run) -> None:
+    code, out, _ = run("doctor", "--json")
+    findings = json.loads(out)
+    assert code == 1
+    assert len(findings["problems"]) == 1
+    assert "there is no dvc.yaml" in findings["problems"][0]
+    assert findings["facts"]["torch"]
+    Path("params.yaml").write_text("seed: zero")
+    assert any("seed = 'zero'" in problem for problem in json.loads(run("doctor", "--json")[1])["problems"])
+
+
+def test_check_lists_faults_as_json(run: Run, shared: Path) -> None:
+    code, out, _ = run("check", "--dataset", "mevis", "--root", str(shared / "realclips" / "mevis"), "--json")
+    assert (code, [fault for fault in json.loads(out) if fault["severity"] == "error"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--frames", "2-4"], "--frames 2-4: expected A:B"),
+        (["--frames", "9:12"], "--frames 9:12 holds no frame; the video has 4"),
+        (["--anchor", "7"], "--anchor 7: the frames are 0 to 3"),
+        (["--frames", "2:", "--anchor", "1"], "--anchor 1: the frames are 2 to 3"),
+        (["--anchor", "1", "--selector", "s"], "--selector and --anchor exclude each other"),
+        ([], "model does not exist; a folder with a model is expected"),
+    ],
+)
+def test_segment_refuses_before_it_loads_a_model(run: Run, options: list[str], named: str) -> None:
+    Path("frames").mkdir()
+    for index in range(4):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(f"frames/{index:05d}.png")
+    code, _, errors = run("segment", "frames", "-e", "the red one", "--model", "model", "-o", "out", *options)
+    assert code == 2
+    assert named in errors
+    assert not Path("out").exists()
+    Path("out").mkdir()
+    assert "out exists already" in run("segment", "frames", "-e", "x", "--model", "model", "-o", "out")[2]
