@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from torch.nn.utils.rnn import pad_sequence
+from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, LlamaConfig, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.data.frames import Frames, load_frames
+from glus.data.selector_conversation import Tail, encode_context, encode_tail, normalise_expression
 from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.errors import InputError
 from glus.model.weights import CONFIG, WEIGHTS, load_weights
 from glus.selector.packing import Node, pack
-from glus.selector.prompt import Tail, encode_context, encode_tail, normalise_expression
 from glus.selector.token_merging import TokenMerging
 
 FORMAT, FORMAT_VERSION = "glus_selector", 1
@@ -131,17 +132,24 @@ class KeyFrameSelector(nn.Module):
 
     def _nodes(self, reading: Reading) -> list[Node]:
         """The tree of a reading: context, then the query frames, then each one's tails."""
-        embed = self.language_model.get_input_embeddings()
-        device = reading.context.device
-        ids = torch.tensor(encode_context(self.tokenizer, len(reading.context)), device=device)
-        ids = ids.repeat_interleave(torch.where(ids == IMAGE_ID, reading.context.shape[1], 1))
-        context = embed(ids.clamp(min=0)).masked_scatter((ids == IMAGE_ID)[:, None], reading.context)
-        tails = [embed(torch.tensor(tail.ids, device=device)) for tail in reading.tails]
+        tails = [self._embed(tail.ids) for tail in reading.tails]
         return [
-            Node(context, None),
+            Node(self._embed_context(reading.context), None),
             *(Node(query, 0) for query in reading.queries),
             *(Node(tail, 1 + query) for query in range(len(reading.queries)) for tail in tails),
         ]
+
+    def _embed(self, ids: Sequence[int]) -> Tensor:
+        """Word embeddings, float [length, D]."""
+        embeddings = self.language_model.model.embed_tokens
+        return embeddings(torch.tensor(ids, device=embeddings.weight.device))
+
+    def _embed_context(self, context: Tensor) -> Tensor:
+        """Everything before the target image: visual tokens [Nc, P, D] within their text, float [length, D]."""
+        ids = torch.tensor(encode_context(self.tokenizer, len(context)))
+        ids = ids.repeat_interleave(torch.where(ids == IMAGE_ID, context.shape[1], 1))
+        is_image = (ids == IMAGE_ID).to(context.device)
+        return self._embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
 
     @torch.no_grad()
     def score(
@@ -158,20 +166,43 @@ class KeyFrameSelector(nn.Module):
             max_context_frames: published: 11.
             batch: pairs of frame and expression in one forward pass.
         """
-        device = self.mm_projector.weight.device
         pixels = self.image_processor(load_frames(frames), return_tensors="pt")["pixel_values"]
+        device = self.mm_projector.weight.device
         tokens = torch.cat([self.encode_frames(part.to(device)) for part in pixels.split(FRAMES_PER_PASS)])
         tails = [encode_tail(self.tokenizer, normalise_expression(text)).until_score() for text in expressions]
-        stride = math.ceil(len(tokens) / max_context_frames)
         scores = torch.empty(len(tails), len(tokens))
+        stride = math.ceil(len(tokens) / max_context_frames)
         for offset in range(stride):
             members = torch.arange(offset, len(tokens), stride)
+            context = self._read(self._embed_context(tokens[members])[None], DynamicCache())
             for first in range(0, len(tails), batch):
-                chosen = slice(first, min(first + batch, len(tails)))
-                for queries in members.split(max(1, batch // len(tails[chosen]))):
-                    reading = Reading(tokens[members], tokens[queries], tails[chosen])
-                    scores[chosen, queries] = self([reading]).scores[0].float().cpu()
+                chosen = tails[first : first + batch]
+                for queries in members.split(max(1, batch // len(chosen))):
+                    found = self._score_after(context, tokens[queries], chosen)
+                    scores[first : first + batch, queries] = found.float().cpu()
         return scores
+
+    def _score_after(self, context: DynamicCache, queries: Tensor, tails: Sequence[Tail]) -> Tensor:
+        """Scores of query frames [Nq, P, D] behind a context that was read before, float [B, Nq].
+
+        Keys and values of the context serve all query frames, those of a query frame all expressions. (Packed rows
+        share as much, and can be trained through, but spend attention on pairs that their mask hides.)
+        """
+        seen = self._read(queries, _repeat(context, len(queries)))
+        embedded = pad_sequence([self._embed(tail.ids) for tail in tails], batch_first=True)
+        states = self.language_model.model(
+            inputs_embeds=embedded.repeat(len(queries), 1, 1),
+            past_key_values=_repeat(seen, len(tails)),
+            use_cache=True,
+        ).last_hidden_state
+        positions = torch.tensor([tail.score_position for tail in tails], device=states.device).repeat(len(queries))
+        read = states[torch.arange(len(states), device=states.device), positions]
+        return self.score_head(read).view(len(queries), len(tails)).T
+
+    def _read(self, embeddings: Tensor, cache: DynamicCache) -> DynamicCache:
+        """Reads [n, length, D] behind what a cache holds; the cache grows by it."""
+        self.language_model.model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
+        return cache
 
     def save_pretrained(self, directory: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Writes the model so that `from_pretrained` needs nothing else.
@@ -226,6 +257,14 @@ class KeyFrameSelector(nn.Module):
             )
         load_weights(model, directory / WEIGHTS)
         return model.to(device).eval()
+
+
+def _repeat(cache: DynamicCache, times: int) -> DynamicCache:
+    """A cache in which every row stands `times` times, one after the other."""
+    repeated = DynamicCache()
+    for index, (keys, values, *_) in enumerate(cache):
+        repeated.update(keys.repeat_interleave(times, 0), values.repeat_interleave(times, 0), index)
+    return repeated
 
 
 @torch.no_grad()

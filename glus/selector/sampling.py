@@ -16,9 +16,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from glus.config import SelectorConfig
 from glus.data.frames import read_frame
 from glus.data.sampling import sample_context_frames, step_generator
+from glus.data.selector_conversation import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.selector.labels import LabelledVideo
-from glus.selector.prompt import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
+from glus.data.selector_conversation import selector_texts
 from glus.data.tokenizer import SCORE, train_tokenizer
 from glus.data.transforms import build_clip_processor
 from glus.records import StagedSplit, write_table
 from glus.selector.model import KeyFrameSelector
-from glus.selector.prompt import prompt_texts
 
 
 def build_selector(seed: int = 0) -> KeyFrameSelector:
-    tokenizer = train_tokenizer([*prompt_texts(), "the small red circle", "the large blue square that moves"], 360)
+    tokenizer = train_tokenizer([*selector_texts(), "the small red circle", "the large blue square that moves"], 360)
     tokenizer.add_tokens([SCORE])
     torch.manual_seed(seed)
     language = LlamaConfig(

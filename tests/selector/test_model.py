@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from glus.data.selector_conversation import encode_context, encode_tail, normalise_expression
 from glus.data.tokenizer import IMAGE_ID, SCORE
 from glus.errors import InputError
 from glus.selector.model import KeyFrameSelector, Reading
 from glus.selector.packing import Node, pack
-from glus.selector.prompt import encode_context, encode_tail, normalise_expression
 
 EXPRESSIONS = ["the small red circle", "The  large blue square that moves", "which circle moves?"]
 
@@ -44,6 +44,15 @@ def test_scores_equal_unshared_sequences(selector: KeyFrameSelector, clip: np.nd
     expected = [[score_alone(selector, clip, text, query, max_context) for query in range(7)] for text in EXPRESSIONS]
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert scores.std() > 1e-3  # equal scores everywhere would prove nothing
+
+
+def test_training_and_scoring_read_the_same(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    """Packed rows, which are trained through, against the cached context, which scores."""
+    frames = [Image.fromarray(frame) for frame in clip]
+    tokens = selector.encode_frames(selector.image_processor(frames, return_tensors="pt")["pixel_values"])
+    tails = [encode_tail(selector.tokenizer, normalise_expression(text)) for text in EXPRESSIONS]
+    packed = selector([Reading(tokens, tokens, tails)]).scores[0]
+    torch.testing.assert_close(packed.detach(), selector.score(clip, EXPRESSIONS), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])

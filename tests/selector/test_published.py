@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from glus.config import LoraConfig
+from glus.data.selector_conversation import ANSWERS, encode_tail
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.data.transforms import build_clip_processor
 from glus.selector.loss import SelectorObjective
 from glus.selector.model import KeyFrameSelector
-from glus.selector.prompt import ANSWERS, encode_tail
 from glus.selector.sampling import SelectorBatch, SelectorSample
 from glus.selector.validation import select_key_frame
 from glus.training.lora import add_lora

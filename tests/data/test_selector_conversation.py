@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glus.data.tokenizer import IMAGE_ID, LlamaSentencePiece
-from glus.selector.prompt import (
+from glus.data.selector_conversation import (
     ANSWERS,
     REQUESTS,
     context_text,
@@ -17,6 +16,7 @@ from glus.selector.prompt import (
     normalise_expression,
     request_text,
 )
+from glus.data.tokenizer import IMAGE_ID, LlamaSentencePiece
 
 
 @pytest.fixture(scope="module")

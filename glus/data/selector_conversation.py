@@ -86,8 +86,8 @@ def encode_tail(tokenizer: LlamaSentencePiece, expression: str, request: int = 0
     return Tail(tuple(ids), answer_start, score - 1)
 
 
-def prompt_texts() -> list[str]:
-    """Every fixed text of the conversation, for training a tokenizer."""
+def selector_texts() -> list[str]:
+    """Every fixed text of the conversation, for training a tokenizer (half the tokens of a request)."""
     requests = (*REQUESTS, REQUEST_FOR_QUESTION)
     fixed = [part.strip() for text in requests for part in text.split("{}")]
     return [*fixed, "Reference Video: (0)", "Target Image:", *(answer.removesuffix(f"{SCORE}.") for answer in ANSWERS)]
