@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ STORE = "sqlite:///mlflow.db"
 ARTIFACTS = Path("mlartifacts")
 EXECUTION_TAG = "glus.execution"
 SECONDS_TO_FINISH = 20.0
+SECONDS_IF_INTERRUPTED = 1.0
 RETRY_DELAYS = (0.0, 1.0, 3.0, 8.0)
 PARAMETERS_PER_BATCH = 100  # MLflow's limit
 LONGEST_VALUE = 6000  # MLflow cuts longer ones
@@ -83,8 +85,11 @@ class Tracker:
         if uploader is None:
             return None
         try:
-            answer, _ = uploader.communicate(timeout=SECONDS_TO_FINISH)
+            patience = SECONDS_IF_INTERRUPTED if outcome == "interrupted" else SECONDS_TO_FINISH
+            answer, _ = uploader.communicate(timeout=patience)
         except (subprocess.TimeoutExpired, BrokenPipeError):
+            if outcome == "interrupted":
+                return None  # the uploader finishes by itself
             logger.warning("MLflow did not answer in time; some values of this step may be missing there.")
             uploader.kill()
             uploader.wait()
@@ -223,7 +228,9 @@ class Uploader:
         for key, value in tags.items():
             client.set_tag(run_id, key, value)
         self._run_id = run_id
-        print(json.dumps({"run_id": run_id, "experiment_id": run.info.experiment_id, "uri": self._uri}), flush=True)
+        answer = {"run_id": run_id, "experiment_id": run.info.experiment_id, "uri": self._uri}
+        with suppress(BrokenPipeError):  # the step has been killed; its run is still to be marked
+            os.write(sys.stdout.fileno(), f"{json.dumps(answer)}\n".encode())
 
     def _experiment(self, client: MlflowClient, name: str) -> str:
         found = client.get_experiment_by_name(name)

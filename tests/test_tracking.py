@@ -64,8 +64,9 @@ def test_steps_of_one_execution_share_a_run_and_a_kill_is_seen(project: Path) ->
 
     third = start_tracking(describe("two"))
     assert third._uploader is not None
-    assert third._uploader.stdin is not None
-    third._uploader.stdin.close()  # what a SIGKILL of the step looks like from the other end
+    for pipe in (third._uploader.stdin, third._uploader.stdout):
+        assert pipe is not None
+        pipe.close()  # what a SIGKILL of the step looks like from the other end
     third._uploader.wait(timeout=60)
 
     runs = {run["tags"]["glus.execution"]: run for run in stored_runs()}

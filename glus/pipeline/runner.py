@@ -95,6 +95,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False) -> None:
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end of a parent with threads is told more than once
         signal.alarm(SECONDS_TO_STOP)  # whatever hangs while the run is being ended, the process goes
         raise Interrupted
 

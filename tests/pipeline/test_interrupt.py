@@ -49,6 +49,8 @@ def wait_until(condition: object, what: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_with_one_paragraph(working: subprocess.Popen[str], number: int) -> None:
     working.send_signal(number)
+    if number == signal.SIGTERM:
+        working.send_signal(number)
     _, errors = working.communicate(timeout=SECONDS)
     assert working.returncode == 1
     assert errors.splitlines()[-1].startswith("glus: Interrupted.")
