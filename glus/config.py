@@ -240,6 +240,7 @@ class SelectorConfig(Section):
 
     model: SelectorModelConfig
     num_context_frames: Positive  # Table B: 8
+    num_query_frames: Positive  # Table B: 1; more share the context, so that a frame costs less
     steps: Positive
     samples: Positive
     accumulation: Positive

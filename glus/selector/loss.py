@@ -27,25 +27,26 @@ class SelectorObjective(nn.Module):
 
     def forward(self, batch: SelectorBatch) -> dict[str, Tensor]:
         """Scalars `loss`, `ce` and `score`."""
-        counts = [len(sample.pixels) for sample in batch.samples]
-        tokens = self.model.encode_frames(torch.cat([sample.pixels for sample in batch.samples])).split(counts)
+        counts = [len(frames) for sample in batch.samples for frames in (sample.context, sample.queries)]
+        pixels = torch.cat([frames for sample in batch.samples for frames in (sample.context, sample.queries)])
+        tokens = self.model.encode_frames(pixels).split(counts)
         readings = [
-            Reading(frames[:-1], frames[-1:], sample.tails)
-            for frames, sample in zip(tokens, batch.samples, strict=True)
+            Reading(context, queries, sample.tails)
+            for context, queries, sample in zip(tokens[::2], tokens[1::2], batch.samples, strict=True)
         ]
         ce, score = selector_losses(self.model(readings), [sample.targets for sample in batch.samples])
         return {"loss": self.ce_weight * ce + self.score_weight * score, "ce": ce.detach(), "score": score.detach()}
 
 
 def selector_losses(output: SelectorOutput, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (mean over supervised tokens) and L1 (mean over a sample's expressions, then over samples).
+    """Cross-entropy (mean over supervised tokens) and L1 (mean within a sample, then over samples).
 
     Args:
-        output: of one reading per sample, with one query frame each.
-        targets: float [B] for each sample, in 0..1.
+        output: of one reading per sample.
+        targets: float [B, Nq] for each sample, in 0..1.
     """
     ce = functional.cross_entropy(output.logits.float(), output.labels)
     distances = [
-        functional.l1_loss(scores[:, 0].float(), target) for scores, target in zip(output.scores, targets, strict=True)
+        functional.l1_loss(scores.float(), target) for scores, target in zip(output.scores, targets, strict=True)
     ]
     return ce, torch.stack(distances).mean()

@@ -1,6 +1,6 @@
-"""Training samples of the selector: some context frames, one query frame, several expressions of one video (B.4).
+"""Training samples of the selector: context frames, query frames and expressions of one video (B.4).
 
-`Nc` context frames, `B` expressions.
+`Nc` context frames, `Nq` query frames, `B` expressions.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from glus.selector.labels import LabelledVideo
 
 @dataclass(frozen=True)
 class SelectorSample:
-    """Expressions of one video that share context and query frame.
+    """Expressions of one video that share context and query frames.
 
     Attributes:
-        pixels: float [Nc + 1, 3, h, w], context frames in order, then the query frame.
+        context: float [Nc, 3, h, w], in order.
+        queries: float [Nq, 3, h, w].
         tails: B requests with answers.
-        targets: float [B], IoU of the query frame.
+        targets: float [B, Nq], IoU of the query frames.
     """
 
-    pixels: Tensor
+    context: Tensor
+    queries: Tensor
     tails: tuple[Tail, ...]
     targets: Tensor
 
@@ -46,7 +48,12 @@ class SelectorBatch:
         """The batch on another device."""
         return SelectorBatch(
             tuple(
-                replace(sample, pixels=sample.pixels.to(device), targets=sample.targets.to(device))
+                replace(
+                    sample,
+                    context=sample.context.to(device),
+                    queries=sample.queries.to(device),
+                    targets=sample.targets.to(device),
+                )
                 for sample in self.samples
             )
         )
@@ -92,13 +99,18 @@ class SelectorSampler:
         count = len(labelled.expressions)
         chosen = generator.choice(count, size=min(self._config.max_expressions, count), replace=False)
         context = draw_context(labelled.video.num_frames, self._config.num_context_frames, generator)
-        query = int(generator.integers(labelled.video.num_frames))
-        frames = [read_frame(labelled.split.frame_path(labelled.video, index)) for index in [*context, query]]
+        num_queries = min(self._config.num_query_frames, labelled.video.num_frames)
+        queries = generator.choice(labelled.video.num_frames, size=num_queries, replace=False)
         return SelectorSample(
-            self._image_processor(frames, return_tensors="pt")["pixel_values"],
+            self._pixels(labelled, context),
+            self._pixels(labelled, queries.tolist()),
             tuple(self._tail(labelled.expressions[index].text, generator) for index in chosen),
-            torch.from_numpy(labelled.targets[chosen, query]),
+            torch.from_numpy(labelled.targets[np.ix_(chosen, queries)]),
         )
+
+    def _pixels(self, labelled: LabelledVideo, indices: Sequence[int]) -> Tensor:
+        frames = [read_frame(labelled.split.frame_path(labelled.video, index)) for index in indices]
+        return self._image_processor(frames, return_tensors="pt")["pixel_values"]
 
     def _tail(self, text: str, generator: np.random.Generator) -> Tail:
         request = answer = 0

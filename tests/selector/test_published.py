@@ -105,7 +105,7 @@ def training_batch(folder: Path, cases: dict[str, Any], model: KeyFrameSelector)
             answer = next(i for i, text in enumerate(ANSWERS) if conversation.endswith(f"ASSISTANT: {text}</s>"))
             tails.append(encode_tail(model.tokenizer, expression, int("output confidence" in conversation), answer))
         pixels = model.image_processor(frames, return_tensors="pt")["pixel_values"]
-        samples.append(SelectorSample(pixels, tuple(tails), torch.tensor(sample["targets"])))
+        samples.append(SelectorSample(pixels[:-1], pixels[-1:], tuple(tails), torch.tensor(sample["targets"])[:, None]))
     return SelectorBatch(tuple(samples))
 
 

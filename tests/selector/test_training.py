@@ -26,6 +26,7 @@ CONFIG = SelectorConfig.model_validate(
             "head_size": 16,
         },
         "num_context_frames": 2,
+        "num_query_frames": 2,
         "steps": 1,
         "samples": 4,
         "accumulation": 1,
@@ -81,20 +82,24 @@ def test_a_step_can_be_drawn_again(sampler: SelectorSampler) -> None:
     again = sampler(7)
     assert len(first.samples) == CONFIG.samples
     for left, right in zip(first.samples, again.samples, strict=True):
-        assert torch.equal(left.pixels, right.pixels)
+        assert torch.equal(left.context, right.context)
+        assert torch.equal(left.queries, right.queries)
         assert torch.equal(left.targets, right.targets)
         assert left.tails == right.tails
-        assert left.pixels.shape == (CONFIG.num_context_frames + 1, 3, 32, 32)
-        assert len(left.tails) == len(left.targets) == CONFIG.max_expressions
+        assert left.context.shape == (CONFIG.num_context_frames, 3, 32, 32)
+        assert left.queries.shape == (CONFIG.num_query_frames, 3, 32, 32)
+        assert left.targets.shape == (len(left.tails), CONFIG.num_query_frames)
+        assert len(left.tails) == CONFIG.max_expressions
     drawn = {tail.ids for step in range(5) for sample in sampler(step).samples for tail in sample.tails}
     assert len(drawn) > 6
 
 
-def test_targets_belong_to_the_query_frame(sampler: SelectorSampler) -> None:
+def test_targets_belong_to_the_query_frames(sampler: SelectorSampler) -> None:
     for step in range(5):
         for sample in sampler(step).samples:
-            bright = float(sample.pixels[-1].mean() > 0)
-            assert sample.targets.tolist() == [bright] * len(sample.tails)
+            bright = (sample.queries.mean(dim=(1, 2, 3)) > 0).float()
+            assert sample.targets.tolist() == [bright.tolist()] * len(sample.tails)
+            assert len(torch.unique(sample.queries, dim=0)) == CONFIG.num_query_frames
 
 
 def test_context_frames_come_from_equal_segments() -> None:
@@ -107,10 +112,10 @@ def test_context_frames_come_from_equal_segments() -> None:
 
 
 def test_loss_by_hand() -> None:
-    """A sample's expressions are averaged first, so that a sample with many weighs no more."""
+    """A sample's scores are averaged first, so that a sample with many weighs no more."""
     logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     output = SelectorOutput([torch.tensor([[0.5]]), torch.tensor([[1.2], [0.0]])], logits, torch.tensor([0, 2]))
-    ce, score = selector_losses(output, [torch.tensor([0.9]), torch.tensor([1.0, 0.4])])
+    ce, score = selector_losses(output, [torch.tensor([[0.9]]), torch.tensor([[1.0], [0.4]])])
     probabilities = [np.exp(2) / (np.exp(2) + 2), 1 / (np.exp(1) + 2)]
     assert float(ce) == pytest.approx(-np.log(probabilities).mean(), abs=1e-6)
     assert float(score) == pytest.approx((0.4 + (0.2 + 0.4) / 2) / 2)
