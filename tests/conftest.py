@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.model_fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -15,3 +17,9 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"reference data is not there: {path} (set GLUS_SHARED)")
     return path
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root."""
+    return ROOT

@@ -15,6 +15,7 @@ from glus.data.conversation import (
     INFERENCE_ANSWER,
     INFERENCE_QUESTION,
     QUESTIONS,
+    image_prompt,
     normalise_expression,
     training_prompt,
 )
@@ -77,9 +78,11 @@ class BatchBuilder:
 
     def _conversation(self, sample: ClipSample, number: int) -> list[int]:
         expression = normalise_expression(sample.expressions[number].text.strip())
-        prompt = training_prompt(
-            expression, len(sample.context_frames), sample.questions[number], sample.answers[number]
-        )
+        questions, answers = sample.questions[number], sample.answers[number]
+        if sample.context_frames:
+            prompt = training_prompt(expression, len(sample.context_frames), questions, answers)
+        else:
+            prompt = image_prompt(expression, questions[0], answers[0])
         return expand_images(self.tokenizer.encode_with_images(prompt), self.tokens_per_frame)
 
     @staticmethod

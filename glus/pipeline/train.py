@@ -32,6 +32,7 @@ def run(context: StepContext) -> None:
     config = context.config
     torch.set_num_threads(config.compute.threads)
     splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
+    torch.manual_seed(config.seed)  # the adapters draw their start from it
     model = build_model(config, splits)
     add_lora(model.language_model, config.model.lora)
     curves, bank = Curves(), TokenBank(config.train.loss.bank_size)

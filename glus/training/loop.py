@@ -167,7 +167,7 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute.precision == "bfloat16"):
                 losses = phase.loss(batch)
             if not torch.isfinite(losses["loss"]):
-                values = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+                values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
                 raise GlusError(f"step {step + 1} ({phase.name}): the loss is not finite ({values}); lower the rate.")
             (losses["loss"] / phase.accumulation).backward()
             for name, value in losses.items():

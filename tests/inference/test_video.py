@@ -1,0 +1,119 @@
+"""A whole video: passes, memory, misses, and the same masks as the training path."""
+
+import numpy as np
+import pytest
+import torch
+
+from glus.data.batch import expand_images, pad_ids
+from glus.data.conversation import training_prompt
+from glus.data.tokenizer import IMAGE_ID
+from glus.errors import InputError
+from glus.inference import segment_video
+from glus.inference.engine import PropagationSettings, VideoEncoder, run_pass
+from glus.model.memory import MemoryBank
+
+EXPRESSIONS = ["the red circle", "The small green square."]
+
+
+def test_shapes_and_types(always_seg, frames):
+    result = segment_video(always_seg, frames, EXPRESSIONS)
+    assert result.masks.shape == (2, 9, 48, 64) and result.masks.dtype == bool
+    assert result.logits.shape == (2, 9, 16, 16) and result.seg_embeddings.shape == (2, 9, 128)
+    assert result.seg_token_generated.all() and np.isfinite(result.logits).all()
+    assert result.context_frame_indices == [1, 3, 5, 7]
+    assert result.memory_frame_indices[0][8] == [0, 3, 6, 7]
+
+
+def test_batching_of_expressions_changes_nothing(always_seg, frames):
+    together = segment_video(always_seg, frames, EXPRESSIONS)
+    for number, expression in enumerate(EXPRESSIONS):
+        alone = segment_video(always_seg, frames, [expression])
+        assert np.allclose(together.logits[number], alone.logits[0], atol=1e-4)
+
+
+def test_an_anchor_splits_the_video_into_two_passes(always_seg, frames):
+    result = segment_video(always_seg, frames, EXPRESSIONS[:1], anchor=5)
+    video = VideoEncoder(always_seg, frames)
+    settings = PropagationSettings(dynamic_multimask=False)
+    forward = run_pass(video, EXPRESSIONS[:1], [5, 6, 7, 8], settings)
+    backward = run_pass(video, EXPRESSIONS[:1], [5, 4, 3, 2, 1, 0], settings)
+    assert np.allclose(result.logits[0, 6:], forward.logits[0, 1:], atol=1e-5)
+    assert np.allclose(result.logits[0, 5::-1], backward.logits[0], atol=1e-5)
+    assert result.memory_frame_indices[0][1] == [5, 2] and result.memory_frame_indices[0][7] == [5, 6]
+
+
+def test_each_expression_may_have_its_own_key_frame(always_seg, frames):
+    both = segment_video(always_seg, frames, EXPRESSIONS, anchor=[0, 4])
+    assert np.allclose(
+        both.logits[1], segment_video(always_seg, frames, EXPRESSIONS[1:], anchor=4).logits[0], atol=1e-4
+    )
+    assert both.key_frame_index.tolist() == [0, 4]
+
+
+def test_without_memory_frames_are_independent_of_masks(always_seg, frames):
+    result = segment_video(always_seg, frames, EXPRESSIONS[:1], use_memory=False)
+    assert result.memory_frame_indices == [[[]] * 9]
+
+
+def test_a_frame_without_seg_is_blank_says_so_and_is_not_remembered(always_seg, frames, monkeypatch):
+    logits = always_seg.seg_logits
+    calls = iter([True, True, False, *[True] * 6])
+
+    def fail_third(hidden):
+        values = logits(hidden)
+        hit = torch.tensor([next(calls) for _ in range(len(hidden))])
+        values[~hit, always_seg.seg_id] = -1e9
+        return values
+
+    monkeypatch.setattr(always_seg, "seg_logits", fail_third)
+    result = segment_video(always_seg, frames, EXPRESSIONS[:1])
+    assert result.seg_token_generated[0].tolist() == [True, True, False, *[True] * 6]
+    assert not result.masks[0, 2].any() and np.isnan(result.logits[0, 2]).all()
+    assert result.memory_frame_indices[0][3] == [0]
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3])
+def test_short_videos_are_segmented(always_seg, frames, num_frames):
+    result = segment_video(always_seg, frames[:num_frames], EXPRESSIONS[:1])
+    assert np.isfinite(result.logits).all() and len(result.context_frame_indices) == 4
+
+
+@torch.inference_mode()
+def test_training_and_inference_are_one_forward(always_seg, frames):
+    """Four frames, memory stride 1: the batch path (all [SEG] of one conversation) and the stream give equal masks."""
+    model, expression = always_seg, "the red circle"
+    clip = frames[:4]
+    stream = run_pass(
+        VideoEncoder(model, clip), [expression], range(4), PropagationSettings(memory_stride=1, dynamic_multimask=False)
+    )
+    video = VideoEncoder(model, clip)
+    prompt = training_prompt(expression, 4, [0] * 4, [3] * 4)
+    ids = expand_images(model.tokenizer.encode_with_images(prompt), model.mllm.tokens_per_frame)
+    input_ids, mask = pad_ids([ids], model.tokenizer.pad_id)
+    images = video.tokens[[*video.context_frames, 0, 1, 2, 3]].flatten(0, 1).unsqueeze(0)
+    positions = (input_ids[0] == model.seg_id).nonzero()[:, 0] - 1
+    assert (input_ids == IMAGE_ID).sum() == images.shape[1]
+    prompts = model.seg_prompts(model.mllm(input_ids, mask, images)[0, positions])
+    assert torch.allclose(prompts, stream.seg_embeddings[0], atol=1e-4)
+    bank = MemoryBank(1)
+    for frame in range(4):
+        decoded, memory = model.masks.segment_frame(video.features(frame), prompts[frame : frame + 1], bank.read(frame))
+        bank.write(frame, memory)
+        assert torch.allclose(decoded.logits, stream.logits[:, frame], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("frames_given", "expressions", "options", "words"),
+    [
+        ([], ["a"], {}, "no frames"),
+        (None, [""], {}, "expression 0 is empty"),
+        (None, ["a", " . "], {}, "expression 1 is empty"),
+        (None, [], {}, "at least one sentence"),
+        (None, "a", {}, "a list of sentences"),
+        (None, ["a"], {"anchor": 9}, "anchor 9 is outside of the video, which has frames 0 to 8"),
+        (None, ["a"], {"anchor": [0, 1]}, "2 key frames for 1 expressions"),
+    ],
+)
+def test_bad_input_is_named(model, frames, frames_given, expressions, options, words):
+    with pytest.raises(InputError, match=words):
+        segment_video(model, frames if frames_given is None else frames_given, expressions, **options)

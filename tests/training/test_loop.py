@@ -1,0 +1,114 @@
+"""The loop: schedules by hand, and a run that is killed ends like one that is not."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from glus.config import ComputeConfig, OptimiserConfig
+from glus.errors import GlusError
+from glus.training.loop import Hooks, Phase, Trainer, rate_factor
+
+COMPUTE = ComputeConfig(device="cpu", precision="float32", threads=1, workers=0)
+
+
+def optimiser(**changes):
+    values = {
+        "learning_rate": 0.1, "betas": [0.9, 0.95], "weight_decay": 0.1, "warmup_steps": 2, "schedule": "linear",
+        "clip_norm": 1.0,
+    }  # fmt: skip
+    return OptimiserConfig(**values | changes)
+
+
+class Batch:
+    """Inputs and targets, as a phase's batch: it only has to move."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def to(self, _device):
+        return self
+
+
+class KilledError(Exception):
+    pass
+
+
+def train(folder, kill_at=None, accumulation=1):
+    torch.manual_seed(0)
+    module = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Linear(4, 1), "drop": nn.Dropout(0.5)})
+    logged = []
+
+    def batch(number):
+        return Batch(torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(number)))
+
+    def loss(batch):
+        inputs, targets = batch.values
+        output = module["second"](module["drop"](module["first"](inputs)))
+        return {"loss": (output - targets[:, :1]).pow(2).mean()}
+
+    def on_step(step):
+        if step == kill_at:
+            raise KilledError
+
+    phases = [
+        Phase(name, 10, accumulation, optimiser(), dict(parameters), batch, loss)
+        for name, parameters in (
+            ("one", [(n, p) for n, p in module.named_parameters() if n.startswith("first")]),
+            ("two", module.named_parameters()),
+        )
+    ]
+    trainer = Trainer(
+        module, phases, checkpoints=folder, checkpoint_every=4, log_every=2, seed=3, compute=COMPUTE,
+        hooks=Hooks(lambda step, phase, values: logged.append((step, phase, values["loss"])), on_step),
+    )  # fmt: skip
+    trainer.run()
+    return module.state_dict(), logged
+
+
+@pytest.mark.parametrize("kill_at", [3, 4, 5, 10, 11, 17, 20])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path, kill_at):
+    expected, logged = train(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", kill_at)
+    resumed, logged_after = train(tmp_path / "killed")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in expected.items())
+    assert logged_after == logged[-len(logged_after) :] if logged_after else True
+
+
+def test_a_finished_run_does_nothing_more(tmp_path):
+    expected, _ = train(tmp_path)
+    again, logged = train(tmp_path)
+    assert not logged and all(torch.equal(again[name], tensor) for name, tensor in expected.items())
+
+
+def test_first_phase_trains_only_its_own(tmp_path):
+    with pytest.raises(KilledError):
+        train(tmp_path, kill_at=9)
+    weights = torch.load(tmp_path / "last.pt", weights_only=True)["weights"]
+    torch.manual_seed(0)
+    untouched = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Linear(4, 1)}).state_dict()
+    assert torch.equal(weights["second.weight"], untouched["second.weight"])
+    assert not torch.equal(weights["first.weight"], untouched["first.weight"])
+
+
+def test_schedules():
+    linear, cosine = optimiser(), optimiser(schedule="cosine")
+    assert [rate_factor(step, 10, linear) for step in (0, 1, 2, 6, 9)] == [0.5, 1.0, 1.0, 0.5, 0.125]
+    assert math.isclose(rate_factor(6, 10, cosine), 0.5)
+    assert rate_factor(9, 10, optimiser(schedule="constant")) == 1.0
+
+
+def test_an_infinite_loss_is_an_error_with_its_step(tmp_path):
+    module = nn.Linear(1, 1)
+    phase = Phase(
+        "one", 2, 1, optimiser(), dict(module.named_parameters()), lambda _: Batch(torch.ones(1, 1)),
+        lambda batch: {"loss": module(batch.values).sum() * math.inf},
+    )  # fmt: skip
+    hooks = Hooks(lambda *_: None, lambda _: None)
+    trainer = Trainer(
+        module, [phase], checkpoints=tmp_path, checkpoint_every=1, log_every=1, seed=0, compute=COMPUTE, hooks=hooks
+    )
+    with pytest.raises(GlusError, match=r"step 1 \(one\): the loss is not finite"):
+        trainer.run()
