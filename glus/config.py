@@ -49,6 +49,8 @@ class SyntheticConfig(Section):
     noise: Weight  # standard deviation of the pixel noise, grey levels
     grey_frames: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # shortest and longest grey interval
     clips: dict[str, dict[ClipKind, Count]]  # split -> kind of clip -> number of clips
+    appearance_sentences: dict[str, Positive]  # split -> most sentences of one object's looks
+    other_sentences: dict[str, Count]  # split -> most sentences of each family but appearance
 
 
 class StageConfig(Section):
@@ -340,6 +342,10 @@ class Config(Section):
             dataset, split = name.split("/")
             if dataset == "synthetic" and split not in self.stage.synthetic.clips:
                 raise ValueError(f"stage.splits: {name} is not generated, stage.synthetic.clips has no {split!r}")
+        synthetic = self.stage.synthetic
+        for key in ("appearance_sentences", "other_sentences"):
+            if getattr(synthetic, key).keys() != synthetic.clips.keys():
+                raise ValueError(f"stage.synthetic.{key}: a number for each split of stage.synthetic.clips is needed")
         shortest, longest = self.stage.synthetic.grey_frames
         if not shortest <= longest < self.stage.synthetic.num_frames:
             raise ValueError(

@@ -160,7 +160,8 @@ class ImagePhaseBatches:
     def _sample(self, generator: np.random.Generator) -> ClipSample:
         draw = self.mixture.draw(generator)
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
-        frame = int(generator.integers(draw.video.num_frames))
+        coloured = [index for index in range(draw.video.num_frames) if index not in draw.video.grey_frames]
+        frame = int(generator.choice(coloured))
         return ClipSample(
             draw, [], [frame], expressions, *_draw_texts(len(expressions), 1, self.vary_conversation, generator)
         )

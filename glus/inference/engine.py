@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import DynamicCache
 
 from glus.data.batch import expand_images, pad_ids
 from glus.data.conversation import inference_prompt, normalise_expression
 from glus.data.sampling import centre_context_frames
+from glus.data.tokenizer import IMAGE_ID
 from glus.model.glus import GLUS
 from glus.model.memory import MemoryBank
 from glus.model.sam2 import FrameFeatures, Memory
@@ -77,7 +80,20 @@ class VideoEncoder:
             tokens.append(model.mllm.project(model.mllm.encode_frames(pixels)))
             features.append(model.masks.encode(model.transform.sam2(chunk).to(model.device)))
         self.tokens = torch.cat(tokens)
+        self._prefix: tuple[list[int], DynamicCache] | None = None
         self._features = features
+
+    @cached_property
+    def _context_tokens(self) -> Tensor:
+        """Visual tokens of the context frames, [1, Nc * P, D]."""
+        return self.tokens[self.context_frames].flatten(0, 1).unsqueeze(0)
+
+    def context_prefix(self, ids: list[int]) -> DynamicCache:
+        """Keys and values of the beginning of every conversation about this video: system text and context block."""
+        if self._prefix is None or self._prefix[0] != ids:
+            input_ids = torch.tensor([ids], device=self.model.device)
+            self._prefix = ids, self.model.mllm.read_prefix(input_ids, self._context_tokens)
+        return self._prefix[1]
 
     def features(self, frame: int) -> FrameFeatures:
         """Image features of one frame, one row."""
@@ -133,25 +149,25 @@ def seg_embeddings(video: VideoEncoder, expressions: Sequence[str], frames: Sequ
     """[SEG] embeddings of every frame of a pass.
 
     The prompt of a frame stands as if all earlier frames were answered, so it depends on no mask and all frames and
-    expressions go through the language model together.
+    expressions go through the language model together, behind the one context block of the video.
 
     Returns:
         float [B, W, C] (NaN where [SEG] is not the most likely next token) and bool [B, W], whether it is.
     """
     model = video.model
     prompts = _prompt_ids(model, expressions, len(frames))
+    start = prompts[0][0].index(IMAGE_ID, _end_of_context(model, prompts[0][0]))
+    prefix = video.context_prefix(prompts[0][0][:start])
     jobs = [(row, step) for row in range(len(expressions)) for step in range(len(frames))]
     embeddings, generated = [], []
-    for start in range(0, len(jobs), CONVERSATIONS_AT_ONCE):
-        chunk = jobs[start : start + CONVERSATIONS_AT_ONCE]
-        ids, mask = pad_ids([prompts[row][_window(model, step) - 1] for row, step in chunk], model.tokenizer.pad_id)
-        images = [
-            video.tokens[[*video.context_frames, *frames[step + 1 - _window(model, step) : step + 1]]]
-            for _, step in chunk
-        ]
-        hidden = model.mllm(
-            ids.to(model.device), mask.to(model.device), torch.cat([item.flatten(0, 1) for item in images])
-        )
+    for first in range(0, len(jobs), CONVERSATIONS_AT_ONCE):
+        chunk = jobs[first : first + CONVERSATIONS_AT_ONCE]
+        rows = [prompts[row][_window(model, step) - 1][start:] for row, step in chunk]
+        ids, mask = pad_ids(rows, model.tokenizer.pad_id)
+        images = [video.tokens[list(frames[step + 1 - _window(model, step) : step + 1])] for _, step in chunk]
+        whole_mask = torch.cat([torch.ones(len(chunk), start, dtype=torch.bool), mask], dim=1)
+        images_of_rows = torch.cat([item.flatten(0, 1) for item in images])
+        hidden = model.mllm(ids.to(model.device), whole_mask.to(model.device), images_of_rows, prefix)
         last = hidden[torch.arange(len(chunk)), mask.sum(dim=1) - 1]
         hit = model.seg_logits(last).argmax(dim=-1) == model.seg_id
         prompt = model.seg_prompts(last)
@@ -159,6 +175,13 @@ def seg_embeddings(video: VideoEncoder, expressions: Sequence[str], frames: Sequ
         generated.append(hit)
     shape = (len(expressions), len(frames))
     return torch.cat(embeddings).reshape(*shape, -1), torch.cat(generated).reshape(shape)
+
+
+def _end_of_context(model: GLUS, ids: list[int]) -> int:
+    """Position behind the last visual token of the context block."""
+    wanted = model.settings.num_context_frames * model.mllm.tokens_per_frame
+    positions = [position for position, token in enumerate(ids) if token == IMAGE_ID]
+    return positions[wanted - 1] + 1
 
 
 def _window(model: GLUS, step: int) -> int:

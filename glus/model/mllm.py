@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPVisionModel, LlamaForCausalLM
+from transformers import CLIPVisionModel, DynamicCache, LlamaForCausalLM
 
 from glus.data.tokenizer import IMAGE_ID
 from glus.errors import InputError
@@ -61,30 +61,57 @@ class MultimodalLanguageModel(nn.Module):
         """Visual tokens of frames: [N, P, CLIP width] -> [N, P, D]."""
         return self.mm_projector(features)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor) -> Tensor:
-        """Hidden states of whole conversations.
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, prefix: DynamicCache | None = None
+    ) -> Tensor:
+        """Hidden states of whole conversations, or of what follows a prefix that was read before.
 
         Args:
             input_ids: int [B, L], right-padded, with P times `IMAGE_ID` for each image.
-            attention_mask: bool [B, L].
+            attention_mask: bool [B, L], or [B, prefix + L].
             image_tokens: float [B, images * P, D], in the order of the images of each row.
+            prefix: keys and values that all rows share, see `read_prefix`.
 
         Returns:
             float [B, L, D]: the states that [SEG] embeddings are read from, see `seg_layer`.
+
+        Raises:
+            InputError: more positions than the language model has.
         """
-        is_image = input_ids == IMAGE_ID
-        embeddings = self.language_model.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
-        embeddings = embeddings.masked_scatter(is_image.unsqueeze(-1), image_tokens.to(embeddings.dtype))
+        embeddings = self._embed(input_ids, image_tokens)
         limit = self.language_model.config.max_position_embeddings
-        if input_ids.shape[1] > limit:
+        if attention_mask.shape[1] > limit:
             raise InputError(
-                f"a conversation of {input_ids.shape[1]} positions does not fit the language model's window of {limit};"
-                " use fewer context or query frames."
+                f"a conversation of {attention_mask.shape[1]} positions does not fit the language model's window of"
+                f" {limit}; use fewer context or query frames."
             )
         output = self.language_model.model(
             inputs_embeds=embeddings,
             attention_mask=attention_mask.long(),
-            use_cache=False,
+            past_key_values=None if prefix is None else _repeated(prefix, len(input_ids)),
+            use_cache=prefix is not None,
             output_hidden_states=self.seg_layer == "penultimate",
         )
         return output.hidden_states[-2] if self.seg_layer == "penultimate" else output.last_hidden_state
+
+    def read_prefix(self, input_ids: Tensor, image_tokens: Tensor) -> DynamicCache:
+        """Keys and values of a beginning that several conversations share, int [1, L]."""
+        cache = DynamicCache()
+        self.language_model.model(
+            inputs_embeds=self._embed(input_ids, image_tokens), past_key_values=cache, use_cache=True
+        )
+        return cache
+
+    def _embed(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:
+        """Embeddings of words and, at their places, of visual tokens: float [B, L, D]."""
+        is_image = input_ids == IMAGE_ID
+        words = self.language_model.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
+        return words.masked_scatter(is_image.unsqueeze(-1), image_tokens.to(words.dtype))
+
+
+def _repeated(cache: DynamicCache, rows: int) -> DynamicCache:
+    """A cache of one row for several rows; the given one stays as it is."""
+    repeated = DynamicCache()
+    for index, (keys, values, *_) in enumerate(cache):
+        repeated.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
+    return repeated

@@ -15,7 +15,6 @@ import numpy as np
 
 from glus.staging.synthetic.scene import COLOURS, RADII_PX, SHAPES, Scene, SceneObject
 
-MAX_PER_FAMILY = 2  # of every family but appearance
 POSITION_MARGIN = 0.08  # share of the picture by which an object must lead in every frame
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four"}
 MOVES = {direction: f"moving {direction}" for direction in ("left", "right", "up", "down")} | {
@@ -39,23 +38,37 @@ class Sentence:
     objects: tuple[int, ...]
 
 
-def describe(scene: Scene, rng: np.random.Generator) -> list[Sentence]:
-    """All sentences of a clip, in a fixed order."""
+def describe(scene: Scene, rng: np.random.Generator, per_object: int, per_family: int) -> list[Sentence]:
+    """Sentences of a clip, in a fixed order.
+
+    Args:
+        per_object: most sentences about the looks of one object.
+        per_family: most sentences of each other family.
+    """
     if scene.kind == "twins":
-        return [*_some(_motions(scene), rng), *_some(_positions(scene, of_all=False), rng)]
-    appearance = list(_appearances(scene, rng))
+        families: Iterable[Iterable[Sentence]] = (_motions(scene), _positions(scene, of_all=False))
+        return [sentence for family in families for sentence in _some(family, per_family, rng)]
+    appearance = _few_of_each(list(_appearances(scene, rng)), per_object, rng)
     if scene.kind != "plain":
         return [Sentence(sentence.text, scene.kind, sentence.objects) for sentence in appearance]
     others = (_shapes(scene, rng), _motions(scene), _positions(scene, of_all=True), _groups(scene))
-    return appearance + [sentence for family in others for sentence in _some(family, rng)]
+    return appearance + [sentence for family in others for sentence in _some(family, per_family, rng)]
 
 
-def _some(sentences: Iterable[Sentence], rng: np.random.Generator) -> list[Sentence]:
+def _few_of_each(sentences: list[Sentence], maximum: int, rng: np.random.Generator) -> list[Sentence]:
+    """Up to `maximum` sentences of each object, drawn, in the order given."""
+    kept: dict[tuple[int, ...], list[int]] = {}
+    for index in rng.permutation(len(sentences)):
+        kept.setdefault(sentences[index].objects, []).append(int(index))
+    return [sentences[index] for index in sorted(index for few in kept.values() for index in few[:maximum])]
+
+
+def _some(sentences: Iterable[Sentence], maximum: int, rng: np.random.Generator) -> list[Sentence]:
     """A few of the sentences, drawn, each about other objects where possible."""
     drawn = list(sentences)
     drawn = [drawn[index] for index in rng.permutation(len(drawn))]
     first_of_its_objects = {sentence.objects: sentence for sentence in reversed(drawn)}
-    return [sentence for sentence in drawn if first_of_its_objects[sentence.objects] is sentence][:MAX_PER_FAMILY]
+    return [sentence for sentence in drawn if first_of_its_objects[sentence.objects] is sentence][:maximum]
 
 
 def _matching(scene: Scene, condition: Callable[[SceneObject], bool]) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def draw_clip(config: SyntheticConfig, split: str, clip: Clip) -> tuple[Scene, l
     kind, index = clip
     rng = clip_generator(config, split, kind, index)
     scene = draw_scene(config, split, kind, index, rng)
-    sentences = describe(scene, rng)
+    sentences = describe(scene, rng, config.appearance_sentences[split], config.other_sentences[split])
     frames, masks = render(scene, config, rng)
     seen = masks.mean(axis=(2, 3)).max(axis=1) >= MIN_SEEN
     return scene, [sentence for sentence in sentences if seen[list(sentence.objects)].all()], frames, masks
