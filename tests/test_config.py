@@ -1,5 +1,6 @@
 """`params.yaml` is loaded strictly: every fault is an error that names the key. The presets are complete."""
 
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -112,11 +113,16 @@ def test_no_value_of_a_section_escapes_the_check(value: Any) -> None:
         parse_config(with_value("train", value), Path("params.yaml"))
 
 
-def test_tiny_is_what_is_committed_as_the_default() -> None:
+@pytest.mark.parametrize("name", ["tiny", "realclips", "smoke"])
+def test_presets_follow_the_committed_default(name: str, tmp_path: Path) -> None:
     committed = subprocess.run(["git", "show", ":params.yaml"], cwd=ROOT, capture_output=True, text=True)
     if committed.returncode != 0:
         pytest.skip("not a git checkout, so what is committed is not known")
-    assert (ROOT / "presets" / "tiny.yaml").read_text(encoding="utf-8") == committed.stdout
+    default = tmp_path / "params.yaml"
+    default.write_text(committed.stdout, encoding="utf-8")
+    derived = runpy.run_path(str(ROOT / "presets" / "derive.py"))["derived"]
+    expected = derived(name, default)
+    assert (ROOT / "presets" / f"{name}.yaml").read_text(encoding="utf-8") == expected, "run presets/derive.py"
 
 
 def test_real_clips_retrain_nothing() -> None:

@@ -1,0 +1,66 @@
+"""Writes tiny, realclips and smoke anew from `params.yaml`, of which they are copies but for a few values.
+
+Run after a change of the default: `.venv/bin/python presets/derive.py`. A test compares.
+"""
+
+from pathlib import Path
+
+from glus.commands.params import edited
+
+PRESETS = Path(__file__).resolve().parent
+
+TITLES = {
+    "realclips": """\
+# The tiny model on real footage: equal to tiny but for what is staged and evaluated, so nothing is trained again.
+# The clips lie beside the project in ../shared/realclips; name your own folders under stage.roots.
+""",
+    "smoke": "# All seven steps in a minute or two, to see that they run: the scores mean nothing.\n",
+}
+
+OVERRIDES = {
+    "realclips": """\
+stage.splits=[synthetic/train, synthetic/valid_u, synthetic/test, mevis/valid_u, refer_youtube_vos/train]
+stage.roots={mevis: ../shared/realclips/mevis, refer_youtube_vos: ../shared/realclips/Refer-YouTube-VOS}
+data.evaluation=[mevis/valid_u, refer_youtube_vos/train]""",
+    "smoke": """\
+stage.synthetic.clips.train={plain: 12, greyed: 8, starts_grey: 4}
+stage.synthetic.clips.valid_u={plain: 2}
+stage.synthetic.clips.test={plain: 2, greyed: 2, starts_grey: 2}
+model.language.num_layers=1
+model.vision.num_layers=2
+train.image.steps=6
+train.image.samples=4
+train.image.optimiser.warmup_steps=2
+train.tracking.steps=2
+train.tracking.samples=2
+train.tracking.optimiser.warmup_steps=1
+train.clip.steps=4
+train.clip.samples=2
+train.clip.optimiser.warmup_steps=1
+train.early_stop_step=6
+train.checkpoint_every=4
+train.log_every=2
+pseudolabel.checkpoint=models/glus/step-000006
+pseudolabel.shard_videos=4
+selector.steps=4
+selector.samples=2
+selector.optimiser.warmup_steps=1
+selector.held_out=0.25
+selector.checkpoint_every=2
+selector.log_every=1
+evaluate.num_examples=2
+tracking.variant=smoke""",
+}
+
+
+def derived(name: str, default: Path) -> str:
+    """The text of a preset that is made from the default parameters."""
+    if name == "tiny":
+        return default.read_text(encoding="utf-8")
+    text = edited(default, OVERRIDES[name].splitlines())
+    return TITLES[name] + text[text.index("seed:") :]
+
+
+if __name__ == "__main__":
+    for preset in ("tiny", "realclips", "smoke"):
+        (PRESETS / f"{preset}.yaml").write_text(derived(preset, PRESETS.parent / "params.yaml"), encoding="utf-8")
