@@ -135,7 +135,7 @@ class ClipPhaseBatches:
         return ClipSample(
             draw,
             sample_context_frames(num_frames, self.num_context_frames, generator),
-            sample_window(num_frames, self.num_query_frames, self.reverse, generator),
+            sample_window(num_frames, self.num_query_frames, self.reverse, generator, draw.video.grey_frames),
             expressions,
             *_draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
         )

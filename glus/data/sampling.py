@@ -43,11 +43,24 @@ def centre_context_frames(num_frames: int, num_context_frames: int) -> list[int]
     return [frame % num_frames for frame in frames]
 
 
-def sample_window(num_frames: int, length: int, reverse: float, generator: np.random.Generator) -> list[int]:
-    """A contiguous window of query frames, played backwards in a share of the draws."""
-    start = int(generator.integers(0, num_frames - length + 1))
+def sample_window(
+    num_frames: int,
+    length: int,
+    reverse: float,
+    generator: np.random.Generator,
+    grey_frames: Sequence[int] = (),
+) -> list[int]:
+    """A contiguous window of query frames, played backwards in a share of the draws.
+
+    A window does not begin on a grey frame (the synthetic set's; real sets have none): nothing in such a frame tells
+    which object is meant, and a guess would be all there is to learn. Where no window is left, any one is drawn.
+    """
+    backwards = bool(reverse) and generator.random() < reverse
+    starts = range(num_frames - length + 1)
+    seen = [start for start in starts if (start + length - 1 if backwards else start) not in grey_frames]
+    start = int(generator.choice(seen or starts))
     window = list(range(start, start + length))
-    return window[::-1] if reverse and generator.random() < reverse else window
+    return window[::-1] if backwards else window
 
 
 def sample_expressions(

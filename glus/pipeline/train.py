@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from glus.config import Config
 from glus.data.conversation import conversation_texts, normalise_expression
+from glus.data.selector_conversation import selector_texts
 from glus.data.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
 from glus.manifest import hash_file, write_json, write_manifest
 from glus.model.contrastive import TokenBank
@@ -20,11 +20,10 @@ from glus.model.weights import WEIGHTS, load_glus, save_glus
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit
+from glus.training.curves import Curves
 from glus.training.loop import Hooks, Trainer
 from glus.training.lora import add_lora, merged_state_dict
 from glus.training.phases import build_phases
-
-CURVE_COLUMNS = ("step", "phase", "loss", "ce", "bce", "dice", "con", "grad_norm")
 
 
 def run(context: StepContext) -> None:
@@ -77,7 +76,9 @@ def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GLUS
         for expressions in split.expressions.values()
         for expression in expressions
     }
-    tokenizer = train_tokenizer([*conversation_texts(), *expressions], config.model.language.vocabulary)
+    tokenizer = train_tokenizer(
+        [*conversation_texts(), *selector_texts(), *expressions], config.model.language.vocabulary
+    )
     return build_from_scratch(config.model, with_glus_tokens(tokenizer), config.seed)
 
 
@@ -111,25 +112,3 @@ def summary(curves: Curves, model: GLUS, config: Config) -> dict[str, Any]:
         "parameters": sum(value.numel() for value in merged_state_dict(model).values()),
         "last": last,
     }
-
-
-class Curves:
-    """Rows of the training curves; part of the checkpoint, so that a resumed run has each of them once."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """All rows."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes saved rows over."""
-        self.rows = state["rows"]
-
-    def write(self, path: Path) -> None:
-        """Writes the rows as CSV, one column for each loss."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, CURVE_COLUMNS, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
