@@ -182,6 +182,7 @@ class StagedSplit:
 
     @cached_property
     def videos(self) -> dict[str, Video]:
+        """Videos by id, in the order of the table."""
         rows = read_table("videos", self.directory / "videos.parquet").to_pylist()
         return {
             row["video_id"]: Video(
