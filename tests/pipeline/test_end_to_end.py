@@ -1,0 +1,133 @@
+"""The seven real steps at a very small size on generated and real clips; SIGKILL in the middle changes no artifact."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from glus.commands.params import edited
+from glus.manifest import read_manifest
+from glus.pipeline.steps import STEPS
+from glus.records import read_table
+
+REAL_CLIPS = """\
+stage.splits=[synthetic/train, synthetic/test, mevis/valid_u, refer_youtube_vos/train]
+data.evaluation=[synthetic/test, mevis/valid_u, refer_youtube_vos/train]
+tracking.enabled=false
+compute.workers=0"""
+
+
+def command(project: Path, root: Path, *arguments: str) -> tuple[list[str], dict[str, object]]:
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    return [sys.executable, "-m", "glus", *arguments], {"cwd": project, "env": environment}
+
+
+def glus(project: Path, root: Path, *arguments: str) -> str:
+    line, options = command(project, root, *arguments)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, root: Path, shared: Path) -> Path:
+    """A project in which all seven steps ran."""
+    if not (shared / "realclips").is_dir():
+        pytest.skip(f"no real clips in {shared}")
+    project = tmp_path_factory.mktemp("project")
+    (project / "glus").symlink_to(root / "glus")
+    roots = {"mevis": shared / "realclips/mevis", "refer_youtube_vos": shared / "realclips/Refer-YouTube-VOS"}
+    values = [*REAL_CLIPS.splitlines(), "stage.roots={" + ", ".join(f"{k}: {v}" for k, v in roots.items()) + "}"]
+    (project / "params.yaml").write_text(edited(root / "presets/smoke.yaml", values))
+    for step in STEPS:
+        glus(project, root, step.name)
+    return project
+
+
+def test_every_step_leaves_its_artifacts(finished: Path) -> None:
+    scores = json.loads((finished / "metrics/evaluate.json").read_text())
+    assert set(scores) == {"synthetic", "mevis", "refer_youtube_vos"}
+    assert set(scores["synthetic"]["test"]["comparisons"]) == {
+        "greyed_memory_on", "greyed_memory_off", "starts_grey_first_frame", "starts_grey_key_frame",
+    }  # fmt: skip
+    for folder in ("models/glus/final", "data/pseudolabels", "models/selector", "data/keyframes", "predictions"):
+        assert read_manifest(finished / folder).files
+    assert (finished / "reports/index.html").is_file()
+
+
+def test_labels_cover_half_of_the_videos_and_every_frame(finished: Path) -> None:
+    labels = read_table("pseudolabels", finished / "data/pseudolabels").to_pandas()
+    videos = read_table("videos", finished / "data/staged/synthetic/train/videos.parquet").to_pandas()
+    assert 0.2 <= labels.video_id.nunique() / len(videos) <= 0.8
+    assert labels.iou.between(0, 1).all()
+    assert not labels.duplicated(["video_id", "expression_id", "frame_index"]).any()
+    assert (labels.groupby(["video_id", "expression_id"]).size() == 12).all()
+
+
+def test_real_clips_are_predicted_completely(finished: Path) -> None:
+    for name in ("mevis/valid_u", "refer_youtube_vos/train"):
+        expressions = read_table("expressions", finished / f"data/staged/{name}/expressions.parquet").num_rows
+        predicted = read_table("predictions", finished / f"predictions/{name}/predictions.parquet").to_pandas()
+        assert predicted.groupby(["video_id", "expression_id"]).ngroups == expressions > 0
+
+
+def test_one_key_frame_for_each_expression(finished: Path) -> None:
+    frames = read_table("keyframes", finished / "data/keyframes/mevis/valid_u.parquet").to_pandas()
+    assert (frames.groupby(["video_id", "expression_id"]).is_key_frame.sum() == 1).all()
+
+
+def test_segment_writes_masks_and_a_video(finished: Path, root: Path, shared: Path, tmp_path: Path) -> None:
+    clip = shared / "realclips/mevis/valid_u/JPEGImages/dog"
+    out = tmp_path / "out"
+    arguments = ["-e", "the brown dog", "-e", "a dog", "--model", "models/glus/final", "--anchor", "5", "-o", str(out)]
+    glus(finished, root, "segment", str(clip), *arguments)
+    result = json.loads((out / "result.json").read_text())
+    masks = sorted(out.rglob("*.png"))
+    assert len(masks) == 2 * len(list(clip.iterdir())) and result
+    assert set(np.unique(np.asarray(Image.open(masks[0])))) <= {0, 255}
+    with av.open(str(next(out.glob("*.mp4")))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == len(list(clip.iterdir()))
+
+
+def content(project: Path) -> dict[str, str]:
+    folders = ("models/glus/step-000006", "models/glus/final", "data/pseudolabels", "predictions")
+    return {folder: read_manifest(project / folder).content_sha256 for folder in folders} | {
+        "curves": (project / "metrics/train_curves.csv").read_text(),
+        "metrics": (project / "metrics/train.json").read_text(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "piece"),
+    [
+        ("train", "checkpoints/last.pt"),
+        ("pseudolabel", "labels/shard-*.parquet"),
+        ("propagate", "parts/synthetic/test/*/done"),
+    ],
+)
+def test_sigkill_and_again_ends_with_the_same_artifacts(
+    finished: Path, root: Path, tmp_path: Path, step: str, piece: str
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    before = content(project)
+    line, options = command(project, root, step, "--fresh")
+    running = subprocess.Popen(line, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **options)
+    deadline = time.monotonic() + 240
+    while not any((project / ".glus/work").glob(f"{step}/*/{piece}")):
+        assert running.poll() is None and time.monotonic() < deadline, "the step ended before it could be killed"
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert any((project / ".glus/work" / step).iterdir()), "the step was over before the kill"
+    glus(project, root, step)
+    assert content(project) == before
