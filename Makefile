@@ -18,8 +18,8 @@ demo: setup ## the seven steps on the tiny default, then the results table
 	@$(BIN)/dvc repro
 	@$(BIN)/glus report
 
-test: setup ## all tests
-	@$(BIN)/python -m pytest -q
+test: setup ## all tests, on two cores
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 parity: setup ## every golden case of the published implementations
 	@$(BIN)/python -m pytest -q tests/parity
