@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,12 +75,43 @@ class GLUS(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str | torch.device = "cpu", **released: Any
+        cls,
+        path: str | Path,
+        *,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        vision_tower: str | Path | None = None,
+        sam2_config: str | None = None,
+        load_gamma: bool = True,
     ) -> GLUS:
-        """Loads a saved model; see `glus.model.weights.load_glus`."""
+        """Loads a model of our own format, which carries everything, or a released checkpoint, in evaluation mode.
+
+        Args:
+            path: a folder.
+            dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`); the mask branch and the [SEG]
+                projector stay float32.
+            device: where to.
+            vision_tower: CLIP folder of a released checkpoint.
+            sam2_config: SAM-2 configuration of a released checkpoint, by name or file.
+            load_gamma: see `glus.model.released.load_released`.
+
+        Raises:
+            InputError: not a model, a part of a released checkpoint that is not named, or tensors that do not fit.
+        """
+        from glus.model.released import is_released, load_released
         from glus.model.weights import load_glus
 
-        return load_glus(Path(path), dtype=dtype, device=device, **released)
+        folder = Path(path)
+        if is_released(folder):
+            if vision_tower is None or sam2_config is None:
+                raise InputError(f"{folder} is a released checkpoint: name its vision_tower and its sam2_config.")
+            model = load_released(
+                folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma
+            )
+        else:
+            model = load_glus(folder)
+        model.mllm.to(getattr(torch, dtype))
+        return model.to(device).eval()
 
     @property
     def vision_tower(self) -> CLIPVisionModel:
@@ -105,7 +135,7 @@ class GLUS(nn.Module):
 
     def seg_prompts(self, seg_hidden: Tensor) -> Tensor:
         """Prompts of the mask decoder from hidden states of [SEG]: float [..., D] -> [..., C]."""
-        return self.text_hidden_fcs(seg_hidden).to(self.masks.sam2.no_mem_embed.dtype)
+        return self.text_hidden_fcs(seg_hidden.to(self.masks.sam2.no_mem_embed.dtype))
 
     def seg_logits(self, seg_hidden: Tensor) -> Tensor:
         """Next-token logits at the positions that predict [SEG]: float [..., D] -> [..., vocabulary]."""

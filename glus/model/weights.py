@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -48,14 +47,8 @@ def save_glus(model: GLUS, weights: Mapping[str, Tensor], directory: Path) -> No
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, directory / WEIGHTS)
 
 
-def load_glus(directory: Path, *, dtype: str = "float32", device: str | torch.device = "cpu") -> GLUS:
-    """Loads a model that `save_glus` wrote, in evaluation mode.
-
-    Args:
-        directory: the saved model.
-        dtype: of the language model and CLIP (`float32`, `bfloat16`, `float16`); the mask branch stays float32, as
-            published.
-        device: where to.
+def load_glus(directory: Path) -> GLUS:
+    """Loads a model that `save_glus` wrote, as float32.
 
     Raises:
         InputError: not a saved model, or tensors that are missing, unexpected or of another shape (each named).
@@ -77,8 +70,7 @@ def load_glus(directory: Path, *, dtype: str = "float32", device: str | torch.de
     projector = build_text_hidden_fcs(language.hidden_size, masks.sam2.hidden_dim)
     model = GLUS(mllm, projector, masks, tokenizer, transform, settings)
     load_weights(model, directory / WEIGHTS)
-    model.mllm.to(getattr(torch, dtype))
-    return model.to(device).eval()
+    return model
 
 
 def read_model_config(directory: Path) -> dict[str, Any]:
@@ -112,15 +104,20 @@ def load_weights(module: nn.Module, file: Path) -> None:
         weights = load_file(file)
     except (FileNotFoundError, SafetensorError) as error:
         raise InputError(f"{file} cannot be read as safetensors: {error}.") from error
-    own = module.state_dict()
-    faults = [f"missing {name}" for name in own.keys() - weights.keys()]
-    faults += [f"unexpected {name}" for name in weights.keys() - own.keys()]
-    faults += [
-        f"{name} has shape {list(weights[name].shape)}, expected {list(own[name].shape)}"
-        for name in own.keys() & weights.keys()
-        if own[name].shape != weights[name].shape
-    ]
+    faults = tensor_faults(module.state_dict(), weights)
     if faults:
-        shown = "; ".join(sorted(faults)[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
-        raise InputError(f"{file} does not fit the model: {shown}.")
+        raise InputError(f"{file} does not fit the model: {faults}.")
     module.load_state_dict(weights)
+
+
+def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], shown: int = 10) -> str:
+    """Names tensors that are missing, unexpected or of another shape; empty where all fit."""
+    faults = [f"missing {name}" for name in own.keys() - given.keys()]
+    faults += [f"unexpected {name}" for name in given.keys() - own.keys()]
+    faults += [
+        f"{name} has shape {list(given[name].shape)}, expected {list(own[name].shape)}"
+        for name in own.keys() & given.keys()
+        if own[name].shape != given[name].shape
+    ]
+    more = f"; and {len(faults) - shown} more" if len(faults) > shown else ""
+    return "; ".join(sorted(faults)[:shown]) + more

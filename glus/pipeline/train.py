@@ -16,7 +16,7 @@ from glus.manifest import hash_file, write_json, write_manifest
 from glus.model.contrastive import TokenBank
 from glus.model.glus import GLUS
 from glus.model.scratch import build_from_scratch
-from glus.model.weights import WEIGHTS, load_glus, save_glus
+from glus.model.weights import WEIGHTS, save_glus
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit
@@ -69,7 +69,9 @@ def run(context: StepContext) -> None:
 def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GLUS:
     """The model that training starts from: a saved one, or one of the given shapes with fresh weights."""
     if config.model.base is not None:
-        return load_glus(Path(config.model.base))
+        return GLUS.from_pretrained(
+            config.model.base, vision_tower=config.model.vision_tower, sam2_config=config.model.sam2_config
+        )
     expressions = {
         normalise_expression(expression.text)
         for split, _ in splits
