@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor
+
 from glus.config import Config, PhaseConfig
 from glus.data.clips import BatchBuilder, ClipPhaseBatches, ImagePhaseBatches, TrackingPhaseBatches
 from glus.data.sampling import Mixture
@@ -83,7 +88,14 @@ def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, flo
     return _phase("clip", phase, model, config.train.trainable, batches, objective)
 
 
-def _phase(name, config: PhaseConfig, model, parts, batches, objective) -> Phase:  # type: ignore[no-untyped-def]
+def _phase(
+    name: str,
+    config: PhaseConfig,
+    model: GLUS,
+    parts: Iterable[str],
+    batches: Callable[[int], Any],
+    objective: Callable[[Any], dict[str, Tensor]],
+) -> Phase:
     return Phase(
         name, config.steps, config.accumulation, config.optimiser, select_parameters(model, parts), batches, objective
     )
