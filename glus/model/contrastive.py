@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from glus.data.batch import TokenKey
+
+
+Picker = Callable[[int, int], list[int]]  # how many, out of how many -> indices, with replacement
+
+
+def pick_at_random(count: int, population: int) -> list[int]:
+    """Draws from torch's CPU generator, which the training loop seeds at each step."""
+    return torch.randint(population, (count,)).tolist()
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,15 @@ class TokenBank:
         ]
 
     def negatives(self, token: TokenKey, *, same_object: bool) -> list[Tensor]:
-        """Prompts for other objects; with `same_object`, as published, also for this one by other expressions."""
+        """Prompts for other objects; with `same_object`, as published, also for this one at other times."""
 
         def is_negative(other: TokenKey) -> bool:
             if other.video_id != token.video_id:
                 return True
-            if same_object:
-                return other.expression_id != token.expression_id
-            return other.object_ids != token.object_ids
+            if other.object_ids == token.object_ids:
+                elsewhere = other.expression_id != token.expression_id and other.frame_name != token.frame_name
+                return same_object and elsewhere
+            return other.expression_id != token.expression_id
 
         return [entry.vector for entry in self._entries if is_negative(entry.key)]
 
@@ -85,7 +94,7 @@ def contrastive_loss(
     temperature: float,
     num_negatives: int,
     same_object_negatives: bool,
-    generator: torch.Generator,
+    pick: Picker,
 ) -> Tensor | None:
     """Pulls prompts of one object together and pushes those of other objects apart.
 
@@ -95,7 +104,7 @@ def contrastive_loss(
     Args:
         prompts: float [n, C], the [SEG] prompts of the batch.
         keys: what each speaks of.
-        generator: draws the negatives (with replacement) and one positive for each token.
+        pick: draws, for each token, the negatives (with replacement) and then one positive.
 
     Returns:
         The mean over contributing tokens, or None where there is none.
@@ -107,9 +116,9 @@ def contrastive_loss(
         negatives = bank.negatives(key, same_object=same_object_negatives)
         if not positives or len(negatives) < num_negatives:
             continue
-        drawn = torch.randint(len(negatives), (num_negatives,), generator=generator).tolist()
-        positive = positives[int(torch.randint(len(positives), (1,), generator=generator))]
-        others = torch.stack([positive, *(negatives[index] for index in drawn)])
+        drawn = [negatives[index] for index in pick(num_negatives, len(negatives))]
+        [positive] = pick(1, len(positives))
+        others = torch.stack([positives[positive], *drawn])
         similarity = functional.cosine_similarity(prompt.unsqueeze(0), others, dim=1) / temperature
         losses.append(-functional.log_softmax(similarity, dim=0)[0])
     return torch.stack(losses).mean() if losses else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from glus.config import LossConfig, MemoryConfig
 from glus.data.batch import ClipBatch
 from glus.data.clips import TrackBatch
-from glus.model.contrastive import TokenBank, contrastive_loss
+from glus.model.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
 from glus.model.glus import GLUS
 from glus.model.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 from glus.model.memory import MemoryBank
@@ -28,15 +28,22 @@ class ClipObjective(nn.Module):
         loss: weights and the bank's settings.
         memory: stride, number of memories, whether they are cut off from the graph.
         bank: tokens of earlier steps.
-        seed: of the generator that draws negatives; with the step's own number it makes them repeatable.
+        pick: draws positives and negatives of the contrastive term.
     """
 
-    def __init__(self, model: GLUS, loss: LossConfig, memory: MemoryConfig, bank: TokenBank) -> None:
+    def __init__(
+        self,
+        model: GLUS,
+        loss: LossConfig,
+        memory: MemoryConfig,
+        bank: TokenBank,
+        pick: Picker = pick_at_random,
+    ) -> None:
         super().__init__()
-        self.model, self.loss, self.memory, self.bank = model, loss, memory, bank
+        self.model, self.loss, self.memory, self.bank, self.pick = model, loss, memory, bank, pick
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
-        """Losses of a batch; negatives of the contrastive term are drawn from torch's CPU generator."""
+        """Losses of a batch: `loss`, and its unweighted parts."""
         hidden = seg_hidden(self.model, batch)
         prompts = self.model.seg_prompts(hidden)
         ce = seg_cross_entropy(self.model.seg_logits(hidden), self.model.seg_id)
@@ -53,7 +60,7 @@ class ClipObjective(nn.Module):
                 temperature=self.loss.temperature,
                 num_negatives=self.loss.num_negatives,
                 same_object_negatives=self.loss.same_object_negatives,
-                generator=torch.default_generator,
+                pick=self.pick,
             )
             if contrastive is not None:
                 total = total + self.loss.contrastive * contrastive
