@@ -12,7 +12,7 @@ from glus.config import ClipKind, SyntheticConfig
 from glus.manifest import hash_file
 from glus.staging.checks import worker_pool
 from glus.staging.synthetic import draw_clip, write_split
-from glus.staging.synthetic.expressions import MAX_PER_FAMILY, POSITION_MARGIN
+from glus.staging.synthetic.expressions import POSITION_MARGIN
 from glus.staging.synthetic.rendering import COLOUR_VALUES, GREY_VALUE, SQUARE_SIDE
 from glus.staging.synthetic.scene import Scene, SceneObject
 
@@ -174,8 +174,17 @@ def test_sentences_mean_what_they_say(synthetic: SyntheticConfig, kind: str, ind
             looks_only = re.sub(r" (moving|that stays) \w+$", "", sentence.text)
             assert len(said_of(looks_only, scene)[1]) > 1
         assert masks[list(objects)].any(axis=(1, 2, 3)).all()
-    assert all(families.count(family) <= MAX_PER_FAMILY for family in set(families) - {"appearance", kind})
+    most = synthetic.other_sentences["train"]
+    assert all(families.count(family) <= most for family in set(families) - {"appearance", kind})
     assert len({(sentence.text) for sentence in sentences}) == len(sentences)
+
+
+def test_few_sentences_of_each_object_where_few_are_asked_for(synthetic: SyntheticConfig) -> None:
+    few = synthetic.model_copy(update={"appearance_sentences": {"train": 1}, "other_sentences": {"train": 0}})
+    for index in range(6):
+        _, sentences, _, _ = draw_clip(few, "train", ("plain", index))
+        objects = [sentence.objects for sentence in sentences]
+        assert len(objects) == len(set(objects)) and {sentence.family for sentence in sentences} == {"appearance"}
 
 
 def test_every_object_of_its_own_colour_has_its_four_sentences(synthetic: SyntheticConfig) -> None:
