@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from glus.data.batch import TokenKey
 
-
 Picker = Callable[[int, int], list[int]]  # how many, out of how many -> indices, with replacement
 
 
