@@ -31,7 +31,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def working(project: Path) -> Iterator[subprocess.Popen[str]]:
     """A step that is at work."""
-    process = subprocess.Popen([*STUB, "wait", "stage"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell that runs the tests in the background makes them, and so the step, ignore Ctrl-C
+    process = subprocess.Popen(
+        [*STUB, "wait", "stage"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "working\n"
     yield process
