@@ -151,14 +151,15 @@ class OptimiserConfig(Section):
     warmup_steps: Count
     schedule: Literal["linear", "cosine", "constant"]
     clip_norm: Rate
+    rate_factors: dict[str, Rate]  # part of `trainable` -> its share of the rate; 1 for parts that are not named
 
 
 class PhaseConfig(Section):
     """What every training phase has: how many steps, of how many samples, drawn from which families."""
 
     steps: Count
-    samples: Positive  # clips per step and process
-    accumulation: Positive
+    samples: Positive  # clips per batch
+    accumulation: Positive  # batches per step, shared by `compute.processes`
     max_expressions: Positive  # expressions drawn per clip
     families: list[str]  # families of expressions to draw from; empty: all
     optimiser: OptimiserConfig
@@ -166,6 +167,8 @@ class PhaseConfig(Section):
 
 class ImagePhaseConfig(PhaseConfig):
     """Single frames, no memory: what stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
+
+    short_steps: Count  # first steps, which ask a short question instead of the whole conversation
 
 
 class TrackingPhaseConfig(PhaseConfig):
@@ -308,8 +311,9 @@ class ComputeConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
+    processes: Positive  # that train, segment and score side by side on one machine; one for each GPU
     threads: Positive  # torch's own threads per process
-    workers: Count  # processes that load data
+    workers: Count  # that load data for each training process
 
 
 class Config(Section):
@@ -367,6 +371,15 @@ class Config(Section):
                 raise ValueError(
                     f"{key}.checkpoint_every: {section.checkpoint_every} is not a multiple of {key}.log_every"
                     f" {section.log_every}, so a resumed run could not repeat its curves"
+                )
+        for key, batches in (
+            *((f"train.{name}", getattr(self.train, name).accumulation) for name in ("image", "tracking", "clip")),
+            ("selector", self.selector.accumulation),
+        ):
+            if batches % self.compute.processes:
+                raise ValueError(
+                    f"{key}.accumulation: {batches} batches per step cannot be shared by compute.processes"
+                    f" {self.compute.processes}"
                 )
         if len(self.selector.model.clusters) != len(self.selector.model.neighbours):
             raise ValueError("selector.model: clusters and neighbours must have the same length")

@@ -9,7 +9,7 @@ import pytest
 from local_imports import ROOT, direct, imported_names, reachable
 
 ROOMS = (
-    "errors", "masks", "records", "config", "manifest", "tracking", "staging", "data", "model", "selector", "training",
+    "errors", "parallel", "masks", "records", "config", "manifest", "tracking", "staging", "data", "model", "selector", "training",
     "inference", "metrics", "reporting", "pipeline", "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}

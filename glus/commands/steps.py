@@ -27,7 +27,7 @@ def _command(step: Step) -> Callable[..., None]:
     def run(fresh: Fresh = False, dry_run: DryRun = False, as_json: Json = False) -> None:
         parent = os.getppid()
         from glus.config import load_config
-        from glus.pipeline.lock import die_with_parent
+        from glus.parallel import die_with_parent
 
         config = load_config()
         if dry_run:

@@ -15,8 +15,8 @@ from glus.data.conversation import (
     INFERENCE_ANSWER,
     INFERENCE_QUESTION,
     QUESTIONS,
-    image_prompt,
     normalise_expression,
+    short_prompt,
     training_prompt,
 )
 from glus.data.frames import read_frame
@@ -27,7 +27,7 @@ from glus.data.sampling import (
     sample_expressions,
     sample_one_per_object,
     sample_window,
-    step_generator,
+    batch_generator,
 )
 from glus.data.tokenizer import SEG, LlamaSentencePiece
 from glus.data.transforms import FrameTransform
@@ -36,7 +36,10 @@ from glus.records import Expression
 
 @dataclass(frozen=True)
 class ClipSample:
-    """One clip of a batch: which frames, which expressions, which texts (indices into the conversation's lists)."""
+    """One clip of a batch: which frames, which expressions, which texts (indices into the conversation's lists).
+
+    A short question about one frame stands where `short_question` is set, else the whole conversation.
+    """
 
     draw: VideoDraw
     context_frames: list[int]
@@ -44,6 +47,7 @@ class ClipSample:
     expressions: list[Expression]
     questions: list[list[int]]
     answers: list[list[int]]
+    short_question: bool = False
 
 
 class BatchBuilder:
@@ -79,10 +83,10 @@ class BatchBuilder:
     def _conversation(self, sample: ClipSample, number: int) -> list[int]:
         expression = normalise_expression(sample.expressions[number].text.strip())
         questions, answers = sample.questions[number], sample.answers[number]
-        if sample.context_frames:
-            prompt = training_prompt(expression, len(sample.context_frames), questions, answers)
+        if sample.short_question:
+            prompt = short_prompt(expression, questions[0], answers[0])
         else:
-            prompt = image_prompt(expression, questions[0], answers[0])
+            prompt = training_prompt(expression, len(sample.context_frames), questions, answers)
         return expand_images(self.tokenizer.encode_with_images(prompt), self.tokens_per_frame)
 
     @staticmethod
@@ -123,9 +127,9 @@ class ClipPhaseBatches:
     reverse: float
     vary_conversation: bool
 
-    def __call__(self, step: int) -> ClipBatch:
-        """The batch of one step."""
-        generator = step_generator(self.seed, "clip", step)
+    def __call__(self, number: int) -> ClipBatch:
+        """The batch of a number."""
+        generator = batch_generator(self.seed, "clip", number)
         return self.builder.build([self._sample(generator) for _ in range(self.num_samples)])
 
     def _sample(self, generator: np.random.Generator) -> ClipSample:
@@ -151,20 +155,20 @@ class ImagePhaseBatches:
     num_samples: int
     max_expressions: int
     vary_conversation: bool
+    num_short: int
 
-    def __call__(self, step: int) -> ClipBatch:
-        """The batch of one step."""
-        generator = step_generator(self.seed, "image", step)
-        return self.builder.build([self._sample(generator) for _ in range(self.num_samples)])
+    def __call__(self, number: int) -> ClipBatch:
+        """The batch of a number; the first `num_short` ones ask short questions."""
+        generator = batch_generator(self.seed, "image", number)
+        return self.builder.build([self._sample(generator, number < self.num_short) for _ in range(self.num_samples)])
 
-    def _sample(self, generator: np.random.Generator) -> ClipSample:
+    def _sample(self, generator: np.random.Generator, short_question: bool) -> ClipSample:
         draw = self.mixture.draw(generator)
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
         coloured = [index for index in range(draw.video.num_frames) if index not in draw.video.grey_frames]
         frame = int(generator.choice(coloured))
-        return ClipSample(
-            draw, [], [frame], expressions, *_draw_texts(len(expressions), 1, self.vary_conversation, generator)
-        )
+        texts = _draw_texts(len(expressions), 1, self.vary_conversation, generator)
+        return ClipSample(draw, [], [frame], expressions, *texts, short_question)
 
 
 def _draw_texts(
@@ -211,9 +215,9 @@ class TrackingPhaseBatches:
     num_frames: int
     max_objects: int
 
-    def __call__(self, step: int) -> TrackBatch:
-        """The batch of one step."""
-        generator = step_generator(self.seed, "tracking", step)
+    def __call__(self, number: int) -> TrackBatch:
+        """The batch of a number."""
+        generator = batch_generator(self.seed, "tracking", number)
         pixels, targets = [], []
         for _ in range(self.num_samples):
             draw = self.mixture.draw(generator)

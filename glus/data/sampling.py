@@ -1,6 +1,6 @@
 """Which frames, expressions and texts a training sample holds (paper 4.1; reference on GLUS, section 10).
 
-Everything is drawn from a generator that is passed in, so a step can be drawn again from its number alone.
+Everything is drawn from a generator that is passed in, so a batch can be drawn again from its number alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from glus.errors import InputError
 from glus.records import Expression, StagedSplit, Video
 
 
-def step_generator(seed: int, name: str, step: int) -> np.random.Generator:
-    """The generator of one step of one phase."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode()), step])
+def batch_generator(seed: int, name: str, number: int) -> np.random.Generator:
+    """The generator of one batch of one phase."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), number])
 
 
 def segment_bounds(num_frames: int, num_segments: int) -> list[int]:

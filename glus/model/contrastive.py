@@ -35,6 +35,7 @@ class TokenBank:
     """
 
     def __init__(self, size: int) -> None:
+        self._size = size
         self._entries: deque[_Entry] = deque(maxlen=size)
 
     def __len__(self) -> int:
@@ -43,6 +44,13 @@ class TokenBank:
     def insert(self, keys: Sequence[TokenKey], vectors: Tensor) -> None:
         """Appends prompts, float [n, C]."""
         self._entries.extend(_Entry(key, vector) for key, vector in zip(keys, vectors.detach(), strict=True))
+
+    def joined_by(self, keys: Sequence[TokenKey], vectors: Tensor) -> TokenBank:
+        """What the bank would be after these prompts; it stays as it is."""
+        joined = TokenBank(self._size)
+        joined._entries.extend(_Entry(entry.key, entry.vector.to(vectors.device)) for entry in self._entries)
+        joined.insert(keys, vectors)
+        return joined
 
     def positives(self, token: TokenKey) -> list[Tensor]:
         """Prompts of other expressions for the same object in the same frame."""
@@ -97,18 +105,19 @@ def contrastive_loss(
 ) -> Tensor | None:
     """Pulls prompts of one object together and pushes those of other objects apart.
 
-    The batch enters the bank first, as published. A token with no positive, or with fewer negatives than are
+    The batch counts among the bank's tokens, as published. A token with no positive, or with fewer negatives than are
     drawn, does not contribute.
 
     Args:
         prompts: float [n, C], the [SEG] prompts of the batch.
         keys: what each speaks of.
+        bank: tokens of earlier steps; left as it is.
         pick: draws, for each token, the negatives (with replacement) and then one positive.
 
     Returns:
         The mean over contributing tokens, or None where there is none.
     """
-    bank.insert(keys, prompts)
+    bank = bank.joined_by(keys, prompts)
     losses = []
     for prompt, key in zip(prompts, keys, strict=True):
         positives = bank.positives(key)

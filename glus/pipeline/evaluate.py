@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,9 +17,9 @@ from glus.manifest import write_json
 from glus.metrics.predictions import Predictions, Tracks, expressions_by_key, read_predictions
 from glus.metrics.protocols import NO_GROUND_TRUTH, grey_frame_comparisons, mevis
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
+from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.pipeline.lock import die_with_parent
 from glus.records import StagedSplit, write_table
 from glus.reporting.gallery import Gallery
 from glus.reporting.page import SplitSection, write_page
@@ -75,9 +72,9 @@ def _score_split(context: StepContext, split: StagedSplit, predictions: Predicti
     folder = context.work / "scores" / split.dataset / split.split
     pieces = {video_id: folder / f"{number:06d}.json" for number, video_id in enumerate(split.videos)}
     waiting = [video_id for video_id, piece in pieces.items() if not piece.is_file()]
-    score = partial(score_video, bound_th=context.config.evaluate.boundary, seed=context.config.evaluate.seed)
+    build = partial(partial, score_video, bound_th=context.config.evaluate.boundary, seed=context.config.evaluate.seed)
     tasks = (_task(split, video_id, predictions) for video_id in waiting)
-    finished = _map(score, tasks, min(context.config.compute.workers, len(waiting)))
+    finished = map_in_processes(build, tasks, min(context.config.compute.processes, len(waiting)))
     progress = context.progress(
         zip(waiting, finished, strict=True),
         f"videos of {split.dataset}/{split.split}",
@@ -87,16 +84,6 @@ def _score_split(context: StepContext, split: StagedSplit, predictions: Predicti
     for video_id, scores in progress:
         write_json([asdict(score) for score in scores], pieces[video_id])
     return [ExpressionScore(**entry) for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
-
-
-def _map(score: partial[list[ExpressionScore]], tasks: Iterator[VideoTask], workers: int) -> Iterator[list[Any]]:
-    if workers <= 1:
-        yield from map(score, tasks)
-        return
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
-    ) as pool:
-        yield from pool.map(score, tasks)
 
 
 def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoTask:

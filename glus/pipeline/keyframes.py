@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
+from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import InputError
 from glus.model.device import resolve_device
+from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import Expression, StagedSplit, Video, read_table, write_table
@@ -19,7 +24,7 @@ from glus.selector.model import KeyFrameSelector
 from glus.selector.validation import select_key_frame
 
 SELECTOR, KEYFRAMES = Path("models/selector"), Path("data/keyframes")
-SHARD_VIDEOS = 25  # videos committed at once, the unit of resuming
+SHARD_VIDEOS = 10  # videos committed at once, the unit of resuming
 
 Scorer = Callable[[StagedSplit, Video, Sequence[Expression]], np.ndarray]
 
@@ -30,35 +35,37 @@ def run(context: StepContext) -> None:
     Raises:
         InputError: a score is not finite, or the selector does not fit its vocabulary.
     """
-    config = context.config
-    torch.set_num_threads(config.compute.threads)
-    score = _first_frame_scores if config.keyframes.source == "first_frame" else _selector_scores(context)
-    result = context.work / "keyframes"
+    config, result = context.config, context.work / "keyframes"
     for name in config.data.evaluation:
-        split = open_split(config, name)
-        shards = _write_shards(context, split, score, context.work / "shards" / name)
-        rows = [row for shard in shards for row in read_table("keyframes", shard).to_pylist()]
-        write_table("keyframes", rows, result / f"{name}.parquet")
+        folder = context.work / "shards" / name
+        count = math.ceil(len(open_split(config, name).videos) / SHARD_VIDEOS)
+        waiting = [number for number in range(count) if not shard_file(folder, number).is_file()]
+        written = map_in_processes(partial(_ShardScorer, config, name, folder), waiting, config.compute.processes)
+        for _ in context.progress(written, f"{name}: shards of videos", total=count, done=count - len(waiting)):
+            pass
+        tables = [read_table("keyframes", shard_file(folder, number)) for number in range(count)]
+        write_table("keyframes", pa.concat_tables(tables), result / f"{name}.parquet")
     context.publish_directory(result, KEYFRAMES)
 
 
-def _write_shards(context: StepContext, split: StagedSplit, score: Scorer, directory: Path) -> list[Path]:
-    """Scores the videos of a split that no shard holds yet; returns all shards in the order of the videos."""
-    videos = list(split.videos.values())
-    shards = {
-        directory / f"{number:05d}.parquet": videos[first : first + SHARD_VIDEOS]
-        for number, first in enumerate(range(0, len(videos), SHARD_VIDEOS))
-    }
-    missing = [path for path in shards if not path.is_file()]
-    done = sum(len(members) for path, members in shards.items() if path not in missing)
-    tasks = [(path, video) for path in missing for video in shards[path]]
-    rows: list[dict[str, Any]] = []
-    for path, video in context.progress(tasks, f"{split.dataset}/{split.split}", done=done):
-        rows.extend(_score_video(split, video, score))
-        if video is shards[path][-1]:
-            write_table("keyframes", rows, path)
-            rows = []
-    return list(shards)
+def shard_file(folder: Path, number: int) -> Path:
+    """Where the scores of some videos are written."""
+    return folder / f"{number:05d}.parquet"
+
+
+class _ShardScorer:
+    """A source of scores in one process: number of a shard -> its file, written at once."""
+
+    def __init__(self, config: Config, split: str, folder: Path) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._folder = folder
+        self._split = open_split(config, split)
+        self._score = _first_frame_scores if config.keyframes.source == "first_frame" else _selector_scores(config)
+
+    def __call__(self, number: int) -> None:
+        videos = list(self._split.videos.values())[number * SHARD_VIDEOS : (number + 1) * SHARD_VIDEOS]
+        rows = [row for video in videos for row in _score_video(self._split, video, self._score)]
+        write_table("keyframes", rows, shard_file(self._folder, number))
 
 
 def _score_video(split: StagedSplit, video: Video, score: Scorer) -> list[dict[str, Any]]:
@@ -96,8 +103,7 @@ def _first_frame_scores(_: StagedSplit, video: Video, expressions: Sequence[Expr
     return scores
 
 
-def _selector_scores(context: StepContext) -> Scorer:
-    config = context.config
+def _selector_scores(config: Config) -> Scorer:
     selector = KeyFrameSelector.from_pretrained(SELECTOR, device=resolve_device(config.compute))
 
     def score(split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> np.ndarray:

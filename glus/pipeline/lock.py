@@ -1,21 +1,16 @@
-"""One process per step, which ends with the process that started it."""
+"""One process per step."""
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from glus.errors import BusyError, GlusError
-
-PR_SET_PDEATHSIG = 1
+from glus.errors import BusyError
 
 
 @contextmanager
@@ -46,22 +41,3 @@ def _holder(path: Path) -> str:
     except json.JSONDecodeError:  # between another process's locking and its writing
         return "a process that has just started"
     return f"process {holder['pid']}, since {holder['started']}"
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel to send SIGTERM when the parent process ends (Linux; elsewhere nothing happens).
-
-    Without it a step outlives a killed `dvc` and goes on beside the next one.
-
-    Args:
-        parent: the parent's process id, read before the call.
-
-    Raises:
-        GlusError: the parent ended before the kernel was asked.
-    """
-    if sys.platform != "linux":
-        return
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
-        raise GlusError(f"The process that started this step ({parent}) has ended; nothing was done.")

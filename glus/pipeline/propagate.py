@@ -25,6 +25,7 @@ from glus.records import Expression, StagedSplit, Video, read_table, write_table
 MODEL = Path("models/glus/final")
 KEY_FRAMES = Path("data/keyframes")
 PREDICTIONS = Path("predictions")
+MASKS = "masks.parquet"  # of one video and variant
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,16 @@ class Variant:
 def run(context: StepContext) -> None:
     """Segments every evaluation split, one video at a time, with its comparisons."""
     config = context.config
-    torch.set_num_threads(config.compute.threads)
-    model = GLUS.from_pretrained(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
-    variants = _variants(context, model)
     target = context.work / "predictions"
     for name in config.data.evaluation:
-        split = open_split(config, name)
-        key_frames = load_key_frames(KEY_FRAMES / f"{name}.parquet")
         parts = context.work / "parts" / name
-        for number, video in enumerate(context.progress(list(split.videos.values()), f"{name}: videos segmented")):
-            part = parts / f"{number:06d}"
-            if not (part / "done").exists():
-                _segment_into(part, model, split, video, key_frames, variants)
-        for variant in variants:
-            _merge(parts, variant, target / name)
+        count = len(open_split(config, name).videos)
+        waiting = [number for number in range(count) if not (part_folder(parts, number) / "done").exists()]
+        written = map_in_processes(partial(_Segmenter, config, name, parts), waiting, config.compute.processes)
+        for _ in context.progress(written, f"{name}: videos segmented", total=count, done=count - len(waiting)):
+            pass
+        for folder in {mask.parent.relative_to(part) for part in parts.iterdir() for mask in part.rglob(MASKS)}:
+            _merge(parts, folder, target / name / folder)
         write_manifest(
             target / name,
             step="propagate",
@@ -74,13 +71,37 @@ def run(context: StepContext) -> None:
     context.publish_directory(target, PREDICTIONS)
 
 
-def _variants(context: StepContext, model: GLUS) -> list[Variant]:
-    section = context.config.propagate
+def part_folder(parts: Path, number: int) -> Path:
+    """Where the masks of one video wait for those of the others."""
+    return parts / f"{number:06d}"
+
+
+class _Segmenter:
+    """The final model in one process: number of a video -> its masks, in every way that is asked for, as files."""
+
+    def __init__(self, config: Config, split: str, parts: Path) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._parts = parts
+        self._split = open_split(config, split)
+        self._videos = list(self._split.videos.values())
+        self._key_frames = load_key_frames(KEY_FRAMES / f"{split}.parquet")
+        self._model = GLUS.from_pretrained(
+            MODEL, dtype=config.compute.precision, device=resolve_device(config.compute)
+        )
+        self._variants = _variants(config, self._model.settings.dynamic_multimask)
+
+    def __call__(self, number: int) -> None:
+        part, video = part_folder(self._parts, number), self._videos[number]
+        _segment_into(part, self._model, self._split, video, self._key_frames, self._variants)
+
+
+def _variants(config: Config, dynamic_multimask: bool) -> list[Variant]:
+    section = config.propagate
     settings = PropagationSettings(
         use_memory=section.use_memory,
         memory_stride=section.memory_stride,
-        dynamic_multimask=model.settings.dynamic_multimask,
-        max_strided=context.config.model.memory.max_strided,
+        dynamic_multimask=dynamic_multimask,
+        max_strided=config.model.memory.max_strided,
     )
     variants = [Variant(".", None, settings)]
     if section.comparisons.memory_off:
@@ -120,7 +141,7 @@ def _segment_into(
         anchors = [_anchor(split, item, key_frames) if variant.from_key_frames else 0 for item in expressions]
         texts = [item.text for item in expressions]
         result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
-        write_table("predictions", _rows(split, expressions, result), part / variant.folder / "masks.parquet")
+        write_table("predictions", _rows(split, expressions, result), part / variant.folder / MASKS)
     part.mkdir(parents=True, exist_ok=True)
     (part / "done").touch()
 
@@ -154,9 +175,8 @@ def _rows(
             }
 
 
-def _merge(parts: Path, variant: Variant, target: Path) -> None:
+def _merge(parts: Path, variant: Path, target: Path) -> None:
     """One table of all videos, in the order of the split."""
-    files = sorted(part / variant.folder / "masks.parquet" for part in parts.iterdir())
+    files = sorted(part / variant / MASKS for part in parts.iterdir())
     tables = [read_table("predictions", file) for file in files if file.is_file()]
-    if tables:
-        write_table("predictions", pa.concat_tables(tables), target / variant.folder / "predictions.parquet")
+    write_table("predictions", pa.concat_tables(tables), target / "predictions.parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from glus.manifest import Manifest, read_manifest
 from glus.masks import iou
 from glus.model.device import resolve_device
 from glus.model.glus import GLUS
+from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit, Video, write_table
@@ -27,26 +29,47 @@ LABELS = Path("data/pseudolabels")
 def run(context: StepContext) -> None:
     """Labels every frame of every expression of the chosen videos, one Parquet shard at a time."""
     config = context.config
-    torch.set_num_threads(config.compute.threads)
-    checkpoint = Path(config.pseudolabel.checkpoint)
-    manifest = read_manifest(checkpoint)
-    model = GLUS.from_pretrained(checkpoint, dtype=config.compute.precision, device=resolve_device(config.compute))
-    settings = PropagationSettings(
-        memory_stride=config.pseudolabel.memory_stride,
-        dynamic_multimask=model.settings.dynamic_multimask,
-        max_strided=config.model.memory.max_strided,
-    )
     folder = context.work / "labels"
-    shards = list(_shards(config))
-    for number in context.progress(len(shards), "shards labelled"):
-        target = folder / f"shard-{number:05d}.parquet"
-        if target.is_file():
-            continue
-        split, videos = shards[number]
-        rows = [row for video in videos for row in label_video(model, split, video, settings, manifest, number)]
-        write_table("pseudolabels", rows, target)
-    extra = {"checkpoint_sha256": manifest.extra["weights_sha256"]}
+    count = len(_shards(config))
+    waiting = [number for number in range(count) if not shard_file(folder, number).is_file()]
+    written = map_in_processes(partial(_Labeller, config, folder), waiting, config.compute.processes)
+    for _ in context.progress(written, "shards labelled", total=count, done=count - len(waiting)):
+        pass
+    extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
     context.publish_directory(folder, LABELS, extra)
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """Where a shard is written."""
+    return folder / f"shard-{number:05d}.parquet"
+
+
+class _Labeller:
+    """The early-stop model in one process: number of a shard -> its file, written at once."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        torch.set_num_threads(config.compute.threads)
+        checkpoint = Path(config.pseudolabel.checkpoint)
+        self._folder = folder
+        self._shards = _shards(config)
+        self._manifest = read_manifest(checkpoint)
+        self._model = GLUS.from_pretrained(
+            checkpoint, dtype=config.compute.precision, device=resolve_device(config.compute)
+        )
+        self._settings = PropagationSettings(
+            memory_stride=config.pseudolabel.memory_stride,
+            dynamic_multimask=self._model.settings.dynamic_multimask,
+            max_strided=config.model.memory.max_strided,
+        )
+
+    def __call__(self, number: int) -> None:
+        split, videos = self._shards[number]
+        rows = [
+            row
+            for video in videos
+            for row in label_video(self._model, split, video, self._settings, self._manifest, number)
+        ]
+        write_table("pseudolabels", rows, shard_file(self._folder, number))
 
 
 def _shards(config: Config) -> list[tuple[StagedSplit, list[Video]]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
@@ -17,6 +19,7 @@ from glus.errors import InputError
 from glus.manifest import read_manifest, write_json
 from glus.model.device import resolve_device
 from glus.model.glus import GLUS
+from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.selector.labels import LabelledVideo, hold_out, read_labels
@@ -25,8 +28,9 @@ from glus.selector.model import KeyFrameSelector, add_score_token
 from glus.selector.sampling import SelectorSampler
 from glus.selector.validation import ScoredExpression, validate
 from glus.training.curves import Curves
-from glus.training.loop import Hooks, Phase, Trainer
+from glus.training.loop import IGNORE, Hooks, Phase, Trainer
 from glus.training.lora import add_lora, merged_state_dict
+from glus.training.replicas import replicas
 from glus.training.trainable import select_parameters
 
 LABELS, MODEL = Path("data/pseudolabels"), Path("models/selector")
@@ -43,32 +47,49 @@ def run(context: StepContext) -> None:
     """
     config = context.config
     torch.set_num_threads(config.compute.threads)
-    training, held_out = _labelled_videos(context)
-    model_directory, curves, metrics = (context.work / name for name in ("model", "curves.csv", "metrics.json"))
-    _train(context, training, model_directory, curves)
-    selector = KeyFrameSelector.from_pretrained(model_directory, device=resolve_device(config.compute))
-    write_json(_validate(context, selector, held_out), metrics)
+    training, held_out = _labelled_videos(config)
+    logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
+    model_directory, curves_file, metrics = (context.work / name for name in ("model", "curves.csv", "metrics.json"))
+    curves = Curves()
+
+    def on_log(step: int, _: str, values: dict[str, float]) -> None:
+        curves.rows.append({"step": step, **values})
+        context.tracker.log_metrics({f"selector/{name}": value for name, value in values.items()}, step)
+
+    with replicas(config.compute.processes, _train_beside, config, context.work):
+        model, trainer = _build_trainer(config, context.work, training, Hooks(on_log, lambda step: None), curves)
+        trainer.run()
+    shutil.rmtree(model_directory, ignore_errors=True)
+    model.save_pretrained(model_directory, merged_state_dict(model))
+    curves.write(curves_file)
+    write_json(_validate(context, model_directory, held_out), metrics)
     context.publish_directory(model_directory, MODEL)
     context.publish_file(metrics, METRICS)
-    context.publish_file(curves, CURVES)
+    context.publish_file(curves_file, CURVES)
 
 
-def _labelled_videos(context: StepContext) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
+def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
     """Videos to train on and videos to validate on."""
-    config = context.config
     splits = {entry.split: open_split(config, entry.split) for entry in config.data.train}
     checkpoint = read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]
     labelled = read_labels(LABELS, splits, checkpoint, absent_is_ideal=config.selector.absent_is_ideal)
     training, held_out = hold_out(labelled, config.selector.held_out, config.seed)
     if not held_out:
         raise InputError("selector.held_out: 0 leaves no labelled video to validate the selector on.")
-    logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
     return training, held_out
 
 
-def _train(context: StepContext, training: Sequence[LabelledVideo], directory: Path, curves_file: Path) -> None:
-    """Fine-tunes and writes the model (adapters merged) and its curves."""
-    config, section = context.config, context.config.selector
+def _train_beside(config: Config, work: Path) -> None:
+    torch.set_num_threads(config.compute.threads)
+    training, _ = _labelled_videos(config)
+    _, trainer = _build_trainer(config, work, training, IGNORE, Curves())
+    trainer.run()
+
+
+def _build_trainer(
+    config: Config, work: Path, training: Sequence[LabelledVideo], hooks: Hooks, curves: Curves
+) -> tuple[KeyFrameSelector, Trainer]:
+    section = config.selector
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build_model(config)
@@ -83,26 +104,18 @@ def _train(context: StepContext, training: Sequence[LabelledVideo], directory: P
         batch=SelectorSampler(training, weights, section, model.tokenizer, model.image_processor, config.seed),
         loss=SelectorObjective(model, section.score_weight, section.ce_weight),
     )
-    curves = Curves()
-
-    def on_log(step: int, _: str, values: dict[str, float]) -> None:
-        curves.rows.append({"step": step, **values})
-        context.tracker.log_metrics({f"selector/{name}": value for name, value in values.items()}, step)
-
-    Trainer(
+    trainer = Trainer(
         model,
         [phase],
-        checkpoints=context.work / "checkpoints",
+        checkpoints=work / "checkpoints",
         checkpoint_every=section.checkpoint_every,
         log_every=section.log_every,
         seed=config.seed,
         compute=config.compute,
-        hooks=Hooks(on_log, lambda step: None),
+        hooks=hooks,
         state={"curves": curves},
-    ).run()
-    shutil.rmtree(directory, ignore_errors=True)
-    model.save_pretrained(directory, merged_state_dict(model))
-    curves.write(curves_file)
+    )
+    return model, trainer
 
 
 def _build_model(config: Config) -> KeyFrameSelector:
@@ -127,13 +140,27 @@ def _build_model(config: Config) -> KeyFrameSelector:
     )
 
 
-def _validate(context: StepContext, selector: KeyFrameSelector, held_out: Sequence[LabelledVideo]) -> dict[str, Any]:
+def _validate(context: StepContext, directory: Path, held_out: Sequence[LabelledVideo]) -> dict[str, Any]:
     """Metrics on the held-out videos, scored as key frames are."""
+    build = partial(_HeldOutScorer, directory, context.config)
+    tracks = map_in_processes(build, range(len(held_out)), context.config.compute.processes)
     scored = []
-    for labelled in context.progress(held_out, "validating"):
-        video = labelled.video
-        frames = [read_frame(labelled.split.frame_path(video, index)) for index in range(video.num_frames)]
-        scores = selector.score(frames, [expression.text for expression in labelled.expressions]).numpy()
+    for labelled, scores in zip(held_out, context.progress(tracks, "validating", total=len(held_out)), strict=True):
         for expression, track, targets in zip(labelled.expressions, scores, labelled.targets, strict=True):
             scored.append(ScoredExpression(expression.family, track, targets))
     return {**validate(scored), "num_videos": len(held_out)}
+
+
+class _HeldOutScorer:
+    """The trained selector in one process: number of a held-out video -> scores, float [expressions, frames]."""
+
+    def __init__(self, directory: Path, config: Config) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._selector = KeyFrameSelector.from_pretrained(directory, device=resolve_device(config.compute))
+        _, self._held_out = _labelled_videos(config)
+
+    def __call__(self, number: int) -> np.ndarray:
+        labelled = self._held_out[number]
+        video = labelled.video
+        frames = [read_frame(labelled.split.frame_path(video, index)) for index in range(video.num_frames)]
+        return self._selector.score(frames, [expression.text for expression in labelled.expressions]).numpy()

@@ -21,21 +21,15 @@ from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit
 from glus.training.curves import Curves
-from glus.training.loop import Hooks, Trainer
+from glus.training.loop import IGNORE, Hooks, Trainer
 from glus.training.lora import add_lora, merged_state_dict
 from glus.training.phases import build_phases
+from glus.training.replicas import replicas
 
 
 def run(context: StepContext) -> None:
     """Trains all phases, resuming from the last checkpoint, and publishes both models, the curves and the metrics."""
-    config = context.config
-    torch.set_num_threads(config.compute.threads)
-    splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
-    torch.manual_seed(config.seed)  # the adapters draw their start from it
-    model = build_model(config, splits)
-    add_lora(model.language_model, config.model.lora)
-    curves, bank = Curves(), TokenBank(config.train.loss.bank_size)
-    models = context.work / "models"
+    config, curves, models = context.config, Curves(), context.work / "models"
     early = config.train.early_stop_step
 
     def on_log(step: int, phase: str, values: dict[str, float]) -> None:
@@ -46,24 +40,41 @@ def run(context: StepContext) -> None:
         if step == early:
             save_checkpoint(context, model, step, models / f"step-{step:06d}")
 
-    trainer = Trainer(
-        model,
-        build_phases(model, config, splits, bank),
-        checkpoints=context.work / "checkpoints",
-        checkpoint_every=config.train.checkpoint_every,
-        log_every=config.train.log_every,
-        seed=config.seed,
-        compute=config.compute,
-        hooks=Hooks(on_log, on_step),
-        state={"bank": bank, "curves": curves},
-    )
-    trainer.run()
+    with replicas(config.compute.processes, _train_beside, config, context.work):
+        model, trainer = _build_trainer(config, context.work, Hooks(on_log, on_step), curves)
+        trainer.run()
     save_checkpoint(context, model, config.train.total_steps, models / "final")
     curves.write(context.work / "curves.csv")
     write_json(summary(curves, model, config), context.work / "train.json")
     context.publish_file(context.work / "curves.csv", Path("metrics/train_curves.csv"))
     context.publish_file(context.work / "train.json", Path("metrics/train.json"))
     context.publish_directory(models, Path("models/glus"))
+
+
+def _train_beside(config: Config, work: Path) -> None:
+    _, trainer = _build_trainer(config, work, IGNORE, Curves())
+    trainer.run()
+
+
+def _build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> tuple[GLUS, Trainer]:
+    torch.set_num_threads(config.compute.threads)
+    splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
+    torch.manual_seed(config.seed)  # the adapters draw their start from it
+    model = build_model(config, splits)
+    add_lora(model.language_model, config.model.lora)
+    bank = TokenBank(config.train.loss.bank_size)
+    trainer = Trainer(
+        model,
+        build_phases(model, config, splits, bank),
+        checkpoints=work / "checkpoints",
+        checkpoint_every=config.train.checkpoint_every,
+        log_every=config.train.log_every,
+        seed=config.seed,
+        compute=config.compute,
+        hooks=hooks,
+        state={"bank": bank, "curves": curves},
+    )
+    return model, trainer
 
 
 def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GLUS:

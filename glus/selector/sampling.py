@@ -15,7 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.config import SelectorConfig
 from glus.data.frames import read_frame
-from glus.data.sampling import sample_context_frames, step_generator
+from glus.data.sampling import sample_context_frames, batch_generator
 from glus.data.selector_conversation import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.selector.labels import LabelledVideo
@@ -91,7 +91,7 @@ class SelectorSampler:
 
     def __call__(self, step: int) -> SelectorBatch:
         """The batch of one step."""
-        generator = step_generator(self._seed, "selector", step)
+        generator = batch_generator(self._seed, "selector", step)
         chosen = generator.choice(len(self._videos), size=self._config.samples, p=self._probabilities)
         return SelectorBatch(tuple(self._sample(self._videos[index], generator) for index in chosen))
 

@@ -1,7 +1,7 @@
 """The training loop, shared by GLUS and the selector: phases, accumulation, schedules, exact resuming.
 
-A step is a function of its number: batches are drawn from it, torch's generator is seeded with it. So a run that was
-killed goes on from its last checkpoint and ends with the same weights.
+A batch is a function of its number: it is drawn from it, torch's generator is seeded with it. So a run that was
+killed goes on from its last checkpoint and ends with the same weights, and several processes can share a step's batches.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from glus.config import ComputeConfig, OptimiserConfig
-from glus.errors import GlusError
+from glus.errors import ConfigError, GlusError
 from glus.model.device import resolve_device
+from glus.training.replicas import num_replicas, rank, sum_gradients, sum_values
+from glus.training.trainable import part_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +45,12 @@ class Phase:
     Attributes:
         name: shown in logs and metrics.
         steps: optimiser steps.
-        accumulation: batches per step.
+        accumulation: batches per step, shared by the processes that train together.
         optimiser: AdamW, its schedule and clipping.
         parameters: what is trained; everything else is frozen during the phase.
         batch: number of the batch (counted from 0 within the phase) -> batch.
         loss: batch -> scalars; `loss` is differentiated, all are logged.
+        end_step: called after each step.
     """
 
     name: str
@@ -57,11 +60,12 @@ class Phase:
     parameters: Mapping[str, nn.Parameter]
     batch: Callable[[int], Any]
     loss: Callable[[Any], dict[str, Tensor]]
+    end_step: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What happens beside the steps.
+    """What happens beside the steps, in the first process.
 
     Attributes:
         on_log: step, phase and mean values since the last call.
@@ -70,6 +74,9 @@ class Hooks:
 
     on_log: Callable[[int, str, dict[str, float]], None]
     on_step: Callable[[int], None]
+
+
+IGNORE = Hooks(lambda step, phase, values: None, lambda step: None)
 
 
 class _Batches(Dataset[Any]):
@@ -124,10 +131,15 @@ class Trainer:
         self._file = checkpoints / "last.pt"
         self._resumed: dict[str, Any] | None = None
         self._sums: dict[str, float] = {}
+        self._num_summed = 0
         self._timer = time.perf_counter()
 
     def run(self) -> None:
-        """Trains from the last checkpoint, or from the start, to the end."""
+        """Trains from the last checkpoint, or from the start, to the end.
+
+        Raises:
+            GlusError: a loss is not finite; names the step.
+        """
         self.module.to(self.device)
         done = self._restore()
         first = 0
@@ -136,7 +148,6 @@ class Trainer:
                 self._run_phase(phase, first, done)
                 done = first + phase.steps
             first += phase.steps
-        self._save(self.total_steps, None)
 
     def _run_phase(self, phase: Phase, first: int, done: int) -> None:
         chosen = set(phase.parameters)
@@ -153,32 +164,45 @@ class Trainer:
         for step in range(done - first, phase.steps):
             self._step(phase, first + step, batches, optimiser)
             schedule.step()
-            if (first + step + 1) % self.log_every == 0 or step + 1 == phase.steps:
-                self._log(phase, first + step + 1, float(schedule.get_last_lr()[0]))
-            self.hooks.on_step(first + step + 1)
-            if (first + step + 1) % self.checkpoint_every == 0 or step + 1 == phase.steps:
-                self._save(first + step + 1, (optimiser, schedule) if step + 1 < phase.steps else None)
+            phase.end_step()
+            if rank() == 0:
+                self._after_step(phase, first + step + 1, step + 1 == phase.steps, optimiser, schedule)
+
+    def _after_step(
+        self, phase: Phase, step: int, is_last: bool, optimiser: torch.optim.Optimizer, schedule: LambdaLR
+    ) -> None:
+        if step % self.log_every == 0 or is_last:
+            self._log(phase, step, max(float(rate) for rate in schedule.get_last_lr()))
+        self.hooks.on_step(step)
+        if step % self.checkpoint_every == 0 or is_last:
+            self._save(step, None if is_last else (optimiser, schedule))
 
     def _step(self, phase: Phase, step: int, batches: Iterator[Any], optimiser: torch.optim.Optimizer) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + step)
         optimiser.zero_grad(set_to_none=True)
-        for _ in range(phase.accumulation):
+        sums: dict[str, float] = {}
+        for turn in range(phase.accumulation // num_replicas()):
+            number = step * phase.accumulation + turn * num_replicas() + rank()
+            torch.manual_seed(self.seed * 1_000_003 + number)
             batch = next(batches).to(self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute.precision == "bfloat16"):
                 losses = phase.loss(batch)
-            if not torch.isfinite(losses["loss"]):
-                values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
-                raise GlusError(f"step {step + 1} ({phase.name}): the loss is not finite ({values}); lower the rate.")
             (losses["loss"] / phase.accumulation).backward()
             for name, value in losses.items():
-                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach()) / phase.accumulation
-        norm = nn.utils.clip_grad_norm_(list(phase.parameters.values()), phase.optimiser.clip_norm)
-        self._sums["grad_norm"] = self._sums.get("grad_norm", 0.0) + float(norm)
-        self._sums["steps"] = self._sums.get("steps", 0) + 1
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / phase.accumulation
+        means = sum_values(sums)
+        if not math.isfinite(means["loss"]):
+            values = ", ".join(f"{name} {value:g}" for name, value in means.items())
+            raise GlusError(f"step {step + 1} ({phase.name}): the loss is not finite ({values}); lower the rate.")
+        parameters = list(phase.parameters.values())
+        sum_gradients(parameters)
+        means["grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, phase.optimiser.clip_norm))
         optimiser.step()
+        for name, value in means.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._num_summed += 1
 
     def _batches(self, phase: Phase, first_step: int) -> Iterator[Any]:
-        numbers = range(first_step * phase.accumulation, phase.steps * phase.accumulation)
+        numbers = range(first_step * phase.accumulation + rank(), phase.steps * phase.accumulation, num_replicas())
         workers = self.compute.workers
         loader = DataLoader(
             _Batches(phase),
@@ -191,9 +215,9 @@ class Trainer:
         return iter(loader)
 
     def _log(self, phase: Phase, step: int, rate: float) -> None:
-        count = self._sums.pop("steps")
+        count = self._num_summed
         values = {name: total / count for name, total in self._sums.items()}
-        self._sums.clear()
+        self._sums, self._num_summed = {}, 0
         now = time.perf_counter()
         seconds, self._timer = (now - self._timer) / count, now
         parts = " ".join(f"{name} {value:.3f}" for name, value in values.items())
@@ -235,14 +259,31 @@ def _one_thread(_: int) -> None:
 
 
 def build_optimiser(phase: Phase) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """AdamW (weight decay on matrices only) and its schedule: linear warm-up, then as named."""
+    """AdamW (weight decay on matrices only, a rate for each part) and its schedule: linear warm-up, then as named.
+
+    Raises:
+        ConfigError: a rate for a part that the phase does not train.
+    """
     config = phase.optimiser
-    matrices = [parameter for parameter in phase.parameters.values() if parameter.ndim > 1]
-    others = [parameter for parameter in phase.parameters.values() if parameter.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    unused = set(config.rate_factors)
+    for name, parameter in phase.parameters.items():
+        part = part_of(name)
+        unused.discard(part or "")
+        groups.setdefault((config.rate_factors.get(part or "", 1.0), parameter.ndim > 1), []).append(parameter)
+    if unused:
+        raise ConfigError(
+            f"rate_factors of the {phase.name} phase: {', '.join(sorted(unused))} is not trained in it; take it out."
+        )
     optimiser = torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
+        [
+            {
+                "params": parameters,
+                "lr": config.learning_rate * factor,
+                "weight_decay": config.weight_decay if is_matrix else 0.0,
+            }
+            for (factor, is_matrix), parameters in groups.items()
+        ],
         betas=(config.betas[0], config.betas[1]),
     )
     return optimiser, LambdaLR(optimiser, lambda step: rate_factor(step, phase.steps, config))

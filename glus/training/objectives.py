@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from glus.config import LossConfig, MemoryConfig
-from glus.data.batch import ClipBatch
+from glus.data.batch import ClipBatch, TokenKey
 from glus.data.clips import TrackBatch
 from glus.model.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
 from glus.model.glus import GLUS
 from glus.model.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 from glus.model.memory import MemoryBank
 from glus.model.sam2 import FrameFeatures, resize_logits
+from glus.training.replicas import gather_in_order
 
 _MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
 
@@ -27,7 +28,7 @@ class ClipObjective(nn.Module):
         model: the model trained.
         loss: weights and the bank's settings.
         memory: stride, number of memories, whether they are cut off from the graph.
-        bank: tokens of earlier steps.
+        bank: tokens of earlier steps; `end_step` adds those of the step.
         pick: draws positives and negatives of the contrastive term.
     """
 
@@ -41,6 +42,7 @@ class ClipObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.loss, self.memory, self.bank, self.pick = model, loss, memory, bank, pick
+        self._spoken: list[tuple[list[TokenKey], Tensor]] = []  # by the batches of this step
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch: `loss`, and its unweighted parts."""
@@ -53,9 +55,11 @@ class ClipObjective(nn.Module):
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
         losses = {"ce": ce, "bce": bce, "dice": dice}
         if self.loss.contrastive:
+            keys = list(chain.from_iterable(batch.keys))
+            self._spoken.append((keys, prompts.detach().flatten(0, 1).cpu()))
             contrastive = contrastive_loss(
                 prompts.flatten(0, 1),
-                list(chain.from_iterable(batch.keys)),
+                keys,
                 self.bank,
                 temperature=self.loss.temperature,
                 num_negatives=self.loss.num_negatives,
@@ -66,6 +70,12 @@ class ClipObjective(nn.Module):
                 total = total + self.loss.contrastive * contrastive
             losses["con"] = prompts.new_zeros(()) if contrastive is None else contrastive
         return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
+
+    def end_step(self) -> None:
+        """The tokens of the step enter the bank, those of all processes in the order of the batches."""
+        for keys, prompts in gather_in_order(self._spoken):
+            self.bank.insert(keys, prompts.to(self.model.device))
+        self._spoken = []
 
     def _mask_logits(self, features: FrameFeatures, prompts: Tensor, clip_of: Tensor) -> Tensor:
         """Frame after frame through the memory bank: float [B, Nq, h, w]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -49,6 +50,7 @@ def _image_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, fl
         phase.samples,
         phase.max_expressions,
         config.train.vary_conversation,
+        phase.short_steps * phase.accumulation,
     )
     return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, config.train.loss))
 
@@ -85,7 +87,9 @@ def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, flo
         config.train.vary_conversation,
     )
     objective = ClipObjective(model, config.train.loss, config.model.memory, bank)
-    return _phase("clip", phase, model, config.train.trainable, batches, objective)
+    return replace(
+        _phase("clip", phase, model, config.train.trainable, batches, objective), end_step=objective.end_step
+    )
 
 
 def _phase(

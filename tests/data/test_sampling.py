@@ -10,7 +10,7 @@ from glus.data.sampling import (
     sample_expressions,
     sample_one_per_object,
     sample_window,
-    step_generator,
+    batch_generator,
 )
 from glus.errors import InputError
 from glus.records import Expression, StagedSplit, write_table
@@ -77,9 +77,9 @@ def test_one_per_object():
 
 
 def test_a_step_is_a_function_of_its_number():
-    draws = [step_generator(0, "clip", step).integers(1 << 30) for step in (0, 1, 0)]
+    draws = [batch_generator(0, "clip", step).integers(1 << 30) for step in (0, 1, 0)]
     assert draws[0] == draws[2] != draws[1]
-    assert step_generator(0, "image", 0).integers(1 << 30) != draws[0] != step_generator(1, "clip", 0).integers(1 << 30)
+    assert batch_generator(0, "image", 0).integers(1 << 30) != draws[0] != batch_generator(1, "clip", 0).integers(1 << 30)
 
 
 def test_short_videos_and_other_families_are_left_out(split):

@@ -4,7 +4,7 @@ import pytest
 
 from glus.data.conversation import (
     conversation_texts,
-    image_prompt,
+    short_prompt,
     inference_prompt,
     normalise_expression,
     training_prompt,
@@ -54,7 +54,7 @@ def test_inference_prompts_are_a_beginning_of_training_ones(tokenizer):
 
 def test_images_of_a_prompt(tokenizer):
     assert tokenizer.encode_with_images(training_prompt("x", 4, [0] * 4, [0] * 4)).count(IMAGE_ID) == 8
-    assert tokenizer.encode_with_images(image_prompt("x", 1, 2)).count(IMAGE_ID) == 1
+    assert tokenizer.encode_with_images(short_prompt("x", 1, 2)).count(IMAGE_ID) == 1
 
 
 def test_normalised_expressions():

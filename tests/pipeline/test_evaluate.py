@@ -51,7 +51,7 @@ def make_config(**compute: Any) -> Config:
     values["stage"]["splits"] = ["synthetic/train", "synthetic/test", "mevis/valid"]
     values["data"]["evaluation"] = ["synthetic/test", "mevis/valid"]
     values["evaluate"] = {"boundary": 0.008, "num_examples": 4, "seed": 0}
-    values["compute"] |= compute
+    values["compute"] |= {"processes": 1} | compute
     return parse_config(values, Path("params.yaml"))
 
 
@@ -228,12 +228,12 @@ def test_tables_and_pictures(project: Config) -> None:
     assert read_manifest(Path("reports")).step == "evaluate"
 
 
-def test_same_bytes_again_also_with_workers(project: Config) -> None:
+def test_same_bytes_again_also_in_two_processes(project: Config) -> None:
     run(project)
     first, metrics = read_manifest(Path("reports")).content_sha256, Path("metrics/evaluate.json").read_bytes()
     for piece in Path(".glus/work/scores").rglob("*.json"):
         piece.unlink()
-    run(make_config(workers=2))
+    run(make_config(processes=2))
     assert read_manifest(Path("reports")).content_sha256 == first
     assert Path("metrics/evaluate.json").read_bytes() == metrics
 

@@ -40,7 +40,7 @@ def make_config(**keyframes_section: Any) -> Config:
     values["selector"] |= {"steps": 6, "samples": 2, "checkpoint_every": 2, "log_every": 2, "held_out": 0.3}
     values["selector"] |= {"num_context_frames": 2, "max_expressions": 2}
     values["keyframes"] |= keyframes_section
-    values["compute"] |= {"device": "cpu", "workers": 0}
+    values["compute"] |= {"device": "cpu", "processes": 1, "workers": 0}
     return parse_config(values, Path("params.yaml"))
 
 

@@ -38,6 +38,7 @@ CONFIG = SelectorConfig.model_validate(
             "warmup_steps": 0,
             "schedule": "constant",
             "clip_norm": 1.0,
+            "rate_factors": {},
         },
         "score_weight": 1.0,
         "ce_weight": 1.0,

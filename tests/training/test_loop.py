@@ -10,13 +10,14 @@ from glus.config import ComputeConfig, OptimiserConfig
 from glus.errors import GlusError
 from glus.training.loop import Hooks, Phase, Trainer, rate_factor
 
-COMPUTE = ComputeConfig(device="cpu", precision="float32", threads=1, workers=0)
+COMPUTE = ComputeConfig(device="cpu", precision="float32", processes=1, threads=1, workers=0)
 
 
 def optimiser(**changes):
     values = {
         "learning_rate": 0.1, "betas": [0.9, 0.95], "weight_decay": 0.1, "warmup_steps": 2, "schedule": "linear",
         "clip_norm": 1.0,
+        "rate_factors": {},
     }  # fmt: skip
     return OptimiserConfig(**values | changes)
 
