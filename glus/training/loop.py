@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -81,13 +82,14 @@ IGNORE = Hooks(lambda step, phase, values: None, lambda step: None)
 
 class _Batches(Dataset[Any]):
     def __init__(self, phase: Phase) -> None:
-        self._phase = phase
+        self._batch = phase.batch
+        self._size = phase.steps * phase.accumulation
 
     def __len__(self) -> int:
-        return self._phase.steps * self._phase.accumulation
+        return self._size
 
     def __getitem__(self, number: int) -> Any:
-        return self._phase.batch(number)
+        return self._batch(number)
 
 
 class Trainer:
@@ -211,6 +213,7 @@ class Trainer:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_one_thread,
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,  # ready at once
         )
         return iter(loader)
 
