@@ -41,6 +41,7 @@ clean: ## remove scratch folders and caches; artifacts, .venv and the servers' h
 	@find glus flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv resolves and unpacks several times faster than pip; sam2 is built with the setuptools of .venv ([tool.uv]).
+# Compiled here and once: where Python may not write bytecode, every step would compile its imports anew (10 s).
 $(READY): pyproject.toml constraints.txt
 	@for python in python3 python3.13 python3.12 python3.11; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
@@ -49,5 +50,5 @@ $(READY): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || $$found -m venv .venv
 	@echo "Installing into .venv (about 7 GB, some minutes the first time) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv "setuptools>=77" wheel
-	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@

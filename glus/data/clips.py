@@ -23,11 +23,11 @@ from glus.data.frames import read_frame
 from glus.data.sampling import (
     Mixture,
     VideoDraw,
+    batch_generator,
     sample_context_frames,
     sample_expressions,
     sample_one_per_object,
     sample_window,
-    batch_generator,
 )
 from glus.data.tokenizer import SEG, LlamaSentencePiece
 from glus.data.transforms import FrameTransform

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 
+from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import ArtifactError
 from glus.inference.engine import PropagationSettings, VideoEncoder
@@ -18,6 +20,7 @@ from glus.manifest import write_manifest
 from glus.masks import encode_rle
 from glus.model.device import resolve_device
 from glus.model.glus import GLUS
+from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import Expression, StagedSplit, Video, read_table, write_table
@@ -85,9 +88,7 @@ class _Segmenter:
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
         self._key_frames = load_key_frames(KEY_FRAMES / f"{split}.parquet")
-        self._model = GLUS.from_pretrained(
-            MODEL, dtype=config.compute.precision, device=resolve_device(config.compute)
-        )
+        self._model = GLUS.from_pretrained(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
         self._variants = _variants(config, self._model.settings.dynamic_multimask)
 
     def __call__(self, number: int) -> None:

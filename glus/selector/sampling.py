@@ -15,7 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.config import SelectorConfig
 from glus.data.frames import read_frame
-from glus.data.sampling import sample_context_frames, batch_generator
+from glus.data.sampling import batch_generator, sample_context_frames
 from glus.data.selector_conversation import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.selector.labels import LabelledVideo

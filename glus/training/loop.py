@@ -1,7 +1,7 @@
 """The training loop, shared by GLUS and the selector: phases, accumulation, schedules, exact resuming.
 
 A batch is a function of its number: it is drawn from it, torch's generator is seeded with it. So a run that was
-killed goes on from its last checkpoint and ends with the same weights, and several processes can share a step's batches.
+killed goes on from its last checkpoint and ends with the same weights, and several processes can share a step.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ class Trainer:
         sum_gradients(parameters)
         means["grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, phase.optimiser.clip_norm))
         optimiser.step()
-        for name, value in means.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        for name, mean in means.items():
+            self._sums[name] = self._sums.get(name, 0.0) + mean
         self._num_summed += 1
 
     def _batches(self, phase: Phase, first_step: int) -> Iterator[Any]:

@@ -135,4 +135,3 @@ def gather_in_order(items: list[T]) -> list[T]:
     everything: list[list[T]] = [[] for _ in range(num_replicas())]
     dist.all_gather_object(everything, items)
     return list(chain.from_iterable(zip(*everything, strict=True)))
-

@@ -5,12 +5,12 @@ import pytest
 
 from glus.data.sampling import (
     Mixture,
+    batch_generator,
     centre_context_frames,
     sample_context_frames,
     sample_expressions,
     sample_one_per_object,
     sample_window,
-    batch_generator,
 )
 from glus.errors import InputError
 from glus.records import Expression, StagedSplit, write_table
@@ -79,7 +79,9 @@ def test_one_per_object():
 def test_a_step_is_a_function_of_its_number():
     draws = [batch_generator(0, "clip", step).integers(1 << 30) for step in (0, 1, 0)]
     assert draws[0] == draws[2] != draws[1]
-    assert batch_generator(0, "image", 0).integers(1 << 30) != draws[0] != batch_generator(1, "clip", 0).integers(1 << 30)
+    assert (
+        batch_generator(0, "image", 0).integers(1 << 30) != draws[0] != batch_generator(1, "clip", 0).integers(1 << 30)
+    )
 
 
 def test_short_videos_and_other_families_are_left_out(split):

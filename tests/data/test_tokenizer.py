@@ -4,9 +4,9 @@ import pytest
 
 from glus.data.conversation import (
     conversation_texts,
-    short_prompt,
     inference_prompt,
     normalise_expression,
+    short_prompt,
     training_prompt,
 )
 from glus.data.tokenizer import IMAGE_ID, SEG, LlamaSentencePiece, train_tokenizer
