@@ -181,6 +181,7 @@ class ClipPhaseConfig(PhaseConfig):
     """The paper's training: context and query frames, memory, all losses (4.1 to 4.3)."""
 
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
+    fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
 
 
 class LossConfig(Section):
@@ -194,6 +195,7 @@ class LossConfig(Section):
     bank_size: Positive
     num_negatives: Positive
     same_object_negatives: bool  # true: the same object at another time counts as a negative, as published
+    single_contributor: bool  # false: the term is dropped where one token alone contributes, as published
 
 
 Trainable = Literal[
@@ -226,6 +228,7 @@ class PseudolabelConfig(Section):
 
     checkpoint: str  # folder of the early-stop model
     share: Share  # of the training videos; B.4: half
+    use_memory: bool  # false: each frame is judged as a start, not by what memory made of the frames before it
     memory_stride: Positive
     shard_videos: Positive  # videos per shard, the unit of resuming
 

@@ -101,6 +101,7 @@ def contrastive_loss(
     temperature: float,
     num_negatives: int,
     same_object_negatives: bool,
+    single_contributor: bool,
     pick: Picker,
 ) -> Tensor | None:
     """Pulls prompts of one object together and pushes those of other objects apart.
@@ -112,6 +113,7 @@ def contrastive_loss(
         prompts: float [n, C], the [SEG] prompts of the batch.
         keys: what each speaks of.
         bank: tokens of earlier steps; left as it is.
+        single_contributor: keep the term where one token alone contributes; the published code drops it.
         pick: draws, for each token, the negatives (with replacement) and then one positive.
 
     Returns:
@@ -129,4 +131,5 @@ def contrastive_loss(
         others = torch.stack([positives[positive], *drawn])
         similarity = functional.cosine_similarity(prompt.unsqueeze(0), others, dim=1) / temperature
         losses.append(-functional.log_softmax(similarity, dim=0)[0])
-    return torch.stack(losses).mean() if losses else None
+    enough = 1 if single_contributor else 2
+    return torch.stack(losses).mean() if len(losses) >= enough else None

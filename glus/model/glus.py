@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
+from glus.config import ModelConfig
 from glus.data.tokenizer import SEG, LlamaSentencePiece
 from glus.data.transforms import FrameTransform
 from glus.errors import InputError
@@ -35,6 +36,11 @@ class GlusSettings:
     seg_layer: str
     trailing_space: bool
     dynamic_multimask: bool
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> GlusSettings:
+        """Those of `params.yaml`."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
 
 class GLUS(nn.Module):
@@ -70,8 +76,13 @@ class GLUS(nn.Module):
         self.masks = masks
         self.tokenizer = tokenizer
         self.transform = transform
-        self.settings = settings
         self.seg_id = tokenizer.token_id(SEG)
+        self.use(settings)
+
+    def use(self, settings: GlusSettings) -> None:
+        """Takes other settings than those that the weights were stored with."""
+        self.settings = settings
+        self.mllm.token_pool, self.mllm.seg_layer = settings.token_pool, settings.seg_layer
 
     @classmethod
     def from_pretrained(
@@ -104,13 +115,18 @@ class GLUS(nn.Module):
         folder = Path(path)
         if is_released(folder):
             if vision_tower is None or sam2_config is None:
-                raise InputError(f"{folder} is a released checkpoint: name its vision_tower and its sam2_config.")
+                raise InputError(
+                    f"{folder} is a published checkpoint: name its vision_tower and its sam2_config, or convert it by"
+                    " `glus weights import`."
+                )
             model = load_released(
                 folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma
             )
         else:
             model = load_glus(folder)
         model.mllm.to(getattr(torch, dtype))
+        model.text_hidden_fcs.float()
+        model.masks.float()
         return model.to(device).eval()
 
     @property

@@ -7,25 +7,21 @@ the SAM-2 configuration. Nothing is unpickled (`weights_only`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
-from transformers import CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from torch import Tensor
+from transformers import CLIPVisionModel, LlamaConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.data.tokenizer import LlamaSentencePiece
-from glus.data.transforms import FrameTransform
 from glus.errors import InputError
+from glus.model.assembly import VISION_TOWER, assemble, fill
 from glus.model.glus import GLUS, GlusSettings
-from glus.model.mllm import MultimodalLanguageModel
-from glus.model.sam2 import MaskBranch, load_sam2_config
-from glus.model.scratch import build_text_hidden_fcs
-from glus.model.weights import tensor_faults
+from glus.model.sam2 import load_sam2_config
 
 SETTINGS = GlusSettings(
     num_context_frames=4,
@@ -35,6 +31,7 @@ SETTINGS = GlusSettings(
     trailing_space=True,
     dynamic_multimask=True,
 )
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 LOST_GAMMA = 1e-6  # what the published loader leaves in the memory fuser's blocks
 _PREFIXES = (
     ("model.visual_model.", "masks.sam2."),
@@ -51,8 +48,8 @@ def is_released(directory: Path) -> bool:
     return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "llava"
 
 
-def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load_gamma: bool) -> GLUS:
-    """Loads a released checkpoint as float32.
+def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load_gamma: bool = True) -> GLUS:
+    """Loads a released checkpoint; tensors keep the types that they are stored in.
 
     Args:
         directory: `config.json`, weights (`.bin` or safetensors, whole or sharded), slow LLaMA tokenizer.
@@ -64,32 +61,38 @@ def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load
     Raises:
         InputError: files that are missing or unreadable, or tensors that are missing, unexpected or misshapen (named).
     """
-    language = _language_config(directory / "config.json")
-    tower = CLIPVisionModel.from_pretrained(_existing(vision_tower, "vision tower"), dtype=torch.float32)
-    masks = MaskBranch(load_sam2_config(sam2_config))
-    mllm = MultimodalLanguageModel(
-        tower,
-        nn.Linear(tower.config.hidden_size, language.hidden_size),
-        LlamaForCausalLM(language),
-        token_pool=SETTINGS.token_pool,
-        seg_layer=SETTINGS.seg_layer,
-    )
-    model = GLUS(
-        mllm,
-        build_text_hidden_fcs(language.hidden_size, masks.sam2.hidden_dim),
-        masks,
+    model = assemble(
+        load_vision_tower(vision_tower),
+        language_config(directory / "config.json"),
+        load_sam2_config(sam2_config),
         LlamaSentencePiece.from_pretrained(directory),
-        FrameTransform(CLIPImageProcessorPil.from_pretrained(vision_tower), masks.image_size),
+        CLIPImageProcessorPil.from_pretrained(vision_tower),
         SETTINGS,
     )
-    weights = {_rename(name): tensor.float() for name, tensor in read_checkpoint(directory) if _is_weight(name)}
+    weights = {rename(name): tensor for name, tensor in read_checkpoint(directory) if is_weight(name)}
     if not load_gamma:
         weights = {name: _lost(name, tensor) for name, tensor in weights.items()}
-    _load(model, weights, directory)
+    fill(model, weights, str(directory), apart=(VISION_TOWER,))
     return model
 
 
-def _language_config(path: Path) -> LlamaConfig:
+def load_vision_tower(folder: Path) -> CLIPVisionModel:
+    """The CLIP tower of a folder, float32.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"vision tower: {folder} is not a folder; the checkpoint does not hold it, name a folder.")
+    return CLIPVisionModel.from_pretrained(folder, dtype=torch.float32)
+
+
+def language_config(path: Path) -> LlamaConfig:
+    """Sizes of LLaMA from the `config.json` of a LLaVA-like checkpoint.
+
+    Raises:
+        InputError: unreadable, or without one of the sizes.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
@@ -102,12 +105,6 @@ def _language_config(path: Path) -> LlamaConfig:
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}.")
     return LlamaConfig(tie_word_embeddings=False, **{name: config[name] for name in names if name in config})
-
-
-def _existing(path: Path, what: str) -> Path:
-    if not path.is_dir():
-        raise InputError(f"{what}: {path} is not a folder; a released checkpoint does not hold it, name a folder.")
-    return path
 
 
 def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
@@ -126,6 +123,14 @@ def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
             raise InputError(f"{file} cannot be read as plain tensors: {error}.") from error
 
 
+def tensor_names(directory: Path) -> list[str]:
+    """Names of all tensors of a checkpoint, from its index where it has one."""
+    for name in INDEXES:
+        if (directory / name).is_file():
+            return list(json.loads((directory / name).read_text(encoding="utf-8"))["weight_map"])
+    return [name for name, _ in read_checkpoint(directory)]
+
+
 def _weight_files(directory: Path) -> list[Path]:
     for name in ("model.safetensors", "pytorch_model.bin"):
         index = directory / f"{name}.index.json"
@@ -137,11 +142,13 @@ def _weight_files(directory: Path) -> list[Path]:
     raise InputError(f"{directory} holds no weights (model.safetensors or pytorch_model.bin, or their index).")
 
 
-def _is_weight(name: str) -> bool:
+def is_weight(name: str) -> bool:
+    """Whether a tensor of a published file belongs to the model; CLIP has a folder of its own."""
     return not name.endswith("rotary_emb.inv_freq") and "vision_tower" not in name
 
 
-def _rename(name: str) -> str:
+def rename(name: str) -> str:
+    """Our name of a tensor of a published file."""
     for theirs, ours in _PREFIXES:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
@@ -151,13 +158,3 @@ def _rename(name: str) -> str:
 def _lost(name: str, tensor: Tensor) -> Tensor:
     is_gamma = ".memory_encoder.fuser." in name and name.endswith(".gamma")
     return torch.full_like(tensor, LOST_GAMMA) if is_gamma else tensor
-
-
-def _load(model: GLUS, weights: Mapping[str, Tensor], directory: Path) -> None:
-    own: dict[str, Any] = {
-        name: value for name, value in model.state_dict().items() if not name.startswith("mllm.vision_tower.")
-    }
-    faults = tensor_faults(own, weights)
-    if faults:
-        raise InputError(f"{directory} does not fit the model: {faults}.")
-    model.load_state_dict(dict(weights), strict=False)

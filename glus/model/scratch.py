@@ -15,6 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 from glus.config import LanguageConfig, ModelConfig, VisionConfig
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.data.transforms import FrameTransform, build_clip_processor
+from glus.model.assembly import build_text_hidden_fcs
 from glus.model.glus import GLUS, GlusSettings
 from glus.model.mllm import MultimodalLanguageModel
 from glus.model.sam2 import MaskBranch, load_sam2_config
@@ -42,14 +43,7 @@ def build_from_scratch(config: ModelConfig, tokenizer: LlamaSentencePiece, seed:
             masks,
             tokenizer,
             FrameTransform(build_clip_processor(config.vision.image_size), masks.image_size),
-            GlusSettings(
-                config.num_context_frames,
-                config.num_query_frames,
-                config.token_pool,
-                config.seg_layer,
-                config.trailing_space,
-                config.dynamic_multimask,
-            ),
+            GlusSettings.of(config),
         )
         _spread_expressions(model)
         _start_memory_locally(masks.sam2)
@@ -79,11 +73,6 @@ def llama_config(shape: LanguageConfig, vocabulary: int) -> LlamaConfig:
         max_position_embeddings=MAX_POSITIONS,
         tie_word_embeddings=False,
     )
-
-
-def build_text_hidden_fcs(language_width: int, decoder_width: int) -> nn.Sequential:
-    """The [SEG] projector: two linear layers with a ReLU, D -> D -> C."""
-    return nn.Sequential(nn.Linear(language_width, language_width), nn.ReLU(), nn.Linear(language_width, decoder_width))
 
 
 @torch.no_grad()

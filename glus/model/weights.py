@@ -11,15 +11,14 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 
 from glus.data.tokenizer import LlamaSentencePiece
-from glus.data.transforms import FrameTransform, build_clip_processor
+from glus.data.transforms import build_clip_processor
 from glus.errors import InputError
+from glus.manifest import hash_file
+from glus.model.assembly import assemble, fill
 from glus.model.glus import GLUS, GlusSettings
-from glus.model.mllm import MultimodalLanguageModel
-from glus.model.sam2 import MaskBranch
-from glus.model.scratch import build_text_hidden_fcs
 
 FORMAT, FORMAT_VERSION = "glus", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -48,29 +47,50 @@ def save_glus(model: GLUS, weights: Mapping[str, Tensor], directory: Path) -> No
 
 
 def load_glus(directory: Path) -> GLUS:
-    """Loads a model that `save_glus` wrote, as float32.
+    """Loads a model that `save_glus` wrote; tensors have the types that they were saved with.
 
     Raises:
         InputError: not a saved model, or tensors that are missing, unexpected or of another shape (each named).
     """
     config = read_model_config(directory)
-    tokenizer = LlamaSentencePiece.from_pretrained(directory)
-    settings = GlusSettings(**config["settings"])
-    vision = CLIPVisionConfig.from_dict(config["vision"])
-    language = LlamaConfig.from_dict(config["language"])
-    masks = MaskBranch(config["sam2"])
-    mllm = MultimodalLanguageModel(
-        CLIPVisionModel(vision),
-        nn.Linear(vision.hidden_size, language.hidden_size),
-        LlamaForCausalLM(language),
-        token_pool=settings.token_pool,
-        seg_layer=settings.seg_layer,
+    model = assemble(
+        CLIPVisionModel(CLIPVisionConfig.from_dict(config["vision"])),
+        LlamaConfig.from_dict(config["language"]),
+        config["sam2"],
+        LlamaSentencePiece.from_pretrained(directory),
+        build_clip_processor(int(config["vision"]["image_size"])),
+        GlusSettings(**config["settings"]),
     )
-    transform = FrameTransform(build_clip_processor(int(config["vision"]["image_size"])), masks.image_size)
-    projector = build_text_hidden_fcs(language.hidden_size, masks.sam2.hidden_dim)
-    model = GLUS(mllm, projector, masks, tokenizer, transform, settings)
     load_weights(model, directory / WEIGHTS)
     return model
+
+
+def write_model_card(directory: Path, facts: Mapping[str, str]) -> None:
+    """Writes `README.md` beside a saved model: what it is made from, its sizes, how to use it.
+
+    Args:
+        facts: name -> value, e.g. where the weights came from.
+    """
+    config = read_model_config(directory)
+    language, vision, settings = config["language"], config["vision"], config["settings"]
+    rows = {
+        **facts,
+        "Language model": f"LLaMA, {language['num_hidden_layers']} layers, width {language['hidden_size']},"
+        f" vocabulary {language['vocab_size']}",
+        "Vision": f"CLIP, {vision['num_hidden_layers']} layers, {vision['image_size']} px",
+        "Frames": f"{settings['num_context_frames']} context, {settings['num_query_frames']} query",
+        "[SEG] read from": f"the {settings['seg_layer']} layer",
+        "SHA-256 of the weights": hash_file(directory / WEIGHTS),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    text = (
+        "# GLUS: referring video object segmentation\n\n"
+        f"| | |\n|---|---|\n{table}\n\n"
+        "```python\nfrom glus import GLUS, segment_video\n\n"
+        'masks = segment_video(GLUS.from_pretrained("."), "video.mp4", ["the dog on the left"]).masks\n```\n\n'
+        "The weights keep the licences of what they were made from (LLaMA, CLIP, SAM-2, the training data).\n"
+    )
+    (directory / "README.md").write_text(text, encoding="utf-8")
 
 
 def read_model_config(directory: Path) -> dict[str, Any]:
@@ -104,20 +124,4 @@ def load_weights(module: nn.Module, file: Path) -> None:
         weights = load_file(file)
     except (FileNotFoundError, SafetensorError) as error:
         raise InputError(f"{file} cannot be read as safetensors: {error}.") from error
-    faults = tensor_faults(module.state_dict(), weights)
-    if faults:
-        raise InputError(f"{file} does not fit the model: {faults}.")
-    module.load_state_dict(weights)
-
-
-def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], shown: int = 10) -> str:
-    """Names tensors that are missing, unexpected or of another shape; empty where all fit."""
-    faults = [f"missing {name}" for name in own.keys() - given.keys()]
-    faults += [f"unexpected {name}" for name in given.keys() - own.keys()]
-    faults += [
-        f"{name} has shape {list(given[name].shape)}, expected {list(own[name].shape)}"
-        for name in own.keys() & given.keys()
-        if own[name].shape != given[name].shape
-    ]
-    more = f"; and {len(faults) - shown} more" if len(faults) > shown else ""
-    return "; ".join(sorted(faults)[:shown]) + more
+    fill(module, weights, str(file))

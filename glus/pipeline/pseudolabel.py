@@ -57,6 +57,7 @@ class _Labeller:
             checkpoint, dtype=config.compute.precision, device=resolve_device(config.compute)
         )
         self._settings = PropagationSettings(
+            use_memory=config.pseudolabel.use_memory,
             memory_stride=config.pseudolabel.memory_stride,
             dynamic_multimask=self._model.settings.dynamic_multimask,
             max_strided=config.model.memory.max_strided,

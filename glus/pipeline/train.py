@@ -12,9 +12,12 @@ from glus.config import Config
 from glus.data.conversation import conversation_texts, normalise_expression
 from glus.data.selector_conversation import selector_texts
 from glus.data.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
+from glus.errors import InputError
 from glus.manifest import hash_file, write_json, write_manifest
 from glus.model.contrastive import TokenBank
-from glus.model.glus import GLUS
+from glus.model.glus import GLUS, GlusSettings
+from glus.model.lisa import build_from_lisa, is_lisa
+from glus.model.released import is_released
 from glus.model.scratch import build_from_scratch
 from glus.model.weights import WEIGHTS, save_glus
 from glus.pipeline.artifacts import open_split
@@ -80,9 +83,7 @@ def _build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> 
 def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GLUS:
     """The model that training starts from: a saved one, or one of the given shapes with fresh weights."""
     if config.model.base is not None:
-        return GLUS.from_pretrained(
-            config.model.base, vision_tower=config.model.vision_tower, sam2_config=config.model.sam2_config
-        )
+        return _load_base(config)
     expressions = {
         normalise_expression(expression.text)
         for split, _ in splits
@@ -93,6 +94,25 @@ def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GLUS
         [*conversation_texts(), *selector_texts(), *expressions], config.model.language.vocabulary
     )
     return build_from_scratch(config.model, with_glus_tokens(tokenizer), config.seed)
+
+
+def _load_base(config: Config) -> GLUS:
+    model, settings = config.model, GlusSettings.of(config.model)
+    base = Path(str(model.base))
+    if is_released(base) and is_lisa(base):
+        if model.vision_tower is None or model.sam2_weights is None:
+            raise InputError(f"model.base: {base} is LISA; name model.vision_tower and model.sam2_weights beside it.")
+        return build_from_lisa(
+            base,
+            vision_tower=Path(model.vision_tower),
+            sam2_config=model.sam2_config,
+            sam2_weights=Path(model.sam2_weights),
+            settings=settings,
+            seed=config.seed,
+        ).model
+    glus = GLUS.from_pretrained(base, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
+    glus.use(settings)
+    return glus
 
 
 def with_glus_tokens(tokenizer: LlamaSentencePiece) -> LlamaSentencePiece:

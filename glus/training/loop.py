@@ -39,6 +39,10 @@ class Stateful(Protocol):
         """Takes a saved state over."""
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training with its own data, loss, trained parameters and optimiser.
@@ -51,6 +55,7 @@ class Phase:
         parameters: what is trained; everything else is frozen during the phase.
         batch: number of the batch (counted from 0 within the phase) -> batch.
         loss: batch -> scalars; `loss` is differentiated, all are logged.
+        start: called before the first step; not when a run goes on within the phase.
         end_step: called after each step.
     """
 
@@ -61,7 +66,8 @@ class Phase:
     parameters: Mapping[str, nn.Parameter]
     batch: Callable[[int], Any]
     loss: Callable[[Any], dict[str, Tensor]]
-    end_step: Callable[[], None] = lambda: None
+    start: Callable[[], None] = _nothing
+    end_step: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,8 @@ class Trainer:
         for name, parameter in self.module.named_parameters():
             parameter.requires_grad_(name in chosen)
         self.module.train()
+        if done == first:
+            phase.start()
         optimiser, schedule = build_optimiser(phase)
         if self._resumed and self._resumed["optimiser"] is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])

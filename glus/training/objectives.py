@@ -64,6 +64,7 @@ class ClipObjective(nn.Module):
                 temperature=self.loss.temperature,
                 num_negatives=self.loss.num_negatives,
                 same_object_negatives=self.loss.same_object_negatives,
+                single_contributor=self.loss.single_contributor,
                 pick=self.pick,
             )
             if contrastive is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from glus.config import Config, PhaseConfig
 from glus.data.clips import BatchBuilder, ClipPhaseBatches, ImagePhaseBatches, TrackingPhaseBatches
 from glus.data.sampling import Mixture
+from glus.model.assembly import build_text_hidden_fcs
 from glus.model.contrastive import TokenBank
 from glus.model.glus import GLUS
 from glus.records import StagedSplit
@@ -87,9 +90,20 @@ def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, flo
         config.train.vary_conversation,
     )
     objective = ClipObjective(model, config.train.loss, config.model.memory, bank)
-    return replace(
+    clip = replace(
         _phase("clip", phase, model, config.train.trainable, batches, objective), end_step=objective.end_step
     )
+    if phase.fresh_text_hidden_fcs:
+        return replace(clip, start=partial(_draw_text_hidden_fcs, model, config.seed))
+    return clip
+
+
+def _draw_text_hidden_fcs(model: GLUS, seed: int) -> None:
+    """Starts the [SEG] projector anew with torch's default initialisation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = build_text_hidden_fcs(model.language_model.config.hidden_size, model.masks.sam2.hidden_dim)
+    model.text_hidden_fcs.load_state_dict(fresh.state_dict())
 
 
 def _phase(

@@ -29,7 +29,9 @@ def key(video, expression, frame="00000", objects=("1",)):
 
 
 def loss_of(prompts, keys, bank, **settings):
-    defaults = {"temperature": 0.5, "num_negatives": 2, "same_object_negatives": False}
+    defaults = {
+        "temperature": 0.5, "num_negatives": 2, "same_object_negatives": False, "single_contributor": True,
+    }  # fmt: skip
     return contrastive_loss(
         prompts,
         keys,
@@ -55,10 +57,12 @@ def test_contrastive_needs_a_positive_and_enough_negatives():
     assert loss_of(prompts, [key("a", "0"), key("a", "1")], TokenBank(10)) is None
 
 
-def test_one_contributing_token_is_enough():
+def test_one_contributing_token_is_enough_but_not_as_published():
     bank = TokenBank(10)
     bank.insert([key("a", "7"), key("b", "0")], torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    assert loss_of(torch.tensor([[1.0, 0.0]]), [key("a", "0")], bank, num_negatives=1) is not None
+    prompts, keys = torch.tensor([[1.0, 0.0]]), [key("a", "0")]
+    assert loss_of(prompts, keys, bank, num_negatives=1) is not None
+    assert loss_of(prompts, keys, bank, num_negatives=1, single_contributor=False) is None
 
 
 def test_same_object_at_another_time_is_a_negative_only_where_asked():

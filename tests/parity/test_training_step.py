@@ -69,6 +69,7 @@ def trained(goldens: GlusGoldens, case: dict[str, Any], record: dict[str, Any]) 
             bank_size=512,
             num_negatives=128,
             same_object_negatives=True,
+            single_contributor=False,
         ),
         MemoryConfig(train_stride=case["memory_stride"], max_strided=6, detach=True),
         bank,

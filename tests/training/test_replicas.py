@@ -37,7 +37,7 @@ def train(folder, fail=False):
             bank.insert(keys, vectors)
         spoken.clear()
 
-    phase = Phase("one", 6, 4, optimiser(), dict(module.named_parameters()), batch, loss, end_step)
+    phase = Phase("one", 6, 4, optimiser(), dict(module.named_parameters()), batch, loss, end_step=end_step)
     trainer = Trainer(
         module, [phase], checkpoints=folder, checkpoint_every=2, log_every=1, seed=1, compute=COMPUTE, hooks=IGNORE,
         state={"bank": bank},

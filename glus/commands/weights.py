@@ -1,0 +1,126 @@
+"""`glus weights`: look into a checkpoint, check it against the model, convert it to our own format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glus.errors import InputError
+
+if TYPE_CHECKING:
+    from glus.model.glus import GLUS
+
+app = typer.Typer(help="Checkpoints: what they hold, whether they fit, and into our own format.", no_args_is_help=True)
+
+Checkpoint = Annotated[Path, typer.Argument(help="Folder: ours, a published GLUS, or LISA.")]
+VisionTower = Annotated[Path | None, typer.Option(help="CLIP folder; published checkpoints do not hold it.")]
+Sam2Config = Annotated[str, typer.Option(help="Name of a SAM-2 configuration of the sam2 package, or a YAML file.")]
+Sam2Weights = Annotated[Path | None, typer.Option(help="SAM-2's published .pt, for LISA.")]
+
+
+@app.command()
+def inspect(checkpoint: Checkpoint) -> None:
+    """Show the parts of a checkpoint: tensors, parameters, types."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from glus.model.inspection import summarise
+
+    parts = summarise(checkpoint)
+    table = Table("part", "tensors", "parameters", "types", title=f"{checkpoint}: {_format(checkpoint)}")
+    for name, part in parts.items():
+        types = ", ".join(f"{dtype} x {count}" for dtype, count in part.dtypes.most_common())
+        table.add_row(name, str(part.tensors), f"{part.parameters:,}", types)
+    total = sum(part.parameters for part in parts.values())
+    table.add_row("all", str(sum(part.tensors for part in parts.values())), f"{total:,}", "")
+    Console().print(table)
+
+
+@app.command()
+def verify(
+    checkpoint: Checkpoint,
+    vision_tower: VisionTower = None,
+    sam2_config: Sam2Config = "sam2_hiera_l.yaml",
+    sam2_weights: Sam2Weights = None,
+) -> None:
+    """Load a checkpoint and name every tensor that is missing, unexpected or misshapen (exit code 2)."""
+    model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma=True)
+    tensors = model.state_dict()
+    typer.echo(f"{checkpoint}: {_format(checkpoint)}, {len(tensors)} tensors, all in place.{notes}")
+
+
+@app.command("import")
+def import_(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.")],
+    vision_tower: VisionTower = None,
+    sam2_config: Sam2Config = "sam2_hiera_l.yaml",
+    sam2_weights: Sam2Weights = None,
+    load_gamma: Annotated[
+        bool, typer.Option(help="Take the memory encoder's gamma as stored; the published loader loses it.")
+    ] = True,
+) -> None:
+    """Convert a published checkpoint to our format: safetensors, JSON, tokenizer, model card."""
+    from glus.model.weights import save_glus, write_model_card
+
+    if output.exists():
+        raise InputError(f"{output} exists already; name another folder.")
+    model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma)
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        save_glus(model, model.state_dict(), aside)
+        write_model_card(
+            aside,
+            {
+                "Source": f"{checkpoint.name} ({_format(checkpoint)})",
+                "CLIP tower": vision_tower.name if vision_tower else "its own",
+                "SAM-2 configuration": sam2_config,
+                "gamma of the memory encoder": "as stored" if load_gamma else "1e-6, as the published loader leaves it",
+            },
+        )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    typer.echo(f"{output} written: `GLUS.from_pretrained` and `glus segment --model` need nothing else.{notes}")
+
+
+def _format(checkpoint: Path) -> str:
+    from glus.model.lisa import is_lisa
+    from glus.model.released import is_released
+
+    if not is_released(checkpoint):
+        return "glus"
+    return "LISA" if is_lisa(checkpoint) else "published GLUS"
+
+
+def _load(
+    checkpoint: Path, vision_tower: Path | None, sam2_config: str, sam2_weights: Path | None, load_gamma: bool
+) -> tuple[GLUS, str]:
+    """The model, and what there is to say about it."""
+    from glus.model.lisa import build_from_lisa
+    from glus.model.released import SETTINGS, load_released
+    from glus.model.weights import load_glus
+
+    if not checkpoint.is_dir():
+        raise InputError(f"{checkpoint} is not a folder; a folder with a checkpoint is expected.")
+    kind = _format(checkpoint)
+    if kind == "glus":
+        return load_glus(checkpoint), ""
+    options: dict[str, Any] = {"vision_tower": _named(vision_tower, "--vision-tower", kind), "sam2_config": sam2_config}
+    if kind == "published GLUS":
+        return load_released(checkpoint, **options, load_gamma=load_gamma), ""
+    weights = _named(sam2_weights, "--sam2-weights", kind)
+    fresh = build_from_lisa(checkpoint, **options, sam2_weights=weights, settings=SETTINGS)
+    dropped = "\n".join(f"  {name}" for name in fresh.dropped)
+    return fresh.model, f"\n{len(fresh.dropped)} tensors of SAM-1 left behind:\n{dropped}"
+
+
+def _named(path: Path | None, option: str, kind: str) -> Path:
+    if path is None:
+        raise InputError(f"{kind} checkpoints do not hold everything: name {option}.")
+    return path
