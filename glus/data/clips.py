@@ -125,6 +125,7 @@ class ClipPhaseBatches:
     num_query_frames: int
     max_expressions: int
     reverse: float
+    into_grey: float
     vary_conversation: bool
 
     def __call__(self, number: int) -> ClipBatch:
@@ -139,7 +140,14 @@ class ClipPhaseBatches:
         return ClipSample(
             draw,
             sample_context_frames(num_frames, self.num_context_frames, generator),
-            sample_window(num_frames, self.num_query_frames, self.reverse, generator, draw.video.grey_frames),
+            sample_window(
+                num_frames,
+                self.num_query_frames,
+                self.reverse,
+                generator,
+                draw.video.grey_frames,
+                self.into_grey,
+            ),
             expressions,
             *_draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
         )

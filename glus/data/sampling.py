@@ -49,18 +49,26 @@ def sample_window(
     reverse: float,
     generator: np.random.Generator,
     grey_frames: Sequence[int] = (),
+    into_grey: float = 0.0,
 ) -> list[int]:
     """A contiguous window of query frames, played backwards in a share of the draws.
 
-    A window does not begin on a grey frame (the synthetic set's; real sets have none): nothing in such a frame tells
-    which object is meant, and a guess would be all there is to learn. Where no window is left, any one is drawn.
+    Grey frames are the synthetic set's; real sets have none. A window does not begin on one: nothing in it tells which
+    object is meant, and a guess would be all there is to learn. Where no window is left, any one is drawn.
+
+    Args:
+        into_grey: share of the draws, where the video allows, whose window goes on into grey frames: there memory is
+            all that helps.
     """
     backwards = bool(reverse) and generator.random() < reverse
-    starts = range(num_frames - length + 1)
-    seen = [start for start in starts if (start + length - 1 if backwards else start) not in grey_frames]
-    start = int(generator.choice(seen or starts))
-    window = list(range(start, start + length))
-    return window[::-1] if backwards else window
+    grey = set(grey_frames)
+    windows = [range(start, start + length) for start in range(num_frames - length + 1)]
+    if backwards:
+        windows = [window[::-1] for window in windows]
+    choice = [window for window in windows if window[0] not in grey] or windows
+    if into_grey and generator.random() < into_grey:
+        choice = [window for window in choice if not grey.isdisjoint(window)] or choice
+    return list(choice[generator.integers(len(choice))])
 
 
 def sample_expressions(

@@ -87,6 +87,7 @@ def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, flo
         config.model.num_query_frames,
         phase.max_expressions,
         phase.reverse,
+        phase.into_grey,
         config.train.vary_conversation,
     )
     objective = ClipObjective(model, config.train.loss, config.model.memory, bank)

@@ -1,14 +1,15 @@
 """The loop: schedules by hand, and a run that is killed ends like one that is not."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from glus.config import ComputeConfig, OptimiserConfig
-from glus.errors import GlusError
-from glus.training.loop import Hooks, Phase, Trainer, rate_factor
+from glus.errors import ConfigError, GlusError
+from glus.training.loop import Hooks, Phase, Trainer, build_optimiser, rate_factor
 
 COMPUTE = ComputeConfig(device="cpu", precision="float32", processes=1, threads=1, workers=0)
 
@@ -92,6 +93,23 @@ def test_first_phase_trains_only_its_own(tmp_path):
     untouched = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Linear(4, 1)}).state_dict()
     assert torch.equal(weights["second.weight"], untouched["second.weight"])
     assert not torch.equal(weights["first.weight"], untouched["first.weight"])
+
+
+def test_each_part_has_its_rate_and_only_matrices_decay():
+    module = nn.ModuleDict({"mm_projector": nn.Linear(2, 2), "embed_tokens": nn.Embedding(3, 2)})
+    phase = Phase(
+        "one", 10, 1, optimiser(rate_factors={"embeddings": 0.25}, warmup_steps=0), dict(module.named_parameters()),
+        lambda number: None, lambda batch: {},
+    )  # fmt: skip
+    adamw, _ = build_optimiser(phase)
+    found = {
+        (group["lr"], group["weight_decay"], tuple(parameter.shape))
+        for group in adamw.param_groups
+        for parameter in group["params"]
+    }
+    assert found == {(0.1, 0.1, (2, 2)), (0.1, 0.0, (2,)), (0.025, 0.1, (3, 2))}
+    with pytest.raises(ConfigError, match="rate_factors of the one phase: lm_head is not trained"):
+        build_optimiser(replace(phase, optimiser=optimiser(rate_factors={"lm_head": 0.5})))
 
 
 def test_schedules():
