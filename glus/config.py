@@ -238,6 +238,7 @@ class SelectorModelConfig(Section):
     """Chat-UniVi's visual tokens: clusters kept by each merging step, and neighbours of its density."""
 
     base: str | None  # folder of Chat-UniVi weights; null: CLIP, projector and LLaMA of the labelling model
+    vision_tower: str | None  # folder of a CLIP tower for a base that has none of its own
     clusters: Annotated[list[Positive], Field(min_length=1)]  # published: 64, 32, 16 of 256 tokens
     neighbours: Annotated[list[Positive], Field(min_length=1)]  # published: 5, 3, 3
     lora: LoraConfig

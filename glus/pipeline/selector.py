@@ -122,7 +122,7 @@ def _build_model(config: Config) -> KeyFrameSelector:
     """The selector before fine-tuning: `selector.model.base`, or the labelling model with a fresh score head."""
     shape = config.selector.model
     if shape.base is not None:
-        return KeyFrameSelector.from_pretrained(shape.base)
+        return KeyFrameSelector.from_pretrained(shape.base, vision_tower=shape.vision_tower)
     glus = GLUS.from_pretrained(config.pseudolabel.checkpoint)
     assert isinstance(glus.vision_tower, CLIPVisionModel)
     assert isinstance(glus.mm_projector, torch.nn.Linear)

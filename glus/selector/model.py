@@ -23,6 +23,7 @@ from glus.data.frames import Frames, load_frames
 from glus.data.selector_conversation import Tail, encode_context, encode_tail, normalise_expression
 from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.errors import InputError
+from glus.model.assembly import language_model_without_weights
 from glus.model.weights import CONFIG, WEIGHTS, load_weights
 from glus.selector.packing import Node, pack
 from glus.selector.token_merging import TokenMerging
@@ -126,7 +127,7 @@ class KeyFrameSelector(nn.Module):
                 read.append(row[start + tail.score_position])
                 supervised.append(row[start + tail.answer_start - 1 : start + len(tail.ids) - 1])
                 labels.extend(tail.ids[tail.answer_start :])
-            scores.append(self.score_head(torch.stack(read)).view(-1, len(reading.tails)).T)
+            scores.append(self.score_head(torch.stack(read).float()).view(-1, len(reading.tails)).T)
         logits = self.language_model.lm_head(torch.cat(supervised))
         return SelectorOutput(scores, logits, torch.tensor(labels, device=logits.device))
 
@@ -197,7 +198,7 @@ class KeyFrameSelector(nn.Module):
         ).last_hidden_state
         positions = torch.tensor([tail.score_position for tail in tails], device=states.device).repeat(len(queries))
         read = states[torch.arange(len(states), device=states.device), positions]
-        return self.score_head(read).view(len(queries), len(tails)).T
+        return self.score_head(read.float()).view(len(queries), len(tails)).T
 
     def _read(self, embeddings: Tensor, cache: DynamicCache) -> DynamicCache:
         """Reads [n, length, D] behind what a cache holds; the cache grows by it."""
@@ -228,35 +229,73 @@ class KeyFrameSelector(nn.Module):
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, directory / WEIGHTS)
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, *, device: str | torch.device = "cpu") -> KeyFrameSelector:
-        """Reads what `save_pretrained` wrote, ready for scoring.
+    def from_pretrained(
+        cls,
+        directory: Path | str,
+        *,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        vision_tower: Path | str | None = None,
+    ) -> KeyFrameSelector:
+        """Reads what `save_pretrained` wrote, a published selector, or Chat-UniVi (with a fresh score head).
+
+        Args:
+            directory: a folder.
+            dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`); the score head stays float32.
+            device: where to.
+            vision_tower: CLIP folder of a published checkpoint.
 
         Raises:
-            InputError: not a selector's folder, or a tensor that is missing, unknown or misshapen, or a vocabulary
-                that is not the language model's.
+            InputError: not a selector's folder, a published one without its vision_tower, or a tensor that is missing,
+                unknown or misshapen, or a vocabulary that is not the language model's.
         """
+        from glus.selector.released import is_published, load_published
+
         directory = Path(directory)
+        if is_published(directory):
+            if vision_tower is None:
+                raise InputError(f"{directory} is a published checkpoint: name its vision_tower, a CLIP folder.")
+            model = load_published(directory, vision_tower=Path(vision_tower))
+        else:
+            model = cls._load(directory)
+        model.to(getattr(torch, dtype)).score_head.float()
+        return model.to(device).eval()
+
+    @classmethod
+    def _load(cls, directory: Path) -> KeyFrameSelector:
         config = _read_config(directory / CONFIG)
         language = LlamaConfig.from_dict(config["language"])
         vision = CLIPVisionConfig.from_dict(config["vision"])
         model = cls(
             vision_tower=CLIPVisionModel(vision),
             mm_projector=nn.Linear(vision.hidden_size, language.hidden_size),
-            language_model=LlamaForCausalLM(language),
+            language_model=language_model_without_weights(language),
             tokenizer=LlamaSentencePiece.from_pretrained(directory),
             image_processor=CLIPImageProcessorPil.from_pretrained(directory),
             clusters=config["clusters"],
             neighbours=config["neighbours"],
             head_size=config["head_size"],
         )
-        if len(model.tokenizer) != language.vocab_size or SCORE not in model.tokenizer.added_tokens:
-            raise InputError(
-                f"{directory} is a selector for another vocabulary: its tokenizer has {len(model.tokenizer)} tokens"
-                f" {'with' if SCORE in model.tokenizer.added_tokens else 'without'} {SCORE}, its language model"
-                f" {language.vocab_size} embeddings; take both from one training."
-            )
+        model.check_vocabulary(str(directory))
         load_weights(model, directory / WEIGHTS)
-        return model.to(device).eval()
+        return model
+
+    def check_vocabulary(self, origin: str) -> None:
+        """Refuses a tokenizer that is not the language model's.
+
+        Raises:
+            InputError: other numbers of tokens and embeddings, or no `[SCORE]`.
+        """
+        rows, has_score = (
+            self.language_model.get_input_embeddings().num_embeddings,
+            SCORE in self.tokenizer.added_tokens,
+        )
+        if len(self.tokenizer) != rows or not has_score:
+            raise InputError(
+                f"{origin} is a selector for another vocabulary: its tokenizer has {len(self.tokenizer)} tokens"
+                f" {'with' if has_score else 'without'} {SCORE}, its language model"
+                f" {rows} embeddings; take both from one training."
+            )
 
 
 def _repeat(cache: DynamicCache, times: int) -> DynamicCache:

@@ -9,13 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from torch import Tensor
 
 from glus.config import LoraConfig
 from glus.data.selector_conversation import ANSWERS, encode_tail
-from glus.data.tokenizer import LlamaSentencePiece
-from glus.data.transforms import build_clip_processor
+from glus.data.tokenizer import SCORE
+from glus.errors import InputError
 from glus.selector.loss import SelectorObjective
 from glus.selector.model import KeyFrameSelector
 from glus.selector.sampling import SelectorBatch, SelectorSample
@@ -44,35 +43,7 @@ def load_bin(path: Path) -> dict[str, Tensor]:
 
 def load_published(folder: Path) -> KeyFrameSelector:
     """The merged selector with the CLIP tower that its files leave out."""
-    clip = json.loads((folder / "clip/config.json").read_text())["vision_config"]
-    config = json.loads((folder / "selector/config.json").read_text())
-    shape = (
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "rms_norm_eps",
-    )
-    model = KeyFrameSelector(
-        vision_tower=CLIPVisionModel(CLIPVisionConfig(**clip)),
-        mm_projector=nn.Linear(config["mm_hidden_size"], config["hidden_size"]),
-        language_model=LlamaForCausalLM(LlamaConfig(**{key: config[key] for key in shape}, tie_word_embeddings=False)),
-        tokenizer=LlamaSentencePiece.from_pretrained(folder / "selector"),
-        image_processor=build_clip_processor(clip["image_size"]),
-        clusters=(64, 32, 16),
-        neighbours=(5, 3, 3),
-        head_size=config["out_dim"],
-    )
-    weights = {}
-    for name, tensor in load_bin(folder / "clip/pytorch_model.bin").items():
-        if name.startswith("vision_model."):
-            weights[name.replace("vision_model.", "vision_tower.")] = tensor
-    for name, tensor in load_bin(folder / "selector/pytorch_model.bin").items():
-        own = name.replace("model.mm_projector", "mm_projector").replace("model.text_hidden_fcs.0", "score_head")
-        weights[own if own != name else f"language_model.{name}"] = tensor
-    model.load_state_dict({name: tensor for name, tensor in weights.items() if "inv_freq" not in name})
-    return model.eval()
+    return KeyFrameSelector.from_pretrained(folder / "selector", vision_tower=folder / "clip")
 
 
 def read_frames(folder: Path, split: str, video: str, names: list[str]) -> list[Image.Image]:
@@ -143,3 +114,29 @@ def own_name(published: str) -> str:
     if "text_hidden_fcs" in name:
         return name.replace("model.text_hidden_fcs.0", "score_head")
     return f"language_model.{name}"
+
+
+def test_chatunivi_gets_a_score_token_and_a_fresh_head(folder: Path) -> None:
+    model = KeyFrameSelector.from_pretrained(folder / "chatunivi", vision_tower=folder / "clip")
+    merged = load_published(folder)
+    assert model.tokenizer.token_id(SCORE) == merged.tokenizer.token_id(SCORE) == len(model.tokenizer) - 1
+    rows = model.language_model.lm_head.weight
+    torch.testing.assert_close(rows[-1], rows[:-1].mean(dim=0))
+    assert {name: value.shape for name, value in model.state_dict().items()} == {
+        name: value.shape for name, value in merged.state_dict().items()
+    }
+    again = KeyFrameSelector.from_pretrained(folder / "chatunivi", vision_tower=folder / "clip")
+    assert torch.equal(again.score_head[0].weight, model.score_head[0].weight)
+
+
+def test_a_published_selector_names_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name its vision_tower"):
+        KeyFrameSelector.from_pretrained(folder / "selector")
+    for file in (folder / "selector").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    weights = load_bin(folder / "selector/pytorch_model.bin")
+    del weights["model.norm.weight"]
+    (tmp_path / "pytorch_model.bin").unlink()
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"missing language_model.model.norm.weight"):
+        KeyFrameSelector.from_pretrained(tmp_path, vision_tower=folder / "clip")
