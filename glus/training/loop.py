@@ -296,6 +296,7 @@ def build_optimiser(phase: Phase) -> tuple[torch.optim.AdamW, LambdaLR]:
             for (factor, is_matrix), parameters in groups.items()
         ],
         betas=(config.betas[0], config.betas[1]),
+        fused=True,
     )
     return optimiser, LambdaLR(optimiser, lambda step: rate_factor(step, phase.steps, config))
 

@@ -33,6 +33,24 @@ class GlusGoldens:
             return dict(archive)
 
 
+DIFFERENCES: dict[tuple[str, str], tuple[float, float]] = {}  # case, quantity -> largest difference, tolerance
+
+
+def within(case: str, quantity: str, difference: float, tolerance: float) -> None:
+    """Demands that a difference stays within its tolerance, and keeps it for the table at the end."""
+    previous, _ = DIFFERENCES.get((case, quantity), (0.0, 0.0))
+    DIFFERENCES[case, quantity] = max(previous, difference), tolerance
+    assert difference <= tolerance, f"{case}, {quantity}: {difference:.2e} > {tolerance:.0e}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Largest differences from the published outputs, case by case."""
+    if DIFFERENCES:
+        terminalreporter.section("largest difference from the published outputs (tolerance)")
+    for (case, quantity), (difference, tolerance) in DIFFERENCES.items():
+        terminalreporter.line(f"{case:<28} {quantity:<24} {difference:.1e} ({tolerance:.0e})")
+
+
 @pytest.fixture(scope="session")
 def goldens(shared: Path) -> GlusGoldens:
     folder = shared / "goldens" / "glus"
