@@ -168,7 +168,7 @@ class PhaseConfig(Section):
 class ImagePhaseConfig(PhaseConfig):
     """Single frames, no memory: what stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
 
-    short_steps: Count  # first steps, which ask a short question instead of the whole conversation
+    recall: Weight  # of the loss by which states have to know the words of their conversation
 
 
 class TrackingPhaseConfig(PhaseConfig):

@@ -16,7 +16,6 @@ from glus.data.conversation import (
     INFERENCE_QUESTION,
     QUESTIONS,
     normalise_expression,
-    short_prompt,
     training_prompt,
 )
 from glus.data.frames import read_frame
@@ -36,10 +35,7 @@ from glus.records import Expression
 
 @dataclass(frozen=True)
 class ClipSample:
-    """One clip of a batch: which frames, which expressions, which texts (indices into the conversation's lists).
-
-    A short question about one frame stands where `short_question` is set, else the whole conversation.
-    """
+    """One clip of a batch: which frames, which expressions, which texts (indices into the conversation's lists)."""
 
     draw: VideoDraw
     context_frames: list[int]
@@ -47,7 +43,6 @@ class ClipSample:
     expressions: list[Expression]
     questions: list[list[int]]
     answers: list[list[int]]
-    short_question: bool = False
 
 
 class BatchBuilder:
@@ -82,11 +77,9 @@ class BatchBuilder:
 
     def _conversation(self, sample: ClipSample, number: int) -> list[int]:
         expression = normalise_expression(sample.expressions[number].text.strip())
-        questions, answers = sample.questions[number], sample.answers[number]
-        if sample.short_question:
-            prompt = short_prompt(expression, questions[0], answers[0])
-        else:
-            prompt = training_prompt(expression, len(sample.context_frames), questions, answers)
+        prompt = training_prompt(
+            expression, len(sample.context_frames), sample.questions[number], sample.answers[number]
+        )
         return expand_images(self.tokenizer.encode_with_images(prompt), self.tokens_per_frame)
 
     @staticmethod
@@ -163,20 +156,19 @@ class ImagePhaseBatches:
     num_samples: int
     max_expressions: int
     vary_conversation: bool
-    num_short: int
 
     def __call__(self, number: int) -> ClipBatch:
-        """The batch of a number; the first `num_short` ones ask short questions."""
+        """The batch of a number."""
         generator = batch_generator(self.seed, "image", number)
-        return self.builder.build([self._sample(generator, number < self.num_short) for _ in range(self.num_samples)])
+        return self.builder.build([self._sample(generator) for _ in range(self.num_samples)])
 
-    def _sample(self, generator: np.random.Generator, short_question: bool) -> ClipSample:
+    def _sample(self, generator: np.random.Generator) -> ClipSample:
         draw = self.mixture.draw(generator)
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
         coloured = [index for index in range(draw.video.num_frames) if index not in draw.video.grey_frames]
         frame = int(generator.choice(coloured))
         texts = _draw_texts(len(expressions), 1, self.vary_conversation, generator)
-        return ClipSample(draw, [], [frame], expressions, *texts, short_question)
+        return ClipSample(draw, [], [frame], expressions, *texts)
 
 
 def _draw_texts(

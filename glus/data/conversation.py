@@ -52,15 +52,6 @@ def training_prompt(expression: str, num_context_frames: int, questions: Sequenc
     return _with_context("".join(turns), num_context_frames)
 
 
-def short_prompt(expression: str, question: int, answer: int) -> str:
-    """One turn about one frame, without system text and context: for a model that starts without pretrained weights.
-
-    In the whole template the expression is one part in ten of the text, and from scratch its words take two to three
-    times as many steps to matter. A model that has found them takes to the whole template in a few dozen steps.
-    """
-    return _turn(expression, question, ANSWERS[answer]) + "</s>"
-
-
 def inference_prompt(expression: str, num_context_frames: int, window: int, *, trailing_space: bool) -> str:
     """The prompt whose next token is the [SEG] of the newest of `window` query frames.
 

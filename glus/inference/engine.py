@@ -113,7 +113,7 @@ def run_pass(
     embeddings, generated = seg_embeddings(video, expressions, frames)
     banks = [MemoryBank(settings.memory_stride, settings.max_strided) for _ in expressions]
     model = video.model
-    size = _logit_size(video.features(frames[0]))
+    size = video.features(frames[0]).logit_size
     logits = torch.full((len(expressions), len(frames), *size), torch.nan, device=model.device)
     read: list[list[list[int]]] = [[] for _ in expressions]
     for step, frame in enumerate(frames):
@@ -210,8 +210,3 @@ def _prompt_ids(model: GLUS, expressions: Sequence[str], num_frames: int) -> lis
         ]
         for expression in expressions
     ]
-
-
-def _logit_size(features: FrameFeatures) -> tuple[int, int]:
-    height, width = features.stride4.shape[-2:]
-    return height, width

@@ -133,11 +133,10 @@ class _Collector:
 
     def __init__(self, video: VideoEncoder, num_expressions: int, size: tuple[int, int]) -> None:
         first = video.features(0)
-        grid = first.stride4.shape[-2:]
         shape = (num_expressions, video.num_frames)
         width, height = size
         self.masks = np.zeros((*shape, height, width), dtype=bool)
-        self.logits = np.full((*shape, *grid), np.nan, dtype=np.float32)
+        self.logits = np.full((*shape, *first.logit_size), np.nan, dtype=np.float32)
         self.embeddings = np.full((*shape, first.stride16.shape[1]), np.nan, dtype=np.float32)
         self.generated = np.zeros(shape, dtype=bool)
         self.memory_frames: list[list[list[int]]] = [[[] for _ in range(shape[1])] for _ in range(shape[0])]

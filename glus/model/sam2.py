@@ -31,6 +31,12 @@ class FrameFeatures:
     stride16: Tensor
     position: Tensor
 
+    @property
+    def logit_size(self) -> tuple[int, int]:
+        """Height and width of the low-resolution mask logits."""
+        height, width = self.stride4.shape[-2:]
+        return height, width
+
     def __getitem__(self, index: Any) -> FrameFeatures:
         """The features of some of the frames, by an index along the first axis."""
         return FrameFeatures(self.stride4[index], self.stride8[index], self.stride16[index], self.position[index])

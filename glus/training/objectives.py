@@ -7,6 +7,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from glus.config import LossConfig, MemoryConfig
 from glus.data.batch import ClipBatch, TokenKey
@@ -96,24 +97,49 @@ class ImageObjective(nn.Module):
     """Single frames, for a model without pretrained weights.
 
     The cross entropy of [SEG] trains the LM head only: its target is the same at every position, and from scratch it
-    would turn all [SEG] states into one direction before the words are learned.
+    would turn all [SEG] states into one direction before the words are learned. What a pretrained language model brings
+    instead is that its states know what was said: see `recall_loss`.
+
+    Args:
+        recall: weight of that.
     """
 
-    def __init__(self, model: GLUS, loss: LossConfig) -> None:
+    def __init__(self, model: GLUS, loss: LossConfig, recall: float) -> None:
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.recall = model, loss, recall
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch with one query frame."""
         hidden = seg_hidden(self.model, batch)
         prompts = self.model.seg_prompts(hidden)
         ce = seg_cross_entropy(self.model.seg_logits(hidden.detach()), self.model.seg_id)
+        recall = recall_loss(hidden[:, 0], batch.input_ids, self.model.language_model.model.embed_tokens.weight)
         features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
         conditioned = self.model.masks.condition(features, [])
         logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False).logits
         bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
-        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
-        return {"loss": total, "ce": ce.detach(), "bce": bce.detach(), "dice": dice.detach()}
+        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice + self.recall * recall
+        parts = {"ce": ce, "bce": bce, "dice": dice, "recall": recall}
+        return {"loss": total, **{name: value.detach() for name, value in parts.items()}}
+
+
+def recall_loss(states: Tensor, input_ids: Tensor, embeddings: Tensor) -> Tensor:
+    """How well states name the words by which the conversations of a batch differ.
+
+    Cross entropy between the softmax over all words, read through their input embeddings, and the uniform distribution
+    over the words of a conversation that are not in every other one. Without it the prompts of different expressions
+    run together on some seeds, and the words are found hundreds of steps later.
+
+    Args:
+        states: float [B, D].
+        input_ids: int [B, L], negative where an image stands.
+        embeddings: float [V, D].
+    """
+    said = torch.zeros(len(input_ids), len(embeddings), device=states.device)
+    said.scatter_(1, input_ids.clamp(min=0), 1.0)
+    telling = said * (said.mean(dim=0) < 1)
+    target = telling / telling.sum(dim=1, keepdim=True).clamp(min=1)
+    return -(target * functional.log_softmax(states @ embeddings.T, dim=1)).sum(dim=1).mean()
 
 
 class TrackingObjective(nn.Module):
@@ -131,7 +157,7 @@ class TrackingObjective(nn.Module):
         prompt = masks.sam2.sam_prompt_encoder.not_a_point_embed.weight.expand(num_masks, -1)
         bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
         first = features[batch.clip_of * num_frames]
-        truth = [resize_logits(target[:, 0].float(), *_logit_size(first)) for target in batch.targets]
+        truth = [resize_logits(target[:, 0].float(), *first.logit_size) for target in batch.targets]
         bank.write(0, masks.remember(masks.condition(first, []), (2 * torch.cat(truth) - 1) * _MASK_PROMPT_LOGIT))
         logits = []
         for frame in range(1, num_frames):
@@ -182,8 +208,3 @@ def mask_losses(logits: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tens
         bce.append(bce_per_mask(full, target.flatten(0, 1)))
         dice.append(dice_per_mask(full, target.flatten(0, 1)))
     return torch.cat(bce).mean(), torch.cat(dice).mean()
-
-
-def _logit_size(features: FrameFeatures) -> tuple[int, int]:
-    height, width = features.stride4.shape[-2:]
-    return height, width

@@ -53,9 +53,8 @@ def _image_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, fl
         phase.samples,
         phase.max_expressions,
         config.train.vary_conversation,
-        phase.short_steps * phase.accumulation,
     )
-    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, config.train.loss))
+    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, config.train.loss, phase.recall))
 
 
 def _tracking_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, float]]) -> Phase | None:

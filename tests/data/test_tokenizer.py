@@ -6,7 +6,6 @@ from glus.data.conversation import (
     conversation_texts,
     inference_prompt,
     normalise_expression,
-    short_prompt,
     training_prompt,
 )
 from glus.data.tokenizer import IMAGE_ID, SEG, LlamaSentencePiece, train_tokenizer
@@ -54,7 +53,6 @@ def test_inference_prompts_are_a_beginning_of_training_ones(tokenizer):
 
 def test_images_of_a_prompt(tokenizer):
     assert tokenizer.encode_with_images(training_prompt("x", 4, [0] * 4, [0] * 4)).count(IMAGE_ID) == 8
-    assert tokenizer.encode_with_images(short_prompt("x", 1, 2)).count(IMAGE_ID) == 1
 
 
 def test_normalised_expressions():

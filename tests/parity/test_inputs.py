@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoImageProcessor
 
+from glus import GLUS
 from glus.data.conversation import inference_prompt, normalise_expression, training_prompt
 from glus.data.frames import load_frames
 from glus.data.sampling import centre_context_frames
 from glus.data.transforms import FrameTransform
 from glus.model.memory import memory_frames
+from tests.parity.conftest import within
 
 
 def test_tokenizer_ids(goldens):
@@ -27,7 +30,7 @@ def test_training_prompts(goldens):
 
 def test_inference_prompts_of_every_step(goldens):
     for case in goldens.cases["inference"]:
-        golden = goldens.arrays(f"cases/a_{case['id']}.npz")["input_ids"]
+        golden = goldens.arrays(case["expected"]["arrays"])["input_ids"]
         for first, end in (step_range["steps"] for step_range in case["passes"]):
             for step in range(first, end):
                 window = min(step - first + 1, 4)
@@ -59,7 +62,32 @@ def test_pixels(goldens, kind):
     frames = load_frames(goldens.folder / case["frames"])
     golden = goldens.arrays(case["expected"])
     clip = transform.clip(frames)[:, :, 112].numpy().reshape(golden["clip_pixels_f32_row112"].shape)
-    assert np.abs(clip - golden["clip_pixels_f32_row112"]).max() <= 1e-6
+    within(kind, "CLIP pixels", float(np.abs(clip - golden["clip_pixels_f32_row112"]).max()), 1e-6)
     sam2 = transform.sam2(frames[:1])[0].numpy()
-    assert np.abs(sam2[:, ::16, ::16] - golden["sam_pixels_s16"]).max() <= 1e-5
-    assert np.abs(sam2[:, 512] - golden["sam_pixels_row512"]).max() <= 1e-5
+    within(kind, "SAM-2 pixels", float(np.abs(sam2[:, ::16, ::16] - golden["sam_pixels_s16"]).max()), 1e-5)
+    within(kind, "SAM-2 pixels", float(np.abs(sam2[:, 512] - golden["sam_pixels_row512"]).max()), 1e-5)
+
+
+@torch.no_grad()
+def test_features(goldens):
+    """What both encoders make of the frames: pooled CLIP features, visual tokens, SAM-2's three levels."""
+    case, names = goldens.cases["features"], goldens.cases["model"]
+    golden = goldens.arrays(case["expected"])
+    model = GLUS.from_pretrained(
+        goldens.folder / names["checkpoint"],
+        vision_tower=goldens.folder / names["clip"],
+        sam2_config=str(goldens.folder / names["sam2_config"]),
+    )
+    frames = load_frames(goldens.folder / case["frames"])
+    pooled = model.mllm.encode_frames(model.transform.clip(frames))
+    levels = model.masks.encode(model.transform.sam2(frames[:1]))
+    found = {
+        "clip_pooled": pooled,
+        "img_tokens": model.mllm.project(pooled),
+        "sam_fpn0": levels.stride4[0, :, ::16, ::16],
+        "sam_fpn1": levels.stride8[0, :, ::8, ::8],
+        "sam_fpn2": levels.stride16[0, :, ::4, ::4],
+    }
+    tolerances = goldens.cases["tolerances"]["inference"]
+    for name, tensor in found.items():
+        within("features", name, float(np.abs(tensor.numpy() - golden[name]).max()), tolerances[name]["tolerance"])
