@@ -64,6 +64,8 @@ def replicas(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
             yield
             for process in others:
                 process.join()
+        except GlusError:  # says what is wrong itself
+            raise
         except Exception as error:
             if failed := _failed(others):
                 raise GlusError(f"{failed} of the {count - 1} other training processes failed (see above).") from error
@@ -81,7 +83,10 @@ def _run_other(
 ) -> None:
     start_beside(parent, number)
     _join_group(number, count, meeting)
-    train(*arguments)
+    try:
+        train(*arguments)
+    except GlusError as error:
+        sys.exit(f"training process {number}: {error}")
     dist.destroy_process_group()
 
 

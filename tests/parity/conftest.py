@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from glus.data.tokenizer import LlamaSentencePiece
+from tests.parity.differences import DIFFERENCES
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,6 @@ class GlusGoldens:
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         with np.load(self.folder / name) as archive:
             return dict(archive)
-
-
-DIFFERENCES: dict[tuple[str, str], tuple[float, float]] = {}  # case, quantity -> largest difference, tolerance
-
-
-def within(case: str, quantity: str, difference: float, tolerance: float) -> None:
-    """Demands that a difference stays within its tolerance, and keeps it for the table at the end."""
-    previous, _ = DIFFERENCES.get((case, quantity), (0.0, 0.0))
-    DIFFERENCES[case, quantity] = max(previous, difference), tolerance
-    assert difference <= tolerance, f"{case}, {quantity}: {difference:.2e} > {tolerance:.0e}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

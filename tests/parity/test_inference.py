@@ -9,7 +9,8 @@ import torch
 
 from glus import GLUS, segment_video
 from glus.data.frames import load_frames
-from tests.parity.conftest import GlusGoldens, within
+from tests.parity.conftest import GlusGoldens
+from tests.parity.differences import within
 
 
 def golden_cases() -> list:

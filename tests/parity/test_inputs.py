@@ -11,7 +11,7 @@ from glus.data.frames import load_frames
 from glus.data.sampling import centre_context_frames
 from glus.data.transforms import FrameTransform
 from glus.model.memory import memory_frames
-from tests.parity.conftest import within
+from tests.parity.differences import within
 
 
 def test_tokenizer_ids(goldens):

@@ -18,7 +18,8 @@ from glus.masks import decode_rle, union
 from glus.model.contrastive import TokenBank
 from glus.training.lora import add_lora
 from glus.training.objectives import ClipObjective, seg_hidden
-from tests.parity.conftest import GlusGoldens, within
+from tests.parity.conftest import GlusGoldens
+from tests.parity.differences import within
 
 PUBLISHED_NAMES = (
     ("mllm.language_model.lm_head.", "lm_head."),
