@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PR_SET_PDEATHSIG = 1
+SECONDS_TO_CANCEL = 0.5  # the pool's thread drops what waits; before that it would stumble over dead workers
 
 
 class _Process:
@@ -63,7 +65,12 @@ def map_in_processes(build: Callable[[], Callable[[T], R]], items: Iterable[T], 
     with ProcessPoolExecutor(count, context, _start_worker, (os.getpid(), build, numbers)) as pool:
         try:
             yield from pool.map(_do, items)
-        except BaseException:
+        except Exception:  # items at work are finished, the others are not begun
+            pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:  # Ctrl-C and the like do not wait
+            pool.shutdown(wait=False, cancel_futures=True)
+            time.sleep(SECONDS_TO_CANCEL)
             for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
             raise

@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.model_fixtures"]
+
+settings.register_profile("busy_machine", deadline=None)
+settings.load_profile("busy_machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 

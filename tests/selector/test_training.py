@@ -22,6 +22,7 @@ CONFIG = SelectorConfig.model_validate(
             "base": None,
             "clusters": [8, 4, 2],
             "neighbours": [5, 3, 3],
+            "vision_tower": None,
             "lora": {"rank": 0, "alpha": 16, "dropout": 0.0, "targets": []},
             "head_size": 16,
         },
