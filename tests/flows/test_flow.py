@@ -2,13 +2,14 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from local_imports import ROOT
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -65,6 +66,16 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Path, str
     return seen
 
 
+def task_names(client: SyncPrefectClient) -> list[str]:
+    """Names of the task runs; the server learns them from events, some time after the flow has ended."""
+    for _ in range(60):
+        names = sorted(task.name for task in client.read_task_runs())
+        if names == sorted(NAMES):
+            break
+        time.sleep(0.5)
+    return names
+
+
 def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path, commands: list[Any]) -> None:
     state = pipeline.glus(Options(force=True), return_state=True)
     assert state.is_completed()
@@ -75,9 +86,9 @@ def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path,
     assert len(executions) == 1
     assert executions.pop() == f"prefect:{state.state_details.flow_run_id}"
     with get_client(sync_client=True) as client:
-        tasks = client.read_task_runs()
+        names = task_names(client)
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts()}
-    assert sorted(task.name for task in tasks) == sorted(NAMES)
+    assert names == sorted(NAMES)
     assert len(json.loads(artifacts["results"])) == 5
     assert base64.b64encode(b"a picture").decode() in artifacts["overlay"]
     assert "http://127.0.0.1:5000/#/experiments/1/runs/abc" in artifacts["mlflow-run"]
