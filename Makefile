@@ -41,7 +41,7 @@ clean: ## remove scratch folders and caches; artifacts, .venv and the servers' h
 	@find glus flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv resolves and unpacks several times faster than pip; sam2 is built with the setuptools of .venv ([tool.uv]).
-# Compiled here and once: where Python may not write bytecode, every step would compile its imports anew (10 s).
+# Compiled here and once: where Python may not write bytecode, every step would compile its imports anew (9 s).
 $(READY): pyproject.toml constraints.txt
 	@for python in python3 python3.13 python3.12 python3.11; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \

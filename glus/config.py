@@ -318,7 +318,7 @@ class ComputeConfig(Section):
     precision: Literal["float32", "bfloat16"]
     processes: Positive  # that train, segment and score side by side on one machine; one for each GPU
     threads: Positive  # torch's own threads per process
-    workers: Count  # that load data for each training process
+    workers: Count  # that load data, for each training process, and that check it in `stage`
 
 
 class Config(Section):

@@ -65,10 +65,7 @@ def map_in_processes(build: Callable[[], Callable[[T], R]], items: Iterable[T], 
     with ProcessPoolExecutor(count, context, _start_worker, (os.getpid(), build, numbers)) as pool:
         try:
             yield from pool.map(_do, items)
-        except Exception:  # items at work are finished, the others are not begun
-            pool.shutdown(cancel_futures=True)
-            raise
-        except BaseException:  # Ctrl-C and the like do not wait
+        except KeyboardInterrupt:  # does not wait for the items at work
             pool.shutdown(wait=False, cancel_futures=True)
             time.sleep(SECONDS_TO_CANCEL)
             for process in set(multiprocessing.active_children()) - before:

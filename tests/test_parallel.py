@@ -2,6 +2,10 @@
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 
 import pytest
@@ -44,3 +48,32 @@ def test_errors_keep_their_words_and_end_the_others(count):
     with pytest.raises(InputError, match="no model here"):
         list(map_in_processes(refuse, range(3), count))
     assert set(multiprocessing.active_children()) <= before
+
+
+def sleeper():
+    """Says which process it is, then works for longer than anybody would wait."""
+
+    def work(_: int) -> None:
+        print(os.getpid(), flush=True)
+        time.sleep(120)
+
+    return work
+
+
+def test_an_interrupt_ends_the_workers_at_once_and_without_a_word(root):
+    code = (
+        "from glus.parallel import map_in_processes\nfrom test_parallel import sleeper\n"
+        "try: list(map_in_processes(sleeper, range(9), 2))\nexcept KeyboardInterrupt: print('interrupted')"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    workers = [int(running.stdout.readline()) for _ in range(2)]
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (out.split(), err, running.returncode) == (["interrupted"], "", 0)
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glus.commands.output import new_folder, refuse_existing
 from glus.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ def segment(
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only frames A to B, B not included.")] = None,
 ) -> None:
     """Segment what sentences describe in a video: PNG masks, an overlay video and result.json."""
-    if output.exists():
-        raise InputError(f"{output} exists already; name another folder with -o.")
+    refuse_existing(output)
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
     from glus.data.frames import load_frames
@@ -35,13 +33,8 @@ def segment(
     if anchor is not None and not first <= anchor < first + len(clip):
         raise InputError(f"--anchor {anchor}: the frames are {first} to {first + len(clip) - 1}.")
     result = _segment(clip, expressions, model, selector, None if anchor is None else anchor - first)
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        _write(aside, clip, first, expressions, result)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with new_folder(output) as folder:
+        _write(folder, clip, first, expressions, result)
     typer.echo(f"{len(expressions)} x {len(clip)} masks and overlay.mp4 are in {output}")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glus.commands.output import new_folder, refuse_existing
 from glus.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,25 +66,17 @@ def import_(
     """Convert a published checkpoint to our format: safetensors, JSON, tokenizer, model card."""
     from glus.model.weights import save_glus, write_model_card
 
-    if output.exists():
-        raise InputError(f"{output} exists already; name another folder.")
+    refuse_existing(output)
     model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma)
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        save_glus(model, model.state_dict(), aside)
-        write_model_card(
-            aside,
-            {
-                "Source": f"{checkpoint.name} ({_format(checkpoint)})",
-                "CLIP tower": vision_tower.name if vision_tower else "its own",
-                "SAM-2 configuration": sam2_config,
-                "gamma of the memory encoder": "as stored" if load_gamma else "1e-6, as the published loader leaves it",
-            },
-        )
-        output.parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    facts = {
+        "Source": f"{checkpoint.name} ({_format(checkpoint)})",
+        "CLIP tower": vision_tower.name if vision_tower else "its own",
+        "SAM-2 configuration": sam2_config,
+        "gamma of the memory encoder": "as stored" if load_gamma else "1e-6, as the published loader leaves it",
+    }
+    with new_folder(output) as folder:
+        save_glus(model, model.state_dict(), folder)
+        write_model_card(folder, facts)
     typer.echo(f"{output} written: `GLUS.from_pretrained` and `glus segment --model` need nothing else.{notes}")
 
 

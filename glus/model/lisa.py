@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from glus.model.released import (
     language_config,
     load_vision_tower,
     read_checkpoint,
+    read_plain,
     rename,
     tensor_names,
 )
@@ -106,12 +106,9 @@ def read_sam2(file: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, or not plain tensors under `model`.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError) as error:
-        raise InputError(f"SAM-2 weights: {file} cannot be read as plain tensors: {error}.") from error
+    content = read_plain(file)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise InputError(f"SAM-2 weights: {file} has no entry `model`; a file as SAM-2 publishes it is expected.")
+        raise InputError(f"{file} has no entry `model`; a file as SAM-2 publishes it is expected.")
     return content["model"]
 
 

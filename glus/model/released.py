@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPVisionModel, LlamaConfig
@@ -43,9 +45,14 @@ _PREFIXES = (
 
 
 def is_released(directory: Path) -> bool:
-    """Whether a folder holds the published format."""
+    """Whether a folder holds the published format, of GLUS or of LISA."""
+    return model_type(directory) == "llava"
+
+
+def model_type(directory: Path) -> str | None:
+    """What the `config.json` of a folder calls its model; None where there is none."""
     config = directory / "config.json"
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "llava"
+    return json.loads(config.read_text(encoding="utf-8")).get("model_type") if config.is_file() else None
 
 
 def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load_gamma: bool = True) -> GLUS:
@@ -114,13 +121,21 @@ def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
         InputError: no weights there, a shard that is missing, or one that is not plain tensors.
     """
     for file in _weight_files(directory):
-        try:
-            if file.suffix == ".safetensors":
-                yield from load_file(file).items()
-            else:
-                yield from torch.load(file, map_location="cpu", weights_only=True).items()
-        except (OSError, RuntimeError, UnpicklingError) as error:
-            raise InputError(f"{file} cannot be read as plain tensors: {error}.") from error
+        yield from read_plain(file).items()
+
+
+def read_plain(file: Path) -> dict[str, Any]:
+    """What a `.safetensors`, `.bin` or `.pt` file holds, provided that it is plain data and tensors.
+
+    Raises:
+        InputError: no such file, damaged, or with objects that would have to be unpickled.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
+        raise InputError(f"{file} cannot be read as plain tensors: {error}.") from error
 
 
 def tensor_names(directory: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from glus.manifest import Manifest, publish, write_manifest
+from glus.parallel import map_in_processes
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -66,6 +67,21 @@ class StepContext:
     def publish_file(self, source: Path, target: Path) -> None:
         """Renames a finished file below `work` to `target`."""
         publish(source, target)
+
+    def finish_pieces(
+        self, build: Callable[[], Callable[[int], None]], pieces: Sequence[Path], description: str
+    ) -> None:
+        """Makes the pieces that are not there yet, `compute.processes` at a time.
+
+        Args:
+            build: makes, in each process, the function that makes a piece from its number; picklable.
+            pieces: the file of each piece that is written last, at once.
+            description: of the progress.
+        """
+        waiting = [number for number, piece in enumerate(pieces) if not piece.exists()]
+        made = map_in_processes(build, waiting, self.config.compute.processes)
+        for _ in self.progress(made, description, total=len(pieces), done=len(pieces) - len(waiting)):
+            pass
 
     @overload
     def progress(self, items: int, description: str, *, total: int | None = ..., done: int = ...) -> Iterator[int]: ...

@@ -16,7 +16,6 @@ from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import InputError
 from glus.model.device import resolve_device
-from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import Expression, StagedSplit, Video, read_table, write_table
@@ -39,17 +38,14 @@ def run(context: StepContext) -> None:
     for name in config.data.evaluation:
         folder = context.work / "shards" / name
         count = math.ceil(len(open_split(config, name).videos) / SHARD_VIDEOS)
-        waiting = [number for number in range(count) if not shard_file(folder, number).is_file()]
-        written = map_in_processes(partial(_ShardScorer, config, name, folder), waiting, config.compute.processes)
-        for _ in context.progress(written, f"{name}: shards of videos", total=count, done=count - len(waiting)):
-            pass
-        tables = [read_table("keyframes", shard_file(folder, number)) for number in range(count)]
+        shards = [_shard_file(folder, number) for number in range(count)]
+        context.finish_pieces(partial(_ShardScorer, config, name, folder), shards, f"{name}: shards of videos")
+        tables = [read_table("keyframes", shard) for shard in shards]
         write_table("keyframes", pa.concat_tables(tables), result / f"{name}.parquet")
     context.publish_directory(result, KEYFRAMES)
 
 
-def shard_file(folder: Path, number: int) -> Path:
-    """Where the scores of some videos are written."""
+def _shard_file(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.parquet"
 
 
@@ -65,7 +61,7 @@ class _ShardScorer:
     def __call__(self, number: int) -> None:
         videos = list(self._split.videos.values())[number * SHARD_VIDEOS : (number + 1) * SHARD_VIDEOS]
         rows = [row for video in videos for row in _score_video(self._split, video, self._score)]
-        write_table("keyframes", rows, shard_file(self._folder, number))
+        write_table("keyframes", rows, _shard_file(self._folder, number))
 
 
 def _score_video(split: StagedSplit, video: Video, score: Scorer) -> list[dict[str, Any]]:

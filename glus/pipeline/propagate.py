@@ -20,7 +20,6 @@ from glus.manifest import write_manifest
 from glus.masks import encode_rle
 from glus.model.device import resolve_device
 from glus.model.glus import GLUS
-from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import Expression, StagedSplit, Video, read_table, write_table
@@ -28,7 +27,7 @@ from glus.records import Expression, StagedSplit, Video, read_table, write_table
 MODEL = Path("models/glus/final")
 KEY_FRAMES = Path("data/keyframes")
 PREDICTIONS = Path("predictions")
-MASKS = "masks.parquet"  # of one video and variant
+MASKS, DONE = "masks.parquet", "done"  # of one video and variant; of one video, written last
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,8 @@ def run(context: StepContext) -> None:
     target = context.work / "predictions"
     for name in config.data.evaluation:
         parts = context.work / "parts" / name
-        count = len(open_split(config, name).videos)
-        waiting = [number for number in range(count) if not (part_folder(parts, number) / "done").exists()]
-        written = map_in_processes(partial(_Segmenter, config, name, parts), waiting, config.compute.processes)
-        for _ in context.progress(written, f"{name}: videos segmented", total=count, done=count - len(waiting)):
-            pass
+        markers = [_part_folder(parts, number) / DONE for number in range(len(open_split(config, name).videos))]
+        context.finish_pieces(partial(_Segmenter, config, name, parts), markers, f"{name}: videos segmented")
         for folder in {mask.parent.relative_to(part) for part in parts.iterdir() for mask in part.rglob(MASKS)}:
             _merge(parts, folder, target / name / folder)
         write_manifest(
@@ -74,8 +70,7 @@ def run(context: StepContext) -> None:
     context.publish_directory(target, PREDICTIONS)
 
 
-def part_folder(parts: Path, number: int) -> Path:
-    """Where the masks of one video wait for those of the others."""
+def _part_folder(parts: Path, number: int) -> Path:
     return parts / f"{number:06d}"
 
 
@@ -92,7 +87,7 @@ class _Segmenter:
         self._variants = _variants(config, self._model.settings.dynamic_multimask)
 
     def __call__(self, number: int) -> None:
-        part, video = part_folder(self._parts, number), self._videos[number]
+        part, video = _part_folder(self._parts, number), self._videos[number]
         _segment_into(part, self._model, self._split, video, self._key_frames, self._variants)
 
 
@@ -132,7 +127,7 @@ def _segment_into(
     key_frames: dict[tuple[str, str], int],
     variants: Sequence[Variant],
 ) -> None:
-    """Segments one video in every way that is asked for; the marker `done` comes last."""
+    """Segments one video in every way that is asked for; the marker comes last."""
     frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
     encoder = VideoEncoder(model, frames)
     for variant in variants:
@@ -144,7 +139,7 @@ def _segment_into(
         result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
         write_table("predictions", _rows(split, expressions, result), part / variant.folder / MASKS)
     part.mkdir(parents=True, exist_ok=True)
-    (part / "done").touch()
+    (part / DONE).touch()
 
 
 def _anchor(split: StagedSplit, expression: Expression, key_frames: dict[tuple[str, str], int]) -> int:

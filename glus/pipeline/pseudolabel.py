@@ -18,7 +18,6 @@ from glus.manifest import Manifest, read_manifest
 from glus.masks import iou
 from glus.model.device import resolve_device
 from glus.model.glus import GLUS
-from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit, Video, write_table
@@ -30,17 +29,13 @@ def run(context: StepContext) -> None:
     """Labels every frame of every expression of the chosen videos, one Parquet shard at a time."""
     config = context.config
     folder = context.work / "labels"
-    count = len(_shards(config))
-    waiting = [number for number in range(count) if not shard_file(folder, number).is_file()]
-    written = map_in_processes(partial(_Labeller, config, folder), waiting, config.compute.processes)
-    for _ in context.progress(written, "shards labelled", total=count, done=count - len(waiting)):
-        pass
+    shards = [_shard_file(folder, number) for number in range(len(_shards(config)))]
+    context.finish_pieces(partial(_Labeller, config, folder), shards, "shards labelled")
     extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
     context.publish_directory(folder, LABELS, extra)
 
 
-def shard_file(folder: Path, number: int) -> Path:
-    """Where a shard is written."""
+def _shard_file(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.parquet"
 
 
@@ -70,7 +65,7 @@ class _Labeller:
             for video in videos
             for row in label_video(self._model, split, video, self._settings, self._manifest, number)
         ]
-        write_table("pseudolabels", rows, shard_file(self._folder, number))
+        write_table("pseudolabels", rows, _shard_file(self._folder, number))
 
 
 def _shards(config: Config) -> list[tuple[StagedSplit, list[Video]]]:

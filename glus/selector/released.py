@@ -5,7 +5,6 @@ Neither holds its CLIP tower (a copy in Chat-UniVi's files is ignored, as by its
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from glus.data.tokenizer import SCORE, LlamaSentencePiece
 from glus.errors import InputError
 from glus.model.assembly import fill, language_model_without_weights
-from glus.model.released import is_weight, language_config, load_vision_tower, read_checkpoint
+from glus.model.released import is_weight, language_config, load_vision_tower, model_type, read_checkpoint
 from glus.selector.model import KeyFrameSelector, add_score_token
 
 CLUSTERS, NEIGHBOURS, HEAD_SIZE = (64, 32, 16), (5, 3, 3), 256
@@ -25,8 +24,7 @@ _PREFIXES = (("model.mm_projector.", "mm_projector."), ("model.text_hidden_fcs.0
 
 def is_published(directory: Path) -> bool:
     """Whether a folder holds Chat-UniVi's format."""
-    config = directory / "config.json"
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "ChatUniVi"
+    return model_type(directory) == "ChatUniVi"
 
 
 def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> KeyFrameSelector:

@@ -89,9 +89,9 @@ class SelectorSampler:
         weights = np.array([split_weights[name] / splits.count(name) for name in splits])
         self._probabilities = weights / weights.sum()
 
-    def __call__(self, step: int) -> SelectorBatch:
-        """The batch of one step."""
-        generator = batch_generator(self._seed, "selector", step)
+    def __call__(self, number: int) -> SelectorBatch:
+        """The batch of a number."""
+        generator = batch_generator(self._seed, "selector", number)
         chosen = generator.choice(len(self._videos), size=self._config.samples, p=self._probabilities)
         return SelectorBatch(tuple(self._sample(self._videos[index], generator) for index in chosen))
 

@@ -1,0 +1,33 @@
+"""Folders that commands write: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from glus.errors import InputError
+
+
+def refuse_existing(output: Path) -> None:
+    """Nothing is written over.
+
+    Raises:
+        InputError: the folder is there already.
+    """
+    if output.exists():
+        raise InputError(f"{output} exists already; name another folder.")
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder beside `output` to write into; it becomes `output` when all went well, and vanishes otherwise."""
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        yield aside
+        output.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
