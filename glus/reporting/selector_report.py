@@ -85,7 +85,7 @@ def _draw_track(axes: Axes, track: ScoredTrack, *, with_legend: bool) -> None:
     key_frame = int(np.argmax(track.scores))
     axes.axvline(key_frame, color=_rgb(COLOURS[2]), linewidth=1.6, linestyle=(0, (3, 2)), label="key frame")
     axes.set_title(f"{track.title}\n{track.family}".strip(), fontsize=8, color=_rgb(INK))
-    axes.set_ylim(-0.1, 1.1)
+    axes.set_ylim(-0.3, 1.3)  # scores are unbounded
     if with_legend:
         axes.legend(fontsize=7, frameon=False, loc="lower right")
 
