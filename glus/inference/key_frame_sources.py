@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
-from glus.config import KeyframesConfig
 from glus.data.frames import read_frame
 from glus.errors import InputError
 from glus.inference.frame_quality import LabellingModel
 from glus.records import Expression, StagedSplit, Video
-from glus.selector.model import KeyFrameSelector
 
 KeyFrameSource = Callable[[StagedSplit, Video, Sequence[Expression]], np.ndarray]  # -> float [B, T]
 
@@ -58,36 +58,27 @@ class OracleFrame:
         return np.where(quality.target_present, quality.iou, -1.0)
 
 
-class TunedSelector:
-    """The fine-tuned selector's scores (paper B.4)."""
+class SelectorScores:
+    """What a selector makes of each frame: fine-tuned its scores (B.4), untuned its answers (Table 5, off the shelf).
 
-    def __init__(self, selector: KeyFrameSelector, section: KeyframesConfig) -> None:
-        self._selector, self._section = selector, section
+    Args:
+        score: frames and texts -> float [B, T].
+    """
 
-    def __call__(self, split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> np.ndarray:
-        """What the score head says of each frame."""
-        return self._selector.score(
-            [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)],
-            [expression.text for expression in expressions],
-            max_context_frames=self._section.max_context_frames,
-            batch=self._section.batch,
-        ).numpy()
-
-
-class UntunedChatUniVi:
-    """Chat-UniVi as it is, asked in words whether a frame tells enough (Table 5, off the shelf)."""
-
-    def __init__(self, selector: KeyFrameSelector, section: KeyframesConfig) -> None:
-        self._selector, self._section = selector, section
+    def __init__(self, score: Callable[[list[Image.Image], list[str]], Tensor]) -> None:
+        self._score = score
 
     def __call__(self, split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> np.ndarray:
-        """How much likelier the answer begins with Yes than with No, log odds."""
-        return self._selector.yes_log_odds(
-            [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)],
-            [expression.text for expression in expressions],
-            max_context_frames=self._section.max_context_frames,
-            batch=self._section.batch,
-        ).numpy()
+        """Scores.
+
+        Raises:
+            InputError: as `score`; names the video.
+        """
+        frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
+        try:
+            return self._score(frames, [expression.text for expression in expressions]).numpy()
+        except InputError as error:
+            raise InputError(f"{split.dataset}/{split.split}, video {video.video_id}: {error}") from error
 
 
 class ListedFrames:

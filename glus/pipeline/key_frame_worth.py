@@ -50,7 +50,7 @@ def score_held_out(context: StepContext, selector: Path, held_out: Sequence[Labe
             expression.text,
             track,
             targets,
-            {source: float(jf[number]) for source, jf in of_video.items()},
+            {source: jf[number] for source, jf in of_video.items()},
         )
         for labelled, scores, of_video in zip(held_out, tracks, worth, strict=True)
         for number, (expression, track, targets) in enumerate(
@@ -95,7 +95,7 @@ class _Scorer:
 
 
 class _Propagator:
-    """The final model in one process: a held-out video and its key frames -> J&F of each source, percent [B]."""
+    """The final model in one process: a held-out video and its key frames -> J&F of each source and expression, percent."""
 
     def __init__(self, config: Config) -> None:
         torch.set_num_threads(config.compute.threads)
@@ -109,18 +109,17 @@ class _Propagator:
             max_strided=config.model.memory.max_strided,
         )
 
-    def __call__(self, task: tuple[LabelledVideo, KeyFrames]) -> dict[str, np.ndarray]:
+    def __call__(self, task: tuple[LabelledVideo, KeyFrames]) -> dict[str, list[float]]:
         labelled, starts = task
         encoder = VideoEncoder(self._model, _frames(labelled))
         indices = range(labelled.video.num_frames)
         targets = [labelled.split.target_masks(expression, indices) for expression in labelled.expressions]
-        texts = [expression.text for expression in labelled.expressions]
         size = (labelled.video.width_px, labelled.video.height_px)
-        worth = {}
-        for source, anchors in starts.items():
-            masks = propagate(encoder, texts, anchors, self._settings, size=size).masks
-            worth[source] = np.array([_jf(*pair) for pair in zip(masks, targets, strict=True)])
-        return worth
+        pairs = sorted({pair for anchors in starts.values() for pair in enumerate(anchors)})  # sources often agree
+        texts = [labelled.expressions[number].text for number, _ in pairs]
+        masks = propagate(encoder, texts, [anchor for _, anchor in pairs], self._settings, size=size).masks
+        worth = {pair: _jf(mask, targets[pair[0]]) for pair, mask in zip(pairs, masks, strict=True)}
+        return {source: [worth[pair] for pair in enumerate(anchors)] for source, anchors in starts.items()}
 
 
 def _jf(masks: np.ndarray, targets: np.ndarray) -> float:

@@ -7,20 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 
 from glus.config import Config, KeyFrameSourceName
-from glus.errors import InputError
 from glus.inference.frame_quality import LabellingModel
 from glus.inference.key_frame_sources import (
     KeyFrameSource,
     ListedFrames,
     OracleFrame,
     RandomFrame,
-    TunedSelector,
-    UntunedChatUniVi,
+    SelectorScores,
     first_frame,
 )
 from glus.model.device import resolve_device
@@ -30,6 +27,7 @@ from glus.records import StagedSplit, Video, read_table, write_table
 from glus.selector.assembly import build_untuned
 from glus.selector.key_frame_files import read_key_frames
 from glus.selector.model import KeyFrameSelector
+from glus.selector.untuned import yes_log_odds
 from glus.selector.validation import select_key_frame
 
 SELECTOR, KEYFRAMES = Path("models/selector"), Path("data/keyframes")
@@ -73,7 +71,6 @@ class _ShardScorer:
         torch.set_num_threads(config.compute.threads)
         self._folder = folder
         self._split = open_split(config, split)
-        self._source_name = source
         self._score = build_source(source, config, self._split)
 
     def __call__(self, number: int) -> None:
@@ -87,13 +84,6 @@ class _ShardScorer:
             return []
         rows: list[dict[str, Any]] = []
         for expression, track in zip(expressions, self._score(split, video, expressions), strict=True):
-            wrong = np.flatnonzero(~np.isfinite(track))
-            if len(wrong):
-                raise InputError(
-                    f"{self._source_name}: the score of {split.dataset}/{split.split} video {video.video_id},"
-                    f" expression {expression.expression_id}, frame {wrong[0]} is {track[wrong[0]]},"
-                    " a number is expected; its model is broken: train it again."
-                )
             key_frame = select_key_frame(track)
             rows.extend(
                 {
@@ -113,11 +103,14 @@ class _ShardScorer:
 def build_source(name: KeyFrameSourceName, config: Config, split: StagedSplit) -> KeyFrameSource:
     """A source of key frames by its name in `params.yaml`."""
     section, device = config.keyframes, resolve_device(config.compute)
+    most, batch = section.max_context_frames, section.batch
     match name:
         case "selector":
-            return TunedSelector(KeyFrameSelector.from_pretrained(SELECTOR, device=device), section)
+            selector = KeyFrameSelector.from_pretrained(SELECTOR, dtype=config.compute.precision, device=device)
+            return SelectorScores(partial(selector.score, max_context_frames=most, batch=batch))
         case "chat_univi":
-            return UntunedChatUniVi(build_untuned(config).to(device).eval(), section)
+            untuned = build_untuned(config).to(device, getattr(torch, config.compute.precision)).eval()
+            return SelectorScores(partial(yes_log_odds, untuned, max_context_frames=most, batch=batch))
         case "oracle_frame":
             return OracleFrame(LabellingModel(config))
         case "file":
