@@ -95,7 +95,7 @@ class _Scorer:
 
 
 class _Propagator:
-    """The final model in one process: a held-out video and its key frames -> J&F of each source and expression, percent."""
+    """The final model in one process: a held-out video and its key frames -> J&F by source and expression, percent."""
 
     def __init__(self, config: Config) -> None:
         torch.set_num_threads(config.compute.threads)
