@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -15,6 +16,7 @@ from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import ArtifactError
 from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.inference.published_names import published_sources
 from glus.inference.video import SegmentationResult, propagate
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
@@ -39,12 +41,14 @@ class Variant:
         families: families of expressions that are segmented this way; None: all.
         settings: memory and decoder.
         from_key_frames: start from the key frames; otherwise from the first frame.
+        published_frame_names: store masks under the frames that the published script names.
     """
 
     folder: str
     families: frozenset[str] | None
     settings: PropagationSettings
     from_key_frames: bool = True
+    published_frame_names: bool = False
 
     def wants(self, expression: Expression) -> bool:
         """Whether an expression is segmented this way."""
@@ -99,7 +103,7 @@ def _variants(config: Config, dynamic_multimask: bool) -> list[Variant]:
         dynamic_multimask=dynamic_multimask,
         max_strided=config.model.memory.max_strided,
     )
-    variants = [Variant(".", None, settings)]
+    variants = [Variant(".", None, settings, published_frame_names=section.published_frame_names)]
     if section.comparisons.memory_off:
         off = replace(settings, use_memory=False)
         variants.append(Variant("comparisons/memory_off", frozenset(section.comparisons.memory_off), off))
@@ -137,7 +141,7 @@ def _segment_into(
         anchors = [_anchor(split, item, key_frames) if variant.from_key_frames else 0 for item in expressions]
         texts = [item.text for item in expressions]
         result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
-        write_table("predictions", _rows(split, expressions, result), part / variant.folder / MASKS)
+        write_table("predictions", _rows(split, expressions, result, variant), part / variant.folder / MASKS)
     part.mkdir(parents=True, exist_ok=True)
     (part / DONE).touch()
 
@@ -153,11 +157,15 @@ def _anchor(split: StagedSplit, expression: Expression, key_frames: dict[tuple[s
 
 
 def _rows(
-    split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult
+    split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult, variant: Variant
 ) -> Iterable[dict[str, Any]]:
-    height, width = result.masks.shape[-2:]
+    num_frames, height, width = result.masks.shape[1:]
+    blank = np.zeros((height, width), dtype=bool)
     for number, expression in enumerate(expressions):
-        for index, mask in enumerate(result.masks[number]):
+        sources: Sequence[int | None] = range(num_frames)
+        if variant.published_frame_names:
+            sources = published_sources(num_frames, int(result.key_frame_index[number]))
+        for index, source in enumerate(sources):
             yield {
                 "dataset": split.dataset,
                 "split": split.split,
@@ -166,8 +174,8 @@ def _rows(
                 "frame_index": index,
                 "height_px": height,
                 "width_px": width,
-                "rle_counts": encode_rle(mask),
-                "seg_token_generated": bool(result.seg_token_generated[number, index]),
+                "rle_counts": encode_rle(blank if source is None else result.masks[number, source]),
+                "seg_token_generated": source is not None and bool(result.seg_token_generated[number, source]),
             }
 
 

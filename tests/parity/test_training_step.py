@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from glus import GLUS
-from glus.config import LoraConfig, LossConfig, MemoryConfig
+from glus.config import ContrastiveConfig, LoraConfig, LossConfig, MemoryConfig
 from glus.data.batch import ClipBatch, TokenKey, expand_images, pad_ids
 from glus.data.frames import load_frames
 from glus.masks import decode_rle, union
@@ -64,8 +64,9 @@ def trained(goldens: GlusGoldens, case: dict[str, Any], record: dict[str, Any]) 
     fill_bank(bank, goldens, case, record)
     objective = ClipObjective(
         model,
-        LossConfig(
-            **case["loss_weights"],
+        LossConfig(**{name: case["loss_weights"][name] for name in ("ce", "bce", "dice")}),
+        ContrastiveConfig(
+            weight=case["loss_weights"]["contrastive"],
             temperature=0.07,
             bank_size=512,
             num_negatives=128,
@@ -80,7 +81,7 @@ def trained(goldens: GlusGoldens, case: dict[str, Any], record: dict[str, Any]) 
     losses = objective(batch)
     losses["loss"].backward()
     with torch.no_grad():
-        prompts = model.seg_prompts(seg_hidden(model, batch))
+        prompts = model.seg_prompts(seg_hidden(model, batch).seg)
     return {"model": model, "losses": losses, "batch": batch, "prompts": prompts}
 
 
