@@ -141,7 +141,7 @@ def _segment_into(
         anchors = [_anchor(split, item, key_frames) if variant.from_key_frames else 0 for item in expressions]
         texts = [item.text for item in expressions]
         result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
-        write_table("predictions", _rows(split, expressions, result, variant), part / variant.folder / MASKS)
+        write_table("predictions", prediction_rows(split, expressions, result, variant), part / variant.folder / MASKS)
     part.mkdir(parents=True, exist_ok=True)
     (part / DONE).touch()
 
@@ -156,9 +156,10 @@ def _anchor(split: StagedSplit, expression: Expression, key_frames: dict[tuple[s
     return key_frames[key]
 
 
-def _rows(
+def prediction_rows(
     split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult, variant: Variant
 ) -> Iterable[dict[str, Any]]:
+    """Rows of the table of predictions, one for each expression and frame."""
     num_frames, height, width = result.masks.shape[1:]
     blank = np.zeros((height, width), dtype=bool)
     for number, expression in enumerate(expressions):

@@ -17,7 +17,7 @@ from glus.model.glus import GLUS
 from glus.model.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 from glus.model.memory import MemoryBank
 from glus.model.mllm import HiddenStates
-from glus.model.sam2 import FrameFeatures, resize_logits
+from glus.model.sam2 import FrameFeatures, MaskBranch, resize_logits
 from glus.training.replicas import gather_in_order
 
 _MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
@@ -55,7 +55,7 @@ class ClipObjective(nn.Module):
         prompts = self.model.seg_prompts(hidden.seg)
         ce = seg_cross_entropy(self.model.seg_logits(hidden.last), self.model.seg_id)
         features = encode_clip(self.model, batch.sam2_pixels)
-        logits = self._mask_logits(features, prompts, batch.clip_of)
+        logits = segment_window(self.model.masks, features, prompts, batch.clip_of, self.memory)
         bce, dice = mask_losses(logits, batch.targets)
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
         losses = {"ce": ce, "bce": bce, "dice": dice}
@@ -85,19 +85,6 @@ class ClipObjective(nn.Module):
         for keys, prompts in gather_in_order(self._spoken):
             self.bank.insert(keys, prompts.to(self.model.device))
         self._spoken = []
-
-    def _mask_logits(self, features: FrameFeatures, prompts: Tensor, clip_of: Tensor) -> Tensor:
-        """Frame after frame through the memory bank: float [B, Nq, h, w]."""
-        num_frames = prompts.shape[1]
-        bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
-        logits = []
-        for frame in range(num_frames):
-            decoded, memory = self.model.masks.segment_frame(
-                features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
-            )
-            bank.write(frame, memory.detach() if self.memory.detach else memory)
-            logits.append(decoded.logits)
-        return torch.stack(logits, dim=1)
 
 
 class ImageObjective(nn.Module):
@@ -197,6 +184,32 @@ def encode_clip(model: GLUS, sam2_pixels: Tensor) -> FrameFeatures:
     trained = any(parameter.requires_grad for parameter in sam2.image_encoder.parameters())
     with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
         return model.masks.encode(sam2_pixels.flatten(0, 1))
+
+
+def segment_window(
+    masks: MaskBranch, features: FrameFeatures, prompts: Tensor, clip_of: Tensor, memory: MemoryConfig
+) -> Tensor:
+    """Query frames one after the other through the memory bank (4.2), low-resolution logits float [B, Nq, h, w].
+
+    Gradients reach the prompts of earlier frames through the remembered features and the memory attention that reads
+    them, unless `memory.detach` cuts them off as published.
+
+    Args:
+        features: of the S * Nq query frames of all clips.
+        prompts: float [B, Nq, C].
+        clip_of: int [B].
+        memory: stride, number of memories, whether they are cut off.
+    """
+    num_frames = prompts.shape[1]
+    bank = MemoryBank(memory.train_stride, memory.max_strided)
+    logits = []
+    for frame in range(num_frames):
+        decoded, remembered = masks.segment_frame(
+            features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
+        )
+        bank.write(frame, remembered.detach() if memory.detach else remembered)
+        logits.append(decoded.logits)
+    return torch.stack(logits, dim=1)
 
 
 def mask_losses(logits: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
