@@ -149,7 +149,8 @@ def test_presets_of_the_paper_hold_tables_a_and_b(name: str, steps: int) -> None
     assert (loss.ce, loss.dice, loss.bce, config.train.contrastive.weight) == (1.0, 0.5, 2.0, 0.1)
     assert clip.samples * clip.accumulation == selector.samples * selector.accumulation == 80
     assert (clip.steps, config.train.early_stop_step) == (steps, 500)
-    assert (selector.num_context_frames, selector.score_weight) == (8, 1.0)
+    assert (selector.num_context_frames, selector.num_query_frames, selector.score_weight) == ([8, 8], 1, 1.0)
+    assert selector.trainable == ["lora", "score_head"]
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import DynamicCache
 
+from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig
 from glus.data.batch import expand_images, pad_ids
 from glus.data.conversation import inference_prompt, normalise_expression
 from glus.data.sampling import centre_context_frames
@@ -40,6 +41,11 @@ class PropagationSettings:
     memory_stride: int = 3
     dynamic_multimask: bool = True
     max_strided: int = 6
+
+    @classmethod
+    def of(cls, section: PropagateConfig | PseudolabelConfig, memory: MemoryConfig, model: GLUS) -> PropagationSettings:
+        """Those of `params.yaml`, and what the weights need."""
+        return cls(section.use_memory, section.memory_stride, model.settings.dynamic_multimask, memory.max_strided)
 
 
 @dataclass(frozen=True)

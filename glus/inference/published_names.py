@@ -27,8 +27,6 @@ def under_published_names(result: SegmentationResult) -> SegmentationResult:
     for row, anchor in enumerate(result.key_frame_index):
         for frame, source in enumerate(published_sources(masks.shape[1], int(anchor))):
             if source is not None:
-                masks[row, frame], generated[row, frame] = (
-                    result.masks[row, source],
-                    result.seg_token_generated[row, source],
-                )
+                masks[row, frame] = result.masks[row, source]
+                generated[row, frame] = result.seg_token_generated[row, source]
     return replace(result, masks=masks, seg_token_generated=generated)

@@ -93,12 +93,7 @@ class _Segmenter:
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
         self._model = GLUS.from_pretrained(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
-        settings = PropagationSettings(
-            use_memory=config.propagate.use_memory,
-            memory_stride=config.propagate.memory_stride,
-            dynamic_multimask=self._model.settings.dynamic_multimask,
-            max_strided=config.model.memory.max_strided,
-        )
+        settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
         self._variants = _variants(config, split, settings)
 
     def __call__(self, number: int) -> None:
