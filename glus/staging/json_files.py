@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from glus.staging.faults import Fault, error
+from glus.staging.faults import Fault, error, shown
 from glus.staging.paths import leads_out, led_out
 
 DOWNLOAD_AGAIN = "Download or unpack the file again"
@@ -25,10 +25,12 @@ def read_json(root: Path, file: str, faults: list[Fault]) -> dict[str, Any] | No
 
     A key that stands twice in one object is a fault too: whatever the first one said would be lost without a word.
     """
+    known = len(faults)
     content = parse_json(file, read_text(root, file, faults), faults)
-    if content is None or isinstance(content, dict):
+    if isinstance(content, dict):
         return content
-    faults.append(error(file, "", f"{file} holds a {type(content).__name__}, expected an object", AS_PUBLISHED))
+    if len(faults) == known:
+        faults.append(error(file, "", f"{file} holds {shown(content)}, expected an object", AS_PUBLISHED))
     return None
 
 

@@ -189,9 +189,9 @@ def check_text(file: str, video_id: str, expression_id: str, text: Any, faults: 
         problem = f"{video_id} expression {expression_id} is empty ({text!r})"
         faults.append(error(file, place, problem, "Write it or remove it"))
         return False
-    if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
-        problem = f"{video_id} expression {expression_id} holds half a character ({text!r})"
-        faults.append(error(file, place, problem, "Write it as UTF-8"))
+    if any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in text):
+        problem = f"{video_id} expression {expression_id} holds a zero byte or half a character ({shown(text)})"
+        faults.append(error(file, place, problem, "Write it as UTF-8 text"))
         return False
     return True
 
