@@ -90,10 +90,8 @@ def _stage(context: StepContext, name: str, pool: Executor | None) -> list[Fault
     dataset = name.split("/")[0]
     root = context.work / "synthetic" if dataset == "synthetic" else context.config.stage.root(dataset)
     state = folder_state(root)
-    noted = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    if noted.get("state") == state:
-        faults = [Fault(**fault) for fault in noted["faults"]]
-    else:
+    faults = _noted(note, state, target)
+    if faults is None:
         note.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         faults = _examine_and_write(context, name, root, target, pool)
@@ -101,6 +99,15 @@ def _stage(context: StepContext, name: str, pool: Executor | None) -> list[Fault
     if not errors(faults):
         print(f"{name}: {_counts(name, target)}")
     return faults
+
+
+def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
+    """What an earlier run has found, unless it was in other files or what it wrote is gone (published since)."""
+    noted = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    if noted.get("state") != state:
+        return None
+    faults = [Fault(**fault) for fault in noted["faults"]]
+    return faults if errors(faults) or (target / "manifest.json").is_file() else None
 
 
 def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Executor | None) -> list[Fault]:
