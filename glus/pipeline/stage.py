@@ -157,7 +157,8 @@ def _beside_published(name: str, directory: Path) -> Iterator[tuple[str, int, in
 
 def _counts(name: str, directory: Path) -> str:
     """One line: what was staged, beside what its owners publish."""
-    return ", ".join(
+    release = read_manifest(directory).extra["release"]
+    return (f"release {release}, " if release else "") + ", ".join(
         f"{count} {kind}" + (f" (published: {wanted})" if wanted else "")
         for kind, count, wanted in _beside_published(name, directory)
     )
@@ -169,8 +170,10 @@ def _differences(name: str, directory: Path) -> list[Fault]:
         for kind, count, wanted in _beside_published(name, directory)
         if wanted and count != wanted
     ]
-    action = "Scores on another number of videos or expressions are not comparable; check the download"
-    return [warning(read_manifest(directory).extra["list"], "", text, action) for text in differing]
+    if not differing:
+        return []
+    action = "Scores on other videos or expressions are not comparable; check the download"
+    return [warning(read_manifest(directory).extra["list"], "", "; ".join(differing), action)]
 
 
 def _report(faults: Faults, keep_going: bool) -> None:
@@ -185,7 +188,7 @@ def _report(faults: Faults, keep_going: bool) -> None:
     else:
         REPORT.unlink(missing_ok=True)  # of an earlier run; what it told is mended or looked at anew
     for name, fault in [(name, fault) for name, fault in found if fault.severity == "warning"][:MAX_SHOWN]:
-        logger.warning("%s: %s", name, fault)
+        logger.warning("warning: %s: %s", name, fault)
     refused = [(name, fault) for name, fault in found if fault.severity == "error"]
     if not refused:
         return

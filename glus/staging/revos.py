@@ -56,6 +56,10 @@ def load(root: Path, split: str) -> RawSplit:
                 raw.faults.append(warning(raw.file, place, f"{problem}, known are {known}", "It enters no average"))
             if family != "absent":
                 check_objects(raw.file, video, expression_id, ("obj_id", "anno_id"), raw.faults)
+            elif expression.get("anno_id"):
+                problem = f"{video.video_id} expression {expression_id} is about an absent object, but has annotations"
+                place = expression_place(video.video_id, expression_id)
+                raw.faults.append(warning(raw.file, place, problem, "It enters no average; its masks are kept"))
             objects = read_ids(raw.file, video, expression_id, "obj_id", raw.faults)
             annotations = read_ids(raw.file, video, expression_id, "anno_id", raw.faults)
             raw.expressions.append(

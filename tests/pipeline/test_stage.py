@@ -307,7 +307,7 @@ def test_keep_going_writes_the_faults_of_all_splits(config: Config, run: Callabl
     assert errors[errors.dataset == "lvvis"].problem.str.contains("github.com/haochenheheda/LVVIS").all()
     assert errors[(errors.dataset == "mevis") & (errors.split == "train")].problem.str.contains("obj_id").sum() == 2
     differing = rows[(rows.split == "valid") & (rows.severity == "warning")]
-    assert differing.problem.tolist() == ["2 videos, published are 140", "2 expressions, published are 2236"]
+    assert differing.problem.tolist() == ["2 videos, published are 140; 2 expressions, published are 2236"]
 
 
 def test_without_it_the_first_faulty_split_ends_the_step(
@@ -336,7 +336,7 @@ def test_a_sound_run_removes_the_report_of_a_faulty_one(
 def test_the_report_and_what_evaluate_writes_leave_each_other_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DVC empties, hashes and compares `reports`, an output of `evaluate`; of the report of `stage` it knows nothing."""
+    """DVC empties and hashes `reports`, which `evaluate` writes; of the report of `stage` it knows nothing."""
     monkeypatch.chdir(tmp_path)
     shutil.copy2(ROOT / ".dvcignore", tmp_path)
     make = "import pathlib; p = pathlib.Path('reports'); p.mkdir(exist_ok=True); (p / 'index.html').write_text('page')"
