@@ -14,8 +14,11 @@ from glus.staging.faults import shown
 from glus.staging.frames import Size
 
 
-def read_entry(entry: Any, size: Size) -> str | None:
+def read_entry(entry: Any, size: Size | None) -> str | None:
     """Run lengths of an entry: one RLE, a list of RLE or a list of polygons (both to be united); None where absent.
+
+    Args:
+        size: of the frame; None where it is not known, and an RLE can only be held against its own size.
 
     Raises:
         InputError: what is wrong with it, to be read after "frame 00001 of clipA".
@@ -25,25 +28,31 @@ def read_entry(entry: Any, size: Size) -> str | None:
     if isinstance(entry, list) and all(isinstance(part, list) for part in entry):
         return _read_polygons(entry, size)
     parts = [_read_rle(part, size) for part in (entry if isinstance(entry, list) else [entry])]
-    return parts[0] if len(parts) == 1 else encode_rle(union((decode_rle(part, *size) for part in parts), *size))
+    if size is None or len(parts) == 1:
+        return parts[0]
+    return encode_rle(union((decode_rle(part, *size) for part in parts), *size))
 
 
-def _read_rle(rle: Any, size: Size) -> str:
-    height, width = size
+def _read_rle(rle: Any, frame: Size | None) -> str:
     counts = rle.get("counts") if isinstance(rle, dict) else None
     if not isinstance(counts, str | list) or not isinstance(rle.get("size"), list):
         raise InputError(
             f"is {shown(rle)}, which holds no compressed run lengths: expected null or {{'size': [height, width],"
             " 'counts': text}"
         )
-    if not all(type(side) is int for side in rle["size"]):
-        raise InputError(f"has size {shown(rle['size'])}, expected two whole numbers (the frame is {height}x{width})")
-    if rle["size"] != [height, width]:
-        raise InputError(f"has size {'x'.join(map(str, rle['size']))} while the frame is {height}x{width}")
+    size = rle["size"]
+    known = f" (the frame is {frame[0]}x{frame[1]})" if frame else ""
+    if len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise InputError(f"has size {shown(size)}, expected two whole numbers{known}")
+    height, width = size
+    if frame and (height, width) != frame:
+        raise InputError(f"has size {height}x{width} while the frame is {frame[0]}x{frame[1]}")
     pixels = _pixels(counts)
     if pixels != height * width:
         raise InputError(f"holds an invalid RLE (runs add up to {pixels}, not to {height}*{width} pixels)")
-    return counts if isinstance(counts, str) else encode_runs(counts, height, width)
+    if isinstance(counts, str):
+        return counts
+    return encode_runs(counts, height, width) if frame else ""
 
 
 def _pixels(counts: str | list[Any]) -> int:
@@ -57,11 +66,11 @@ def _pixels(counts: str | list[Any]) -> int:
     return sum(counts)
 
 
-def _read_polygons(polygons: list[list[Any]], size: Size) -> str:
-    far = 2 * max(size)  # pycocotools walks along every edge, however long
+def _read_polygons(polygons: list[list[Any]], frame: Size | None) -> str:
+    far = 2 * max(frame) if frame else float("inf")  # pycocotools walks along every edge, however long
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2 or not all(type(v) in (int, float) and abs(v) <= far for v in polygon):
             raise InputError(
                 f"holds an invalid polygon ({shown(polygon)}; expected x, y of three points or more, in pixels)"
             )
-    return encode_polygons(polygons, *size)
+    return encode_polygons(polygons, *frame) if frame else ""

@@ -41,7 +41,7 @@ def read_mask_dict(
 ) -> Iterator[tuple[str, list[Row]]]:
     """Yields the rows of each annotation in use, with its video, in the order of the file.
 
-    Annotations of videos whose size is not known (their frames are faulty) give no rows.
+    Annotations of videos whose size is not known (their frames are faulty) are checked, but give no rows.
 
     Args:
         known: takes the ids that the file holds; all that are in use where it cannot be read to its end.
@@ -64,9 +64,8 @@ def read_mask_dict(
                 continue
             known.add(annotation_id)
             for video_id in masks.owners.get(annotation_id, ()):
-                if video_id in sizes:
-                    place = _Place(masks.file, annotation_id, videos[video_id], sizes[video_id])
-                    yield video_id, _track_rows(place, track, faults)
+                place = _Place(masks.file, annotation_id, videos[video_id], sizes.get(video_id))
+                yield video_id, _track_rows(place, track, faults)
         if not known:
             problem = f"{masks.file} holds no masks, expected an object with a list for each annotation"
             faults.append(error(masks.file, "", problem, AS_PUBLISHED))
@@ -148,7 +147,7 @@ class _Place:
     file: str
     annotation_id: str
     video: RawVideo
-    size: Size
+    size: Size | None
 
     @property
     def name(self) -> str:
@@ -174,15 +173,15 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> list[Row]:
             where = f"{place.name}, frame {video.frame_names[index]} of {video.video_id}"
             faults.append(error(place.file, f"{record}, frame {index}", f"{where} {problem}", DOWNLOAD_AGAIN))
             continue
-        if counts and (row := _row(video.video_id, place.annotation_id, index, place.size, counts))["area_px"]:
-            rows.append(row)
-    if not rows and not broken:
+        if counts and place.size and (area := rle_area(counts, *place.size)):
+            rows.append(_row(video.video_id, place.annotation_id, index, place.size, counts, area))
+    if not rows and not broken and place.size:
         text = f"{place.name} of {video.video_id} has no mask in any frame"
         faults.append(warning(place.file, record, text, "The object counts as absent throughout; check the ids"))
     return rows
 
 
-def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts: str) -> Row:
+def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts: str, area_px: int) -> Row:
     return {
         "video_id": video_id,
         "annotation_id": annotation_id,
@@ -190,14 +189,14 @@ def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts
         "height_px": size[0],
         "width_px": size[1],
         "rle_counts": counts,
-        "area_px": rle_area(counts, *size),
+        "area_px": area_px,
     }
 
 
 def read_mask_folder(
-    root: Path, listed_in: str, source: MaskFolder, video: RawVideo, size: Size
+    root: Path, listed_in: str, source: MaskFolder, video: RawVideo, size: Size | None
 ) -> tuple[list[Row], list[Fault]]:
-    """Rows of one folder of PNG files, one per frame of the video."""
+    """Rows of one folder of PNG files, one per frame of the video; none where its size is not known."""
     if absent := missing_folder(root, source.folder, video.video_id, listed_in):
         return [], [absent]
     rows: list[Row] = []
@@ -210,8 +209,10 @@ def read_mask_folder(
             place = f"video {video.video_id}, frame {name}"
             faults.append(error(file, place, str(problem), PNG_AGAIN))
             continue
+        if size is None:
+            continue
         for annotation_id, mask in _objects(pixels, source.annotation_id):
-            rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask)))
+            rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask), int(mask.sum())))
     return rows, faults
 
 
@@ -223,8 +224,8 @@ def _masks_without_frame(root: Path, folder: str, video: RawVideo) -> list[Fault
     return [warning(folder, f"video {video.video_id}", problem, "They are left out; check the list of frames")]
 
 
-def _read_png(root: Path, file: str, frame: str, size: Size) -> np.ndarray:
-    """Object numbers of one annotation, uint8 [H, W].
+def _read_png(root: Path, file: str, frame: str, size: Size | None) -> np.ndarray:
+    """Object numbers of one annotation, uint8 [H, W], of the frame's size where that is known.
 
     Raises:
         InputError: what is wrong with it.
@@ -242,7 +243,7 @@ def _read_png(root: Path, file: str, frame: str, size: Size) -> np.ndarray:
         raise InputError(str(problem).replace(str(path), file)) from problem
     except UNDECODABLE as problem:
         raise InputError(f"{file} cannot be decoded: {problem}") from problem
-    if pixels.shape != size:
+    if size and pixels.shape != size:
         found, wanted = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{size[1]}x{size[0]}"
         raise InputError(f"{file} is {found} while the frame is {wanted}")
     return pixels

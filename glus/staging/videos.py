@@ -68,8 +68,6 @@ class VideoChecker:
     def _examine(self, video: RawVideo, folders: Iterable[MaskFolder]) -> VideoCheck:
         frames = check_film(self.root, video) if video.film else check_frames(self.root, self.listed_in, video)
         check = VideoCheck(frames.size_px, frames.sha256, faults=frames.faults)
-        if check.size_px is None:
-            return check
         for folder in folders:
             rows, faults = read_mask_folder(self.root, self.listed_in, folder, video, check.size_px)
             check.rows.extend(rows)

@@ -105,6 +105,8 @@ def test_faults_come_in_the_same_order_from_several_processes(dataset: Path) -> 
         ({"size": [48, 32], "counts": "0"}, "48x32 while the frame is 32x48"),
         ({"size": ["32", "48"], "counts": "0"}, r"\['32', '48'\], expected two whole numbers"),
         ({"size": [32.5, 48], "counts": "0"}, "expected two whole numbers"),
+        ({"size": [32, 48, 1], "counts": "0"}, "expected two whole numbers"),
+        ({"size": [], "counts": "0"}, "expected two whole numbers"),
         ({"size": "32x48", "counts": "0"}, "holds no compressed run lengths"),
         ({"counts": [3, 4]}, "holds no compressed run lengths"),
         ({"size": [32, 48], "counts": [3, 4]}, "add up to 7"),
@@ -218,6 +220,33 @@ def test_cut_json_ends_where_the_file_ends(dataset: Path) -> None:
     path.write_text("\n".join(lines))
     (fault,) = faults_of("mevis", dataset)
     assert f"line {len(lines)}, column {len(lines[-1])}" in fault.problem
+
+
+def test_masks_are_checked_where_the_frames_are_gone(dataset: Path) -> None:
+    (dataset / "train/JPEGImages/aaa").rename(dataset / "elsewhere")
+    (dataset / "train/JPEGImages/bbb/00000.jpg").write_bytes(b"")
+
+    def change(masks: dict[str, Any]) -> None:
+        masks["0"][1] = {"size": [9, 9], "counts": "P"}
+        masks["0"][2] = {"size": [9, 9], "counts": [80]}
+        masks["1"].append(None)
+
+    edit_json(dataset / "train/mask_dict.json", change)
+    problems = [fault.problem for fault in faults_of("mevis", dataset)]
+    assert len(problems) == 5
+    assert "train/JPEGImages/aaa does not exist" in problems[0]
+    assert "is empty (0 bytes)" in problems[1]
+    assert "frame 00005 of aaa holds an invalid RLE" in problems[2]
+    assert "frame 00010 of aaa holds an invalid RLE (runs add up to 80, not to 9*9 pixels)" in problems[3]
+    assert "anno_id 1 has 5 masks but video bbb has 4 frames" in problems[4]
+
+
+def test_png_masks_are_checked_where_the_frames_are_gone(tmp_path: Path) -> None:
+    write_youtube(tmp_path)
+    (tmp_path / "train/JPEGImages/aaa").rename(tmp_path / "elsewhere")
+    (tmp_path / "train/Annotations/aaa/00005.png").write_bytes(b"")
+    found = [fault.file for fault in faults_of("refer_youtube_vos", tmp_path)]
+    assert found == ["train/JPEGImages/aaa", "train/Annotations/aaa/00005.png"]
 
 
 # ---------------------------------------------------------------- folders and links
