@@ -18,7 +18,7 @@ from glus.parallel import die_with_parent
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.frames import Size
-from glus.staging.lists import expression_place
+from glus.staging.lists import MIN_TRAINING_FRAMES, expression_place
 from glus.staging.mask_files import Row, read_mask_dict
 from glus.staging.paths import is_file_name
 from glus.staging.raw import MaskDict, MaskFolder, RawSplit
@@ -160,15 +160,20 @@ def _shared_annotations(file: str, masks: MaskDict) -> Iterator[Fault]:
 
 
 def _objects_never_seen(raw: RawSplit, seen: dict[str, set[str]]) -> Iterator[Fault]:
-    """Objects of expressions that no mask shows: a wrong number, or an object absent from the folder of its own."""
+    """Objects of expressions that no mask shows.
+
+    An error where pixel values are objects, so that the number is wrong; an object may be absent from the folder of its
+    own, and from the frames of a video that is too short to train on.
+    """
     numbered = isinstance(raw.masks, list) and all(folder.annotation_id is None for folder in raw.masks)
-    fault = error if numbered else warning
+    short = {video.video_id for video in raw.videos if len(video.frame_names) < MIN_TRAINING_FRAMES}
     for expression in raw.expressions:
         for annotation_id in expression.annotation_ids:
             if expression.video_id in seen and annotation_id not in seen[expression.video_id]:
                 place = f"{expression.video_id} expression {expression.expression_id}"
                 problem = f"{place} refers to object {annotation_id} which no annotation of the video shows"
                 record = expression_place(expression.video_id, expression.expression_id)
+                fault = error if numbered and expression.video_id not in short else warning
                 yield fault(raw.file, record, problem, "Check the object's number, or leave the video out")
 
 

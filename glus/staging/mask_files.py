@@ -20,6 +20,7 @@ from glus.masks import encode_rle, read_index_png, rle_area
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.frames import UNDECODABLE, Size
 from glus.staging.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, not_json
+from glus.staging.lists import MIN_TRAINING_FRAMES
 from glus.staging.mask_entries import read_entry
 from glus.staging.paths import leads_out, led_out, missing_folder, other_spelling
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
@@ -175,7 +176,7 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> list[Row]:
             continue
         if counts and place.size and (area := rle_area(counts, *place.size)):
             rows.append(_row(video.video_id, place.annotation_id, index, place.size, counts, area))
-    if not rows and not broken and place.size:
+    if not rows and not broken and place.size and len(track) >= MIN_TRAINING_FRAMES:
         text = f"{place.name} of {video.video_id} has no mask in any frame"
         faults.append(warning(place.file, record, text, "The object counts as absent throughout; check the ids"))
     return rows

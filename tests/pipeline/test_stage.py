@@ -16,8 +16,8 @@ from dvc.repo import Repo
 from PIL import Image
 
 from glus.commands.params import edited
-from glus.config import ClipKind, Config, load_config
-from glus.errors import InputError
+from glus.config import ClipKind, Config, load_config, parse_config
+from glus.errors import ConfigError, InputError
 from glus.manifest import read_manifest
 from glus.pipeline import stage
 from glus.pipeline.artifacts import open_split
@@ -365,6 +365,13 @@ def test_videos_are_left_out_by_parameter(config: Config, run: Callable[..., Non
     assert open_split(without, "mevis/valid").videos.keys() == {"clip00", "clip02"}
     with pytest.raises(InputError, match="exclude"):
         open_split(real, "mevis/valid")
+
+
+def test_a_split_that_is_not_staged_cannot_have_exclusions(config: Config) -> None:
+    values = config.model_dump(mode="json")
+    values["stage"]["exclude"] = {"mevis/valid": ["clip01"]}
+    with pytest.raises(ConfigError, match=r"stage.exclude: mevis/valid is not among stage.splits"):
+        parse_config(values, Path("params.yaml"))
 
 
 def test_own_films_are_staged_with_their_frames(config: Config, run: Callable[..., None], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_sets import FRAMES, edit_json, faults_of, write_json, write_mevis, write_youtube
+from raw_sets import FRAMES, LEFT, edit_json, faults_of, write_json, write_mevis, write_pngs, write_youtube
 
 from glus.staging import mevis
 from glus.staging.faults import Fault
@@ -190,6 +190,19 @@ def test_mask_objects_that_are_not_named_or_not_there(tmp_path: Path) -> None:
     assert "aaa expression 1 refers to object 7 which no annotation of the video shows" in never_seen.problem
     assert never_named.severity == "warning"
     assert "1 objects of the masks are named by no expression, such as 2 of aaa" in never_named.problem
+
+
+@pytest.mark.parametrize(("dataset", "write"), [("mevis", write_mevis), ("refer_youtube_vos", write_youtube)])
+def test_an_object_absent_from_a_short_video_is_no_error(
+    tmp_path: Path, dataset: str, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path)
+    meta = META if dataset == "mevis" else f"meta_expressions/{META}"
+    edit_json(tmp_path / meta, lambda content: content["videos"]["aaa"].update(frames=FRAMES[1:2]))
+    if dataset == "mevis":
+        edit_json(tmp_path / "train/mask_dict.json", lambda masks: masks.update({"0": [None]}))
+    write_pngs(tmp_path / "train/Annotations/aaa", {FRAMES[1]: LEFT * 1})
+    assert {fault.severity for fault in faults_of(dataset, tmp_path)} == {"warning"}
 
 
 def test_the_baseline_file_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
