@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from glus.errors import InputError
-
 
 def check(
     dataset: Annotated[str, typer.Option(help="Name of the dataset's layout, e.g. mevis.")],
@@ -20,13 +18,14 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON.")] = False,
 ) -> None:
     """List every fault of a raw dataset; exit code 2 if one of them is an error."""
-    from glus.staging.checks import check_dataset
+    from glus.staging.lists import MissingError
 
-    faults = [
-        fault.row(dataset, name)
-        for name in ([split] if split else _splits_there(dataset, root))
-        for fault in check_dataset(dataset, root, name, workers, _show_progress)
-    ]
+    try:
+        faults = _faults(dataset, root, split, workers)
+    except MissingError as missing:
+        if not as_json:
+            raise
+        faults = [missing.fault().row(dataset, split or "")]
     num_errors = sum(fault["severity"] == "error" for fault in faults)
     if as_json:
         typer.echo(json.dumps(faults, indent=1))
@@ -37,15 +36,27 @@ def check(
     raise typer.Exit(2 if num_errors else 0)
 
 
+def _faults(dataset: str, root: Path, split: str | None, workers: int) -> list[dict[str, Any]]:
+    from glus.staging.checks import check_dataset
+
+    return [
+        fault.row(dataset, name)
+        for name in ([split] if split else _splits_there(dataset, root))
+        for fault in check_dataset(dataset, root, name, workers, _show_progress)
+    ]
+
+
 def _splits_there(dataset: str, root: Path) -> list[str]:
     """The splits that lie below a dataset's root."""
+    from glus.staging.lists import MissingError
     from glus.staging.readers import reader
 
     layout = reader(dataset)
     if found := layout.splits(root):
         return found
     there = "holds no split" if root.is_dir() else "does not exist; it should be the folder"
-    raise InputError(f"{root} {there} of {dataset}. Expected below it:{layout.TREE}Published by {layout.PUBLISHER}.")
+    message = f"{root} {there} of {dataset}. Expected below it:{layout.TREE}Published by {layout.PUBLISHER}."
+    raise MissingError(message, "")
 
 
 def _line(fault: dict[str, Any]) -> str:

@@ -17,8 +17,9 @@ from glus.pipeline.artifacts import STAGED, split_parameters
 from glus.pipeline.context import StepContext
 from glus.records import write_table
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
-from glus.staging.faults import Fault, error, errors, warning
+from glus.staging.faults import Fault, errors, warning
 from glus.staging.films import unpack_films
+from glus.staging.lists import MissingError
 from glus.staging.mask_files import Row
 from glus.staging.readers import published
 from glus.staging.state import folder_state
@@ -77,8 +78,8 @@ def _stage_or_explain(context: StepContext, name: str, pool: Executor | None) ->
     """Stages a split; a dataset that is not there is a fault like others."""
     try:
         return _stage(context, name, pool)
-    except InputError as problem:
-        return [error("", "", " ".join(str(problem).split()), "Put it there")]
+    except MissingError as problem:
+        return [problem.fault()]
 
 
 def _stage(context: StepContext, name: str, pool: Executor | None) -> list[Fault]:

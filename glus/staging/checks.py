@@ -65,7 +65,7 @@ def check_dataset(
     """Every fault of a raw split, as staging finds them.
 
     Raises:
-        InputError: the dataset or the split is not there at all.
+        MissingError: the dataset or the split is not there at all.
     """
     with worker_pool(workers) as pool:
         return examine(name, root, split, pool, progress).faults
@@ -92,7 +92,8 @@ def examine(
             in one pass, which starts again.
 
     Raises:
-        InputError: the dataset or the split is not there at all.
+        MissingError: the dataset or the split is not there at all.
+        InputError: there is no dataset of that name, or the split's is none.
     """
     if not is_file_name(split):
         raise InputError(f"{split!r} is not the name of a split.")

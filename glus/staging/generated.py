@@ -20,7 +20,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the lists of a split, with what the set knows about its clips: grey frames, families of expressions.
 
     Raises:
-        InputError: the split was not drawn.
+        MissingError: the split was not drawn.
     """
     raw = replace(mevis.load(root, split), release="")
     content = read_json(root, f"{split}/families.json", raw.faults)

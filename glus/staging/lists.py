@@ -34,11 +34,27 @@ class ListedVideo:
     expressions: dict[str, dict[str, Any]]
 
 
+class MissingError(InputError):
+    """A dataset or a split is not there.
+
+    Attributes:
+        file: what is missing, relative to the dataset's root.
+    """
+
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message)
+        self.file = file
+
+    def fault(self) -> Fault:
+        """The same among the faults of datasets that are there."""
+        return error(self.file, "", " ".join(str(self).split()).rstrip("."), "Put it there, or name another folder")
+
+
 def require(file: Path, root: Path, tree: str, publisher: str) -> None:
     """Checks that a list without which there is no split is there.
 
     Raises:
-        InputError: it is not; says what is missing, the expected files and who publishes them.
+        MissingError: it is not; says what is missing, the expected files and who publishes them.
     """
     if file.is_file():
         return
@@ -46,8 +62,9 @@ def require(file: Path, root: Path, tree: str, publisher: str) -> None:
     absent = next((path for path in places if not path.exists()), None)
     found = f"{absent} does not exist" if absent else f"{file} is not a file"
     lines = "\n".join(f"  {line}" for line in tree.strip().splitlines())
-    raise InputError(
-        f"{found}. Expected below {root} (`stage.roots` names another folder):\n{lines}\nPublished by {publisher}."
+    raise MissingError(
+        f"{found}. Expected below {root} (`stage.roots` names another folder):\n{lines}\nPublished by {publisher}.",
+        file.relative_to(root).as_posix(),
     )
 
 

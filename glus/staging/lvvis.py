@@ -41,7 +41,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the lists of a split, from its folder or from the root, or else its instances.
 
     Raises:
-        InputError: the dataset or the split is not there.
+        MissingError: the dataset or the split is not there.
     """
     folder = _folder(root, split)
     if not (root / folder / LIST).is_file() and (root / _instances(split)).is_file():

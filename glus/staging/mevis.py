@@ -40,7 +40,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the lists of `root/<split>`; where several releases lie there, the first of `RELEASES`.
 
     Raises:
-        InputError: the dataset or the split is not there.
+        MissingError: the dataset or the split is not there.
     """
     present = [name for name in RELEASES if (root / split / name).is_file()] or [next(iter(RELEASES))]
     require(root / split / present[0], root, TREE, PUBLISHER)

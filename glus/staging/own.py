@@ -40,7 +40,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the table of expressions; frames are the `.jpg` files of each video's folder, in the order of their names.
 
     Raises:
-        InputError: the split is not there.
+        MissingError: the split is not there.
     """
     table = next((name for name in TABLES if (root / split / name).is_file()), TABLES[0])
     raw = RawSplit(f"{split}/{table}")

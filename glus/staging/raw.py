@@ -127,5 +127,5 @@ class Reader(Protocol):
         """Reads the lists of a split.
 
         Raises:
-            InputError: the dataset or the split is not there.
+            MissingError: the dataset or the split is not there.
         """

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glus.errors import InputError
 from glus.staging.faults import Fault, error, warning
 from glus.staging.json_files import AS_PUBLISHED
 from glus.staging.lists import (
+    MissingError,
     check_frame_names,
     check_text,
     expression_place,
@@ -40,12 +40,11 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the list; expression ids are `<obj_id>_<exp_id>`, since `exp_id` repeats within a video.
 
     Raises:
-        InputError: the dataset is not there, or another split than the one it has is asked for.
+        MissingError: the dataset is not there, or another split than the one it has is asked for.
     """
     if split != SPLIT:
-        raise InputError(
-            f"reasonvos/{split} does not exist: ReasonVOS has one split, for evaluation: reasonvos/{SPLIT}."
-        )
+        message = f"reasonvos/{split} does not exist: ReasonVOS has one split, for evaluation: reasonvos/{SPLIT}."
+        raise MissingError(message, split)
     raw = RawSplit("meta_expressions.json", "26 December 2024", masks=[])
     require(root / raw.file, root, TREE, PUBLISHER)
     present = [] if leads_out(root, "Annotations") else (root / "Annotations").glob("*")

@@ -39,7 +39,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the lists of a split.
 
     Raises:
-        InputError: the dataset or the split is not there.
+        MissingError: the dataset or the split is not there.
     """
     if not (root / meta_file(split)).is_file() and split in davis_texts.listed_splits(root):
         return davis_texts.load_texts(root, split)

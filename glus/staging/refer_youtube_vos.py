@@ -32,7 +32,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the lists of a split.
 
     Raises:
-        InputError: the dataset or the split is not there.
+        MissingError: the dataset or the split is not there.
     """
     require(root / meta_file(split), root, TREE, PUBLISHER)
     raw = load_indexed(root, split)

@@ -41,7 +41,7 @@ def load(root: Path, split: str) -> RawSplit:
     """Reads the lists of a split; the kind of an expression becomes its family.
 
     Raises:
-        InputError: the dataset or the split is not there.
+        MissingError: the dataset or the split is not there.
     """
     raw = RawSplit(_list_file(split))
     require(root / raw.file, root, TREE, PUBLISHER)

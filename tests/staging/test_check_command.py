@@ -74,7 +74,20 @@ def test_sound_data_is_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_no_dataset_is_one_paragraph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, there: bool, said: str
 ) -> None:
-    code, out, errors = check(capsys, dataset, tmp_path if there else tmp_path / "nowhere", "--json")
+    root = tmp_path if there else tmp_path / "nowhere"
+    code, out, errors = check(capsys, dataset, root)
     assert (code, out) == (2, "")
     assert said in errors
     assert len(errors.splitlines()) == 1
+    code, out, errors = check(capsys, dataset, root, "--json")
+    assert (code, errors) == (2, "")
+    (fault,) = json.loads(out)
+    assert (fault["severity"], said in fault["problem"]) == ("error", True)
+
+
+def test_a_missing_list_is_a_fault_of_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_mevis(tmp_path)
+    (tmp_path / "train/meta_expressions.json").unlink()
+    code, out, _ = check(capsys, "mevis", tmp_path, "--split", "train", "--json")
+    (fault,) = json.loads(out)
+    assert (code, fault["severity"], fault["file"]) == (2, "error", "train/meta_expressions.json")
