@@ -58,6 +58,7 @@ class StageConfig(Section):
 
     splits: Annotated[list[SplitName], Field(min_length=1)]
     roots: dict[str, str]  # dataset -> folder in the dataset's published layout; data/raw/<dataset> where not named
+    exclude: dict[SplitName, list[str]] = {}  # split -> videos to leave out: ids, or patterns such as TAO/*
     synthetic: SyntheticConfig
 
     def root(self, dataset: str) -> Path:
@@ -361,6 +362,9 @@ class Config(Section):
             for name in names:
                 if name not in staged:
                     raise ValueError(f"{key}: {name} is not among stage.splits ({', '.join(sorted(staged))})")
+        for name in self.stage.exclude:
+            if name not in staged:
+                raise ValueError(f"stage.exclude: {name} is not among stage.splits ({', '.join(sorted(staged))})")
         for name in staged:
             dataset, split = name.split("/")
             if dataset == "synthetic" and split not in self.stage.synthetic.clips:

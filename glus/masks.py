@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,19 @@ LONGEST_NUMBER = 8  # groups of six bits in a run length: 40 bits, far more pixe
 def encode_rle(mask: np.ndarray) -> str:
     """Encodes a bool mask [H, W] as compressed COCO run lengths (ASCII)."""
     return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+
+
+def encode_runs(runs: Sequence[int], height_px: int, width_px: int) -> str:
+    """Encodes uncompressed COCO run lengths (background first, down the columns) that add up to the mask's pixels."""
+    return coco.frPyObjects({"size": [height_px, width_px], "counts": list(runs)}, height_px, width_px)[
+        "counts"
+    ].decode("ascii")
+
+
+def encode_polygons(polygons: Sequence[Sequence[float]], height_px: int, width_px: int) -> str:
+    """Encodes the union of COCO polygons, each x, y, x, y ... in pixels, at least three points."""
+    parts = coco.frPyObjects([list(polygon) for polygon in polygons], height_px, width_px)
+    return coco.merge(parts)["counts"].decode("ascii")
 
 
 def rle_pixels(counts: str) -> int:

@@ -92,6 +92,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("oracle_key_frame_index", pa.int32()),
             ("referent_correct", pa.bool_()),
         ],
+        # what is wrong with the raw data; the file is relative to the dataset's root, a record lies in it
+        "staging_errors": [
+            ("dataset", pa.string()),
+            ("split", pa.string()),
+            ("severity", pa.string()),
+            ("file", pa.string()),
+            ("record", pa.string()),
+            ("problem", pa.string()),
+            ("action", pa.string()),
+        ],
     }.items()
 }
 

@@ -8,9 +8,12 @@ import pyarrow as pa
 
 from glus.records import SCHEMAS, write_table
 from glus.staging.checks import ExaminedSplit
+from glus.staging.mask_files import Row
 
 
-def write_tables(dataset: str, split: str, examined: ExaminedSplit, directory: Path) -> dict[str, int]:
+def write_tables(
+    dataset: str, split: str, examined: ExaminedSplit, mask_rows: list[Row], directory: Path
+) -> dict[str, int]:
     """Writes videos, expressions and masks (sorted by video, annotation, frame); returns their numbers of rows."""
     key = {"dataset": dataset, "split": split}
     raw = examined.raw
@@ -39,19 +42,17 @@ def write_tables(dataset: str, split: str, examined: ExaminedSplit, directory: P
         }
         for expression in raw.expressions
     ]
-    masks = _mask_table(key, examined, [video.video_id for video in raw.videos])
+    masks = _mask_table(key, mask_rows, [video.video_id for video in raw.videos])
     write_table("videos", videos, directory / "videos.parquet")
     write_table("expressions", expressions, directory / "expressions.parquet")
     write_table("masks", masks, directory / "masks.parquet")
     return {"videos": len(videos), "expressions": len(expressions), "masks": masks.num_rows}
 
 
-def _mask_table(key: dict[str, str], examined: ExaminedSplit, video_ids: list[str]) -> pa.Table:
+def _mask_table(key: dict[str, str], mask_rows: list[Row], video_ids: list[str]) -> pa.Table:
     layout = SCHEMAS["masks"]
     position = {video_id: index for index, video_id in enumerate(video_ids)}
-    rows = sorted(
-        examined.mask_rows, key=lambda row: (position[row["video_id"]], row["annotation_id"], row["frame_index"])
-    )
+    rows = sorted(mask_rows, key=lambda row: (position[row["video_id"]], row["annotation_id"], row["frame_index"]))
     columns = {
         name: pa.array([row[name] for row in rows], layout.field(name).type) for name in layout.names if name not in key
     }
