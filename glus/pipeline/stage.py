@@ -16,6 +16,7 @@ from glus.pipeline.context import StepContext
 from glus.staging.checks import examine, worker_pool
 from glus.staging.faults import Fault, errors
 from glus.staging.readers import reader
+from glus.staging.spool import MaskSpool
 from glus.staging.synthetic import write_split
 from glus.staging.tables import write_tables
 
@@ -69,14 +70,15 @@ def _stage_split(context: StepContext, name: str, target: Path, pool: Executor |
     def progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         return context.progress(items, description, total=total)
 
-    examined = examine(dataset, root, split, pool, progress)
+    masks = MaskSpool(context.work)
+    examined = examine(dataset, root, split, pool, progress, masks.add)
     refused = errors(examined.faults)
     for fault in [fault for fault in examined.faults if fault.severity == "warning"][:MAX_SHOWN]:
         logger.warning("%s: %s", name, fault)
     if refused:
         return refused
     shutil.rmtree(target, ignore_errors=True)
-    rows = write_tables(dataset, split, examined, target)
+    rows = write_tables(dataset, split, examined, masks, target)
     extra = {"frames_root": final_root.as_posix(), "frames_sha256": examined.frames_sha256, "rows": rows}
     write_manifest(target, step="stage", parameters=split_parameters(context.config, name), inputs={}, extra=extra)
     return []

@@ -16,7 +16,7 @@ from typing import Any
 from glus.parallel import die_with_parent
 from glus.staging.faults import Fault, error, warning
 from glus.staging.frames import check_frames
-from glus.staging.mask_files import Row, Size, read_mask_dict, read_mask_folder
+from glus.staging.mask_files import Keep, Row, Size, read_mask_dict, read_mask_folder
 from glus.staging.raw import MaskDict, MaskFolder, RawSplit, RawVideo
 from glus.staging.readers import reader
 
@@ -30,14 +30,12 @@ class ExaminedSplit:
     Attributes:
         sizes: height and width of each video that could be opened.
         frames_sha256: hash over the bytes of all frames.
-        mask_rows: rows of the table `masks`, without dataset and split, in no particular order.
         faults: everything that is wrong, lists first, then frames, then masks.
     """
 
     raw: RawSplit
     sizes: dict[str, Size]
     frames_sha256: str
-    mask_rows: list[Row]
     faults: list[Fault]
 
 
@@ -67,8 +65,13 @@ def examine(
     split: str,
     pool: Executor | None = None,
     progress: Progress = lambda items, description, total: items,
+    keep: Keep = lambda video_id, rows: None,
 ) -> ExaminedSplit:
     """Reads a split's lists, opens every frame and reads every mask.
+
+    Args:
+        keep: takes the rows of the table `masks`, without dataset and split, some of one video at a time and in no
+            particular order; they are not held here.
 
     Raises:
         InputError: the dataset or the split is not there at all.
@@ -80,8 +83,8 @@ def examine(
     faults.extend(fault for _, check in checked for fault in check.faults)
     sizes = {video.video_id: check.size_px for video, check in checked if check.size_px}
     digest = hashlib.sha256("".join(check.sha256 for _, check in checked).encode()).hexdigest()
-    rows = _read_masks(root, raw, sizes, pool, faults)
-    return ExaminedSplit(raw, sizes, digest, rows, list(dict.fromkeys(faults)))
+    _read_masks(root, raw, sizes, pool, faults, keep)
+    return ExaminedSplit(raw, sizes, digest, list(dict.fromkeys(faults)))
 
 
 def _each(job: Callable[..., Any], items: list[Any], pool: Executor | None) -> Iterable[Any]:
@@ -89,25 +92,27 @@ def _each(job: Callable[..., Any], items: list[Any], pool: Executor | None) -> I
 
 
 def _read_masks(
-    root: Path, raw: RawSplit, sizes: dict[str, Size], pool: Executor | None, faults: list[Fault]
-) -> list[Row]:
+    root: Path, raw: RawSplit, sizes: dict[str, Size], pool: Executor | None, faults: list[Fault], keep: Keep
+) -> None:
     videos = {video.video_id: video for video in raw.videos}
     if raw.masks is None:
-        return []
+        return
     if isinstance(raw.masks, MaskDict):
-        rows, known = read_mask_dict(root, raw.masks, videos, sizes, faults)
+        known = read_mask_dict(root, raw.masks, videos, sizes, faults, keep)
         faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
-        return rows
+        return
     folders = [folder for folder in raw.masks if folder.video_id in sizes]
     job = partial(_read_folder, root, raw.file)
-    results = list(_each(job, [(item, videos[item.video_id], sizes[item.video_id]) for item in folders], pool))
-    faults.extend(fault for _, found in results for fault in found)
-    rows = [row for part, _ in results for row in part]
-    faulty = {folder.video_id for folder, (_, found) in zip(folders, results, strict=True) if found}
-    faults.extend(
-        _objects_never_seen(raw, {(row["video_id"], row["annotation_id"]) for row in rows}, sizes.keys() - faulty)
-    )
-    return rows
+    results = _each(job, [(item, videos[item.video_id], sizes[item.video_id]) for item in folders], pool)
+    seen: set[tuple[str, str]] = set()
+    sound = set(sizes)
+    for folder, (rows, found) in zip(folders, results, strict=True):
+        keep(folder.video_id, rows)
+        seen.update((folder.video_id, row["annotation_id"]) for row in rows)
+        faults.extend(found)
+        if found:
+            sound.discard(folder.video_id)
+    faults.extend(_objects_never_seen(raw, seen, sound))
 
 
 def _read_folder(root: Path, listed_in: str, item: tuple[MaskFolder, RawVideo, Size]) -> tuple[list[Row], list[Fault]]:

@@ -6,7 +6,7 @@ Both give rows of the `masks` table and faults; nothing is decoded before its ru
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,35 +22,40 @@ from glus.staging.raw import MaskDict, MaskFolder, RawVideo
 
 Size = tuple[int, int]  # height, width in pixels
 Row = dict[str, Any]  # of the table `masks`, without dataset and split
+Keep = Callable[[str, list[Row]], None]  # takes rows of one video
 
 VOID = 255  # pixels that belong to nothing and are not scored (DAVIS)
 BLOCK = 1 << 16  # bytes that the JSON parser is given at once
 
 
 def read_mask_dict(
-    root: Path, masks: MaskDict, videos: Mapping[str, RawVideo], sizes: Mapping[str, Size], faults: list[Fault]
-) -> tuple[list[Row], set[str]]:
-    """Rows of the annotations in use, and the ids that the file holds of them.
+    root: Path,
+    masks: MaskDict,
+    videos: Mapping[str, RawVideo],
+    sizes: Mapping[str, Size],
+    faults: list[Fault],
+    keep: Keep,
+) -> set[str]:
+    """Gives the rows of each annotation in use to `keep` and returns the ids that the file holds.
 
     Annotations of videos whose size is not known (their frames are faulty) give no rows.
     """
-    rows: list[Row] = []
     found: set[str] = set()
     if not (root / masks.file).is_file():
         problem = f"{masks.file} is missing (required for training and local evaluation)"
         faults.append(error(masks.file, "", problem, "Download it with the split"))
-        return rows, set(masks.owners)
+        return set(masks.owners)
     try:
         for annotation_id, track in _annotations(root / masks.file, BLOCK):
             found.add(annotation_id)
             for video_id in masks.owners.get(annotation_id, ()):
                 if video_id in sizes:
                     place = _Place(masks.file, annotation_id, videos[video_id], sizes[video_id])
-                    rows.extend(_track_rows(place, track, faults))
+                    keep(video_id, list(_track_rows(place, track, faults)))
     except ijson.JSONError as problem:
         faults.append(not_json(masks.file, _first_line(problem), *_position(root / masks.file)))
-        return rows, set(masks.owners)
-    return rows, found
+        return set(masks.owners)
+    return found
 
 
 @dataclass

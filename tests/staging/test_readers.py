@@ -12,8 +12,9 @@ from glus.config import SyntheticConfig
 from glus.errors import InputError
 from glus.masks import decode_rle, encode_rle
 from glus.records import StagedSplit
-from glus.staging.checks import ExaminedSplit, examine
+from glus.staging.checks import examine
 from glus.staging.readers import READERS
+from glus.staging.spool import MaskSpool
 from glus.staging.synthetic import draw_clip, write_split
 from glus.staging.tables import write_tables
 
@@ -32,15 +33,17 @@ def write_json(path: Path, content: object) -> None:
 
 
 def staged(dataset: str, root: Path, split: str, target: Path) -> StagedSplit:
-    examined = examine(dataset, root, split)
+    masks = MaskSpool(target.parent)
+    examined = examine(dataset, root, split, keep=masks.add)
     assert examined.faults == []
-    write_tables(dataset, split, examined, target / dataset / split)
+    write_tables(dataset, split, examined, masks, target / dataset / split)
     return StagedSplit(target / dataset / split, root)
 
 
-def areas(examined: ExaminedSplit) -> dict[tuple[str, str, int], int]:
-    assert examined.faults == []
-    return {(row["video_id"], row["annotation_id"], row["frame_index"]): row["area_px"] for row in examined.mask_rows}
+def areas(dataset: str, root: Path, split: str) -> dict[tuple[str, str, int], int]:
+    rows: list[dict[str, Any]] = []
+    assert examine(dataset, root, split, keep=lambda video_id, part: rows.extend(part)).faults == []
+    return {(row["video_id"], row["annotation_id"], row["frame_index"]): row["area_px"] for row in rows}
 
 
 def test_generated_clips_come_back_as_they_were_drawn(synthetic: SyntheticConfig, tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_mevis_v2_names_and_sentences_without_target(
     assert [expression.annotation_ids for expression in examined.raw.expressions] == (
         [("5",), ()] if split == "train" else [(), ()]
     )
-    assert areas(examined) == ({("0f", "5", 0): 48, ("0f", "5", 2): 48} if split == "train" else {})
+    assert areas("mevis", tmp_path, split) == ({("0f", "5", 0): 48, ("0f", "5", 2): 48} if split == "train" else {})
 
 
 def youtube_lists(root: Path, split: str, expressions: dict[str, Any]) -> None:
@@ -151,8 +154,9 @@ def test_davis_masks_have_object_numbers_and_void(
     void = np.zeros(LEFT.shape, dtype=np.uint8)
     void[0] = 255
     write_pngs(tmp_path / "valid/Annotations/vid", dict.fromkeys(NAMES, LEFT * 1 + RIGHT * 2 + void))
-    examined = examine("ref_davis17", tmp_path, "valid")
-    assert areas(examined) == {("vid", value, index): 48 for value in ("1", "2") for index in range(4)}
+    assert areas("ref_davis17", tmp_path, "valid") == {
+        ("vid", value, index): 48 for value in ("1", "2") for index in range(4)
+    }
 
 
 def test_revos_has_slashes_in_ids_and_kinds_of_expressions(tmp_path: Path, write_frames: Callable[..., None]) -> None:
