@@ -15,7 +15,7 @@ import ijson
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import decode_rle, encode_rle, read_index_png, rle_area, rle_pixels, union
+from glus.masks import decode_rle, encode_rle, read_index_png, rle_area, rle_pixels, rle_runs, union
 from glus.staging.faults import Fault, error
 from glus.staging.lists import DOWNLOAD_AGAIN, missing_folder, not_json
 from glus.staging.raw import MaskDict, MaskFolder, RawVideo
@@ -123,22 +123,38 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> Iterator[Row]
         problem = f"{place.name} has {len(track)} masks but video {video.video_id} has {len(video.frame_names)} frames"
         faults.append(error(place.file, record, problem, "Masks go by position: give every frame a mask or null"))
         return
-    for index, entry in enumerate(track):
-        if not entry:
-            continue
+    entries = {index: entry for index, entry in enumerate(track) if entry}
+    if (areas := _areas(list(entries.values()), place.size)) is not None:
+        for (index, entry), area in zip(entries.items(), areas, strict=True):
+            yield _row(video.video_id, place.annotation_id, index, place.size, entry["counts"], area)
+        return
+    for index, entry in entries.items():  # one by one, to unite parts and to name what is wrong
         parts = entry if isinstance(entry, list) else [entry]
         problems = [found for found in (_rle_problem(part, place.size) for part in parts) if found]
         if not problems:
-            yield _row(
-                video.video_id,
-                place.annotation_id,
-                index,
-                place.size,
-                _joined([p["counts"] for p in parts], place.size),
-            )
+            counts = _joined([part["counts"] for part in parts], place.size)
+            area = rle_area(counts, *place.size)
+            yield _row(video.video_id, place.annotation_id, index, place.size, counts, area)
             continue
         where = f"{place.name}, frame {video.frame_names[index]} of {video.video_id}"
         faults.append(error(place.file, f"{record}, frame {index}", f"{where} {problems[0]}", DOWNLOAD_AGAIN))
+
+
+def _areas(entries: list[Any], size: Size) -> list[int] | None:
+    """Pixels of each mask of a track, all checked at once; None where an entry is not one sound run-length mask."""
+    of_size = [entry for entry in entries if isinstance(entry, dict) and entry.get("size") == list(size)]
+    counts = [entry["counts"] for entry in of_size if isinstance(entry.get("counts"), str) and entry["counts"]]
+    if len(counts) < len(entries):
+        return None
+    try:
+        runs, begins = rle_runs(counts)
+    except InputError:
+        return None
+    if not counts:
+        return []
+    order = np.arange(len(runs)) - np.repeat(begins[:-1], np.diff(begins))
+    pixels, areas = (np.add.reduceat(part, begins[:-1]) for part in (runs, runs * (order % 2)))
+    return areas.tolist() if (pixels == size[0] * size[1]).all() else None
 
 
 def _rle_problem(rle: Any, size: Size) -> str | None:
@@ -162,7 +178,7 @@ def _joined(counts: list[str], size: Size) -> str:
     return counts[0] if len(counts) == 1 else encode_rle(union((decode_rle(part, *size) for part in counts), *size))
 
 
-def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts: str) -> Row:
+def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts: str, area_px: int) -> Row:
     return {
         "video_id": video_id,
         "annotation_id": annotation_id,
@@ -170,7 +186,7 @@ def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts
         "height_px": size[0],
         "width_px": size[1],
         "rle_counts": counts,
-        "area_px": rle_area(counts, *size),
+        "area_px": area_px,
     }
 
 
@@ -201,7 +217,7 @@ def read_mask_folder(
             faults.append(error(file, f"{record}, frame {name}", text, "Use annotations of the frames' size"))
             continue
         for annotation_id, mask in _objects(pixels, source.annotation_id):
-            rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask)))
+            rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask), int(mask.sum())))
     return rows, faults
 
 
