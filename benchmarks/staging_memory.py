@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from layouts.mevis import HEIGHT, WIDTH, write_split
+from layouts.mevis import WIDTH, write_split
 from PIL import Image
 
 from glus.commands.params import edited
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_FRAMES, NUM_OBJECTS = 40, 30
-BYTES_PER_MASK = 950  # as `layouts.mevis` draws them
+NUM_FRAMES, NUM_OBJECTS, HEIGHT = 40, 30, 480
+BYTES_PER_MASK = 888  # as `layouts.mevis` draws them
 MEBIBYTE = 1 << 20
 
 
@@ -43,7 +43,7 @@ def write_dataset(project: Path, num_videos: int) -> Path:
     picture = project / "frame.jpg"
     Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60)).save(picture)
     folder = project / "data/raw/mevis/train"
-    write_split(folder, num_videos, NUM_FRAMES, NUM_OBJECTS, lambda path, *_: path.hardlink_to(picture))
+    write_split(folder, num_videos, NUM_FRAMES, NUM_OBJECTS, HEIGHT, lambda path, *_: path.hardlink_to(picture))
     return folder / "mask_dict.json"
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from glus.errors import ArtifactError
@@ -291,13 +290,14 @@ class StagedSplit:
     def _read_tracks(self, video_id: str) -> dict[str, dict[int, str]]:
         first, last = self._video_bounds.T
         groups = np.flatnonzero((first <= video_id) & (video_id <= last)).tolist()
-        columns = ["annotation_id", "frame_index", "rle_counts"]
+        columns = ["video_id", "annotation_id", "frame_index", "rle_counts"]
         with _readable(self.directory / "masks.parquet"):  # in one thread: a forked process has no other
-            rows = self._masks.read_row_groups(groups, ["video_id", *columns], use_threads=False)
-        rows = rows.filter(pc.equal(rows["video_id"], video_id))
+            rows = self._masks.read_row_groups(groups, columns, use_threads=False)
         tracks: dict[str, dict[int, str]] = {}
-        for annotation_id, frame_index, counts in zip(*(rows[name].to_pylist() for name in columns), strict=True):
-            tracks.setdefault(annotation_id, {})[frame_index] = counts
+        # not filtered by Arrow, whose functions take 27 MB of every process that uses one
+        for owner, annotation, frame, counts in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+            if owner == video_id:
+                tracks.setdefault(annotation, {})[frame] = counts
         return tracks
 
     def target_masks(self, expression: Expression, frame_indices: Iterable[int]) -> np.ndarray:
@@ -307,9 +307,12 @@ class StagedSplit:
         tracks = self.mask_rles(expression.video_id)
         chosen = [tracks[annotation] for annotation in expression.annotation_ids if annotation in tracks]
         frames = list(frame_indices)
-        masks = np.empty((len(frames), *size), dtype=bool)
-        for row, index in enumerate(frames):
-            masks[row] = union((decode_rle(track[index], *size) for track in chosen if index in track), *size)
+        masks = np.zeros((len(frames), *size), dtype=bool)
+        for rows, index in zip(masks, frames, strict=True):
+            mask = union((decode_rle(track[index], *size) for track in chosen if index in track), *size)
+            covered = np.flatnonzero(mask.any(axis=0))
+            columns = slice(covered[0], covered[-1] + 1) if len(covered) else slice(0)
+            rows[:, columns] = mask[:, columns]  # from columns to rows is slow, so no more than is needed
         return masks
 
     def frame_path(self, video: Video, index: int) -> Path:
