@@ -6,7 +6,9 @@ Every file carries its schema's name and version in its metadata; pandas, DuckDB
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from glus.errors import ArtifactError
@@ -115,41 +116,79 @@ def write_table(schema: str, rows: Iterable[Mapping[str, Any]] | pa.Table, path:
     Raises:
         ValueError: a row lacks a column or holds an unknown one.
     """
-    layout = SCHEMAS[schema]
     if not isinstance(rows, pa.Table):
+        layout = SCHEMAS[schema]
         rows = list(rows)
         for row in rows:
             if row.keys() != set(layout.names):
                 raise ValueError(f"{schema}: columns {sorted(row.keys() ^ set(layout.names))} are missing or unknown")
         rows = pa.Table.from_pylist(rows, schema=layout)
+    write_row_groups(schema, [rows], path)
+
+
+def write_row_groups(schema: str, tables: Iterable[pa.Table], path: Path) -> int:
+    """Writes tables as the row groups of one Parquet file, of which one at a time is in memory; returns the rows.
+
+    The file is written beside the target first and renamed when complete.
+    """
+    layout = SCHEMAS[schema]
+    words = [name for name in layout.names if name != "rle_counts"]  # no run lengths are worth a dictionary
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(rows.select(layout.names).cast(layout), aside, compression="zstd")
+    num_rows = 0
+    with pq.ParquetWriter(aside, layout, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer:
+        for table in tables:
+            writer.write_table(table.select(layout.names).cast(layout))
+            num_rows += table.num_rows
     aside.replace(path)
+    return num_rows
 
 
 def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.Table:
     """Reads a Parquet file, or every Parquet file of a folder in name order, of the named schema.
 
     Raises:
-        ArtifactError: nothing there, not a Parquet file, or a file of another schema or version.
+        ArtifactError: nothing there, not a Parquet file, damaged, or a file of another schema or version.
     """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     if not files:
         raise ArtifactError(f"{path}: no {schema} table there.")
     tables = []
     for file in files:
-        try:
-            metadata = pq.read_schema(file).metadata or {}
-            found = metadata.get(b"glus.schema", b"none").decode(), metadata.get(b"glus.schema_version", b"0").decode()
-            if found != (schema, str(SCHEMA_VERSION)):
-                raise ArtifactError(
-                    f"{file}: holds schema {found[0]} version {found[1]}, expected {schema} version {SCHEMA_VERSION}."
-                )
-            tables.append(pq.read_table(file, columns=columns, partitioning=None))
-        except pa.ArrowInvalid as error:
-            raise ArtifactError(f"{file}: not a readable Parquet file ({error}).") from error
+        with _open_table(schema, file) as opened, _readable(file):
+            tables.append(opened.read(columns))
     return pa.concat_tables(tables)
+
+
+def _open_table(schema: str, file: Path) -> pq.ParquetFile:
+    """Opens a Parquet file of the named schema; what is read of it is compared with its checksums.
+
+    Raises:
+        ArtifactError: not there, not a Parquet file, or a file of another schema or version.
+    """
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no {schema} table there.")
+    with _readable(file):
+        opened = pq.ParquetFile(file, page_checksum_verification=True)
+    metadata = opened.schema_arrow.metadata or {}
+    found = metadata.get(b"glus.schema", b"none").decode(), metadata.get(b"glus.schema_version", b"0").decode()
+    if found != (schema, str(SCHEMA_VERSION)):
+        raise ArtifactError(
+            f"{file}: holds schema {found[0]} version {found[1]}, expected {schema} version {SCHEMA_VERSION}."
+            " Run the step that writes it again."
+        )
+    return opened
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Names the file in what Arrow says about damage."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtifactError(
+            f"{file}: not a readable Parquet file ({error}). Cut off or damaged; run the step that writes it again."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -180,7 +219,8 @@ class Expression:
 class StagedSplit:
     """A staged split: videos, expressions and ground-truth masks, read from its three Parquet tables.
 
-    The mask table stays one Arrow table (shared by forked workers); a video's rows are one slice of it.
+    The mask table stays on disk. A video's masks are a row group of it, read when they are asked for, and those of the
+    latest video are kept: no process, and no data worker, ever holds the masks of a split.
 
     Args:
         directory: `data/staged/<dataset>/<split>`.
@@ -191,6 +231,11 @@ class StagedSplit:
         self.directory = directory
         self.frames_root = frames_root
         self.dataset, self.split = directory.parent.name, directory.name
+        self._latest_tracks: tuple[str | None, dict[str, dict[int, str]]] = None, {}
+
+    def __reduce__(self) -> tuple[type[StagedSplit], tuple[Path, Path]]:
+        """Another process opens the tables itself."""
+        return StagedSplit, (self.directory, self.frames_root)
 
     @cached_property
     def videos(self) -> dict[str, Video]:
@@ -229,48 +274,58 @@ class StagedSplit:
     @property
     def has_masks(self) -> bool:
         """Whether the split comes with ground truth (a server split has none)."""
-        return self._masks.num_rows > 0
+        return self._masks.metadata.num_rows > 0
 
     @cached_property
-    def _masks(self) -> pa.Table:
-        return read_table("masks", self.directory / "masks.parquet").combine_chunks()
+    def _masks(self) -> pq.ParquetFile:
+        return _open_table("masks", self.directory / "masks.parquet")
 
     @cached_property
-    def _mask_rows(self) -> dict[str, tuple[int, int]]:
-        """First row and number of rows of each video in the mask table."""
-        counts = pc.value_counts(self._masks["video_id"]).to_pylist()
-        starts = np.cumsum([0] + [entry["counts"] for entry in counts])
-        return {entry["values"]: (int(start), entry["counts"]) for entry, start in zip(counts, starts, strict=False)}
+    def _video_bounds(self) -> np.ndarray:
+        """First and last video of each row group, str [G, 2]: the same one as staged, others' files may mix them."""
+        metadata, column = self._masks.metadata, self._masks.schema_arrow.names.index("video_id")
+        statistics = (metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups))
+        any_video = ("", chr(sys.maxunicode))
+        bounds = [(each.min, each.max) if each and each.has_min_max else any_video for each in statistics]
+        return np.array(bounds, dtype=str).reshape(-1, 2)
 
     def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
-        """Run lengths of one video: annotation id -> frame index -> compressed counts (absent frames left out)."""
-        start, count = self._mask_rows.get(video_id, (0, 0))
-        rows = self._masks.slice(start, count)
+        """Run lengths of one video: annotation id -> frame index -> compressed counts (absent frames left out).
+
+        Raises:
+            ArtifactError: the table is damaged.
+        """
+        if self._latest_tracks[0] != video_id:
+            self._latest_tracks = video_id, self._read_tracks(video_id)
+        return self._latest_tracks[1]
+
+    def _read_tracks(self, video_id: str) -> dict[str, dict[int, str]]:
+        first, last = self._video_bounds.T
+        groups = np.flatnonzero((first <= video_id) & (video_id <= last)).tolist()
+        columns = ["video_id", "annotation_id", "frame_index", "rle_counts"]
+        with _readable(self.directory / "masks.parquet"):  # in one thread: a forked process has no other
+            rows = self._masks.read_row_groups(groups, columns, use_threads=False)
         tracks: dict[str, dict[int, str]] = {}
-        columns = (rows[name].to_pylist() for name in ("annotation_id", "frame_index", "rle_counts"))
-        for annotation_id, frame_index, counts in zip(*columns, strict=True):
-            tracks.setdefault(annotation_id, {})[frame_index] = counts
+        # not filtered by Arrow, whose functions take 27 MB of every process that uses one
+        for owner, annotation, frame, counts in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+            if owner == video_id:
+                tracks.setdefault(annotation, {})[frame] = counts
         return tracks
 
     def target_masks(self, expression: Expression, frame_indices: Iterable[int]) -> np.ndarray:
         """Ground truth of an expression: the union of its annotations, bool [T, H, W] for the given frames."""
         video = self.videos[expression.video_id]
+        size = video.height_px, video.width_px
         tracks = self.mask_rles(expression.video_id)
-        height, width = video.height_px, video.width_px
-        return np.stack(
-            [
-                union(
-                    (
-                        decode_rle(tracks[annotation][index], height, width)
-                        for annotation in expression.annotation_ids
-                        if index in tracks.get(annotation, {})
-                    ),
-                    height,
-                    width,
-                )
-                for index in frame_indices
-            ]
-        )
+        chosen = [tracks[annotation] for annotation in expression.annotation_ids if annotation in tracks]
+        frames = list(frame_indices)
+        masks = np.zeros((len(frames), *size), dtype=bool)
+        for rows, index in zip(masks, frames, strict=True):
+            mask = union((decode_rle(track[index], *size) for track in chosen if index in track), *size)
+            covered = np.flatnonzero(mask.any(axis=0))
+            columns = slice(covered[0], covered[-1] + 1) if len(covered) else slice(0)
+            rows[:, columns] = mask[:, columns]  # from columns to rows is slow, so no more than is needed
+        return masks
 
     def frame_path(self, video: Video, index: int) -> Path:
         """Path of one frame."""

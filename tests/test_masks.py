@@ -1,5 +1,7 @@
 """Run lengths: the pixels they cover, what is refused before pycocotools sees it, and intersections."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from glus.errors import InputError
-from glus.masks import decode_rle, encode_rle, rle_area, rle_intersection_px, rle_pixels
+from glus.masks import decode_rle, encode_rle, rle_area, rle_intersection_px, rle_pixels, rle_runs
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -25,6 +27,35 @@ def test_round_trip(mask: np.ndarray) -> None:
 def test_pixels_of_runs_of_any_length(runs: list[int]) -> None:
     counts = coco.frPyObjects({"size": [sum(runs), 1], "counts": runs}, sum(runs), 1)["counts"].decode()
     assert rle_pixels(counts) == sum(runs)
+
+
+@given(st.lists(masks, max_size=6))
+def test_many_are_read_as_one_by_one(many: list[np.ndarray]) -> None:
+    counts = [encode_rle(mask) for mask in many]
+    runs, begins = rle_runs(counts)
+    assert [runs[begin:end].tolist() for begin, end in pairwise(begins)] == [
+        rle_runs([one])[0].tolist() for one in counts
+    ]
+    for mask, begin, end in zip(many, begins[:-1], begins[1:], strict=True):
+        plain = np.diff(np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=False)), prepend=0, append=mask.size)
+        assert runs[begin:end].tolist() == plain.tolist()
+
+
+def test_a_number_does_not_go_on_in_the_next_mask() -> None:
+    assert rle_runs(["0Q1"])[0].tolist() == [0, 1 + (1 << 5)]
+    with pytest.raises(InputError, match="end in the middle of a number"):
+        rle_runs(["0Q", "1"])
+
+
+@given(st.text(st.characters(min_codepoint=48, max_codepoint=112), max_size=12))
+def test_whatever_is_accepted_is_decoded_as_by_pycocotools(counts: str) -> None:
+    try:
+        pixels = rle_pixels(counts)
+    except InputError:
+        return
+    if 0 < pixels < 1 << 20:
+        reference = coco.decode({"size": [pixels, 1], "counts": counts.encode()})
+        assert (decode_rle(counts, pixels, 1) == reference).all()
 
 
 @given(masks, st.data())

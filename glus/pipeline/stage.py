@@ -20,8 +20,8 @@ from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import Fault, errors, warning
 from glus.staging.films import unpack_films
 from glus.staging.lists import MissingError
-from glus.staging.mask_files import Row
 from glus.staging.readers import published
+from glus.staging.spool import MaskSpool
 from glus.staging.state import folder_state
 from glus.staging.synthetic import write_split
 from glus.staging.tables import write_tables
@@ -117,12 +117,9 @@ def _examine_and_write(context: StepContext, name: str, root: Path, target: Path
     def progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         return context.progress(items, description, total=total)
 
-    def keep(_: str, rows: list[Row]) -> None:
-        mask_rows.extend(rows)
-
-    mask_rows: list[Row] = []
+    masks = MaskSpool(context.work)
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(dataset, root, split, pool, progress, keep, exclude=excluded, kept=kept)
+    examined = examine(dataset, root, split, pool, progress, masks.add, exclude=excluded, kept=kept)
     if errors(examined.faults):
         return examined.faults
     frames_root = GENERATED if dataset == "synthetic" else root
@@ -137,7 +134,7 @@ def _examine_and_write(context: StepContext, name: str, root: Path, target: Path
         "list": examined.raw.file,
         "list_sha256": hash_file(root / examined.raw.file),
         "release": examined.raw.release,
-        "counts": {**write_tables(dataset, split, examined, mask_rows, target), "objects": _num_objects(examined)},
+        "counts": {**write_tables(dataset, split, examined, masks, target), "objects": _num_objects(examined)},
     }
     write_manifest(target, step="stage", parameters=split_parameters(context.config, name), inputs={}, extra=extra)
     return [*examined.faults, *_differences(name, target)]

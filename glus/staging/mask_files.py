@@ -21,7 +21,7 @@ from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.frames import UNDECODABLE, Size
 from glus.staging.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, not_json
 from glus.staging.lists import MIN_TRAINING_FRAMES
-from glus.staging.mask_entries import read_entry
+from glus.staging.mask_entries import read_entry, read_sound_track
 from glus.staging.paths import leads_out, led_out, missing_folder, other_spelling
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
 
@@ -165,21 +165,35 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> list[Row]:
         problem = f"{place.name} has {len(track)} masks but video {video.video_id} has {len(video.frame_names)} frames"
         faults.append(error(place.file, record, problem, "Masks go by position: give every frame a mask or null"))
         return []
-    rows, broken = [], False
+    if place.size and (masks := read_sound_track(track, place.size)) is not None:
+        broken = False
+    else:
+        masks, broken = _read_one_by_one(place, track, faults)
+    if not masks and not broken and place.size and len(track) >= MIN_TRAINING_FRAMES:
+        text = f"{place.name} of {video.video_id} has no mask in any frame"
+        faults.append(warning(place.file, record, text, "The object counts as absent throughout; check the ids"))
+    return [
+        _row(video.video_id, place.annotation_id, index, place.size, counts, area)
+        for index, (counts, area) in masks.items()
+        if place.size
+    ]
+
+
+def _read_one_by_one(place: _Place, track: list[Any], faults: list[Fault]) -> tuple[dict[int, tuple[str, int]], bool]:
+    """Run lengths and area by frame, and whether an entry is broken; each is named."""
+    masks, broken = {}, False
     for index, entry in enumerate(track):
         try:
             counts = read_entry(entry, place.size)
         except InputError as problem:
             broken = True
-            where = f"{place.name}, frame {video.frame_names[index]} of {video.video_id}"
-            faults.append(error(place.file, f"{record}, frame {index}", f"{where} {problem}", DOWNLOAD_AGAIN))
+            where = f"{place.name}, frame {place.video.frame_names[index]} of {place.video.video_id}"
+            record = f"anno_id {place.annotation_id}, frame {index}"
+            faults.append(error(place.file, record, f"{where} {problem}", DOWNLOAD_AGAIN))
             continue
         if counts and place.size and (area := rle_area(counts, *place.size)):
-            rows.append(_row(video.video_id, place.annotation_id, index, place.size, counts, area))
-    if not rows and not broken and place.size and len(track) >= MIN_TRAINING_FRAMES:
-        text = f"{place.name} of {video.video_id} has no mask in any frame"
-        faults.append(warning(place.file, record, text, "The object counts as absent throughout; check the ids"))
-    return rows
+            masks[index] = counts, area
+    return masks, broken
 
 
 def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts: str, area_px: int) -> Row:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
-from glus.records import SCHEMAS, write_table
+from glus.records import write_row_groups, write_table
 from glus.staging.checks import ExaminedSplit
-from glus.staging.mask_files import Row
+from glus.staging.spool import MaskSpool
 
 
 def write_tables(
-    dataset: str, split: str, examined: ExaminedSplit, mask_rows: list[Row], directory: Path
+    dataset: str, split: str, examined: ExaminedSplit, masks: MaskSpool, directory: Path
 ) -> dict[str, int]:
-    """Writes videos, expressions and masks (sorted by video, annotation, frame); returns their numbers of rows."""
+    """Writes videos, expressions and masks; returns their numbers of rows.
+
+    Masks are sorted by video (as listed), annotation and frame, and those of a video are a row group, so that a sample
+    reads no others.
+    """
     key = {"dataset": dataset, "split": split}
     raw = examined.raw
     videos = [
@@ -42,19 +47,15 @@ def write_tables(
         }
         for expression in raw.expressions
     ]
-    masks = _mask_table(key, mask_rows, [video.video_id for video in raw.videos])
+    tables = masks.tables(video.video_id for video in raw.videos)
     write_table("videos", videos, directory / "videos.parquet")
     write_table("expressions", expressions, directory / "expressions.parquet")
-    write_table("masks", masks, directory / "masks.parquet")
-    return {"videos": len(videos), "expressions": len(expressions), "masks": masks.num_rows}
+    num_masks = write_row_groups("masks", _with_key(tables, key), directory / "masks.parquet")
+    return {"videos": len(videos), "expressions": len(expressions), "masks": num_masks}
 
 
-def _mask_table(key: dict[str, str], mask_rows: list[Row], video_ids: list[str]) -> pa.Table:
-    layout = SCHEMAS["masks"]
-    position = {video_id: index for index, video_id in enumerate(video_ids)}
-    rows = sorted(mask_rows, key=lambda row: (position[row["video_id"]], row["annotation_id"], row["frame_index"]))
-    columns = {
-        name: pa.array([row[name] for row in rows], layout.field(name).type) for name in layout.names if name not in key
-    }
-    constants = {name: pa.array([value] * len(rows), pa.string()) for name, value in key.items()}
-    return pa.table({**constants, **columns}, schema=layout)
+def _with_key(tables: Iterable[pa.Table], key: dict[str, str]) -> Iterator[pa.Table]:
+    for table in tables:
+        for name, value in key.items():
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
+        yield table

@@ -11,6 +11,7 @@ from glus.masks import encode_rle
 from glus.records import StagedSplit
 from glus.staging.checks import check_dataset, examine
 from glus.staging.faults import Fault
+from glus.staging.spool import MaskSpool
 from glus.staging.tables import write_tables
 
 HEIGHT, WIDTH = 32, 48
@@ -92,8 +93,9 @@ def areas_of(dataset: str, root: Path, split: str = "train") -> dict[tuple[str, 
 
 def staged(dataset: str, root: Path, split: str, target: Path) -> StagedSplit:
     """A split without faults, written as tables and opened again."""
-    rows: list[dict[str, Any]] = []
-    examined = examine(dataset, root, split, keep=lambda _, part: rows.extend(part))
+    target.mkdir(parents=True, exist_ok=True)
+    masks = MaskSpool(target)
+    examined = examine(dataset, root, split, keep=masks.add)
     assert examined.faults == []
-    write_tables(dataset, split, examined, rows, target / dataset / split)
+    write_tables(dataset, split, examined, masks, target / dataset / split)
     return StagedSplit(target / dataset / split, root)
