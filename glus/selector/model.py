@@ -232,10 +232,10 @@ class KeyFrameSelector(nn.Module):
         Keys and values of the context serve all query frames, those of a query frame all expressions. (Packed rows
         share as much, and can be trained through, but spend attention on pairs that their mask hides.)
         """
-        seen = context.continued(len(queries))
+        seen = context.continued()
         self._read(queries, seen)
         embedded = pad_sequence([self._embed(tail.ids) for tail in tails], batch_first=True)
-        states = self._read(embedded.repeat(len(queries), 1, 1), seen.continued(len(tails)))
+        states = self._read(embedded.repeat(len(queries), 1, 1), seen.continued())
         positions = torch.tensor([tail.score_position for tail in tails], device=states.device).repeat(len(queries))
         read = states[torch.arange(len(states), device=states.device), positions]
         return self.score_head(read.float()).view(len(queries), len(tails)).T
