@@ -249,8 +249,9 @@ class SelectorConfig(Section):
     """Step 4, paper 4.4, B.4, Table B."""
 
     model: SelectorModelConfig
-    num_context_frames: Positive  # Table B: 8
+    num_context_frames: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # fewest, most; Table B: 8
     num_query_frames: Positive  # Table B: 1; more share the context, so that a frame costs less
+    query_in_context: bool  # true: query frames are context frames too, as the published code draws them
     steps: Positive
     samples: Positive
     accumulation: Positive
@@ -269,19 +270,24 @@ class SelectorConfig(Section):
 # ---------------------------------------------------------------- inference and evaluation
 
 
-class KeyframesConfig(Section):
-    """Step 5, paper B.4: a score for every frame, the key frame is the best one."""
+KeyFrameSourceName = Literal["selector", "chat_univi", "first_frame", "random_frame", "oracle_frame", "file"]
 
-    source: Literal["selector", "first_frame"]  # first_frame: no selection (Table 5, first row)
+
+class KeyframesConfig(Section):
+    """Step 5, paper B.4, Table 5: a score for every frame, the key frame is the best one."""
+
+    source: KeyFrameSourceName
+    comparisons: list[KeyFrameSourceName]  # further sources, to show what the selection is worth
+    files: dict[SplitName, str]  # for `file`: JSON or Parquet of each evaluation split's key frames
     max_context_frames: Positive  # published: 11
     batch: Positive  # sequences per forward pass
 
 
 class ComparisonsConfig(Section):
-    """Families segmented once more in another way, to show what a part is worth."""
+    """Families segmented once more in another way, to show what a part is worth; `all` stands for every expression."""
 
     memory_off: list[str]
-    first_frame: list[str]
+    key_frames: list[str]  # from the key frames of each of keyframes.comparisons
 
 
 class PropagateConfig(Section):
@@ -371,6 +377,13 @@ class Config(Section):
                 f"pseudolabel.checkpoint: {self.pseudolabel.checkpoint}, but train.early_stop_step"
                 f" {self.train.early_stop_step} writes {early}"
             )
+        fewest, most = self.selector.num_context_frames
+        if fewest > most:
+            raise ValueError(f"selector.num_context_frames: {fewest} to {most}, the fewest come first")
+        if "file" in (self.keyframes.source, *self.keyframes.comparisons):
+            missing = [name for name in self.data.evaluation if name not in self.keyframes.files]
+            if missing:
+                raise ValueError(f"keyframes.files: no file for {', '.join(missing)}, which the source `file` needs")
         for key, section in (("train", self.train), ("selector", self.selector)):
             if section.checkpoint_every % section.log_every:
                 raise ValueError(

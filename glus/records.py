@@ -79,6 +79,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_RLE,
             ("seg_token_generated", pa.bool_()),
         ],
+        # where segmentation started from; source: `selected`, or a comparison's
+        "anchors": [*_EXPRESSION_KEY, ("source", pa.string()), ("frame_index", pa.int32())],
         "per_expression": [
             *_EXPRESSION_KEY,
             ("family", pa.string()),

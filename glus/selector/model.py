@@ -10,21 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import CLIPVisionModel, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.data.frames import Frames, load_frames
-from glus.data.selector_conversation import Tail, encode_context, encode_tail, normalise_expression
+from glus.data.selector_conversation import Tail, encode_context, encode_tail
 from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.errors import InputError
+from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
 from glus.selector.packing import Node, pack
-from glus.selector.sharing import SharedCache, context_groups
 from glus.selector.token_merging import TokenMerging
-
-FRAMES_PER_PASS = 32  # frames through the CLIP tower at once
 
 
 @dataclass(frozen=True)
@@ -140,26 +136,25 @@ class KeyFrameSelector(nn.Module):
 
     def _nodes(self, reading: Reading) -> list[Node]:
         """The tree of a reading: context, then the query frames, then each one's tails."""
-        tails = [self._embed(tail.ids) for tail in reading.tails]
+        tails = [self.embed(tail.ids) for tail in reading.tails]
         return [
-            Node(self._embed_context(reading.context), None),
+            Node(self.embed_context(reading.context), None),
             *(Node(query, 0) for query in reading.queries),
             *(Node(tail, 1 + query) for query in range(len(reading.queries)) for tail in tails),
         ]
 
-    def _embed(self, ids: Sequence[int]) -> Tensor:
+    def embed(self, ids: Sequence[int]) -> Tensor:
         """Word embeddings, float [length, D]."""
         embeddings = self.language_model.model.embed_tokens
         return embeddings(torch.tensor(ids, device=embeddings.weight.device))
 
-    def _embed_context(self, context: Tensor) -> Tensor:
+    def embed_context(self, context: Tensor) -> Tensor:
         """Everything before the target image: visual tokens [Nc, P, D] within their text, float [length, D]."""
         ids = torch.tensor(encode_context(self.tokenizer, len(context)))
         ids = ids.repeat_interleave(torch.where(ids == IMAGE_ID, context.shape[1], 1))
         is_image = (ids == IMAGE_ID).to(context.device)
-        return self._embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
+        return self.embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
 
-    @torch.no_grad()
     def score(
         self,
         frames: Frames,
@@ -172,11 +167,8 @@ class KeyFrameSelector(nn.Module):
         """Scores every frame of a clip for every expression, float32 [B, T].
 
         The context of frame q are the frames congruent to q modulo ceil(T / max_context_frames), so q stands among
-        them and then again as the target image (published evaluation). A context is read once for all its query
-        frames, a query frame once for all expressions; the scores are those of whole prompts.
-
-        Held at once: the visual tokens of all frames, the keys and values of one context and of up to `batch` query
-        frames behind it, and, of one layer at a time, `batch` copies of the prompt's.
+        them and then again as the target image (published evaluation). How the reading is shared, and what is held
+        at once: see `glus.selector.clip_reading`.
 
         Args:
             frames: see `glus.data.frames.load_frames`.
@@ -189,61 +181,20 @@ class KeyFrameSelector(nn.Module):
         Raises:
             InputError: frames that cannot be read, an empty expression, or a score that is not a finite number.
         """
-        tails = [self._until_score(number, text) for number, text in enumerate(expressions)]
-        noise = None if noise_seed is None else torch.Generator().manual_seed(noise_seed)
-        tokens = self._tokens(load_frames(frames), noise)
-        scores = torch.empty(len(tails), len(tokens))
-        for group in context_groups(len(tokens), max_context_frames):
-            members = torch.tensor(group)
-            context = SharedCache.empty(self.language_model.config.num_hidden_layers)
-            self._read(self._embed_context(tokens[members])[None], context)
-            for first in range(0, len(tails), batch):
-                chosen = tails[first : first + batch]
-                for queries in members.split(max(1, batch // len(chosen))):
-                    found = self._score_after(context, tokens[queries], chosen)
-                    scores[first : first + batch, queries] = found.float().cpu()
-        for number, frame in (~scores.isfinite()).nonzero()[:1].tolist():
-            raise InputError(
-                f"the score of frame {frame} for expression {number} ({expressions[number]!r}) is"
-                f" {float(scores[number, frame])}, a finite number is expected: weights that are not finite, or too"
-                " large for their type (float16), give this."
-            )
+        tails = [
+            encode_tail(self.tokenizer, spoken(number, text)).until_score() for number, text in enumerate(expressions)
+        ]
+        scores = read_clip(
+            self,
+            load_frames(frames),
+            [Ending(tail.ids, tail.score_position) for tail in tails],
+            lambda states: self.score_head(states.float())[:, 0],
+            max_context_frames=max_context_frames,
+            batch=batch,
+            noise_seed=noise_seed,
+        )
+        require_finite(scores, expressions)
         return scores
-
-    def _until_score(self, number: int, expression: str) -> Tail:
-        """What decides the score of an expression, as evaluation words it."""
-        text = normalise_expression(expression)
-        if not text:
-            raise InputError(f"expression {number} is empty ({expression!r}); a sentence about the clip is expected.")
-        return encode_tail(self.tokenizer, text).until_score()
-
-    def _tokens(self, images: list[Image.Image], noise: torch.Generator | None) -> Tensor:
-        """Visual tokens of a clip, [T, P, D], some frames at a time."""
-        tokens = []
-        for first in range(0, len(images), FRAMES_PER_PASS):
-            part = images[first : first + FRAMES_PER_PASS]
-            pixels = self.image_processor(part, return_tensors="pt")["pixel_values"]
-            tokens.append(self.encode_frames(pixels.to(self.mm_projector.weight.device), noise))
-        return torch.cat(tokens)
-
-    def _score_after(self, context: SharedCache, queries: Tensor, tails: Sequence[Tail]) -> Tensor:
-        """Scores of query frames [Nq, P, D] behind a context that was read before, float [B, Nq].
-
-        Keys and values of the context serve all query frames, those of a query frame all expressions. (Packed rows
-        share as much, and can be trained through, but spend attention on pairs that their mask hides.)
-        """
-        seen = context.continued()
-        self._read(queries, seen)
-        embedded = pad_sequence([self._embed(tail.ids) for tail in tails], batch_first=True)
-        states = self._read(embedded.repeat(len(queries), 1, 1), seen.continued())
-        positions = torch.tensor([tail.score_position for tail in tails], device=states.device).repeat(len(queries))
-        read = states[torch.arange(len(states), device=states.device), positions]
-        return self.score_head(read.float()).view(len(queries), len(tails)).T
-
-    def _read(self, embeddings: Tensor, cache: SharedCache) -> Tensor:
-        """Final-norm states of [n, length, D] behind what a cache holds; the cache grows by it."""
-        model = self.language_model.model
-        return model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True).last_hidden_state
 
     def save_pretrained(self, directory: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Writes the model so that `from_pretrained` needs nothing else.

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from glus.data.selector_conversation import encode_context, encode_tail, normalise_expression
 from glus.data.tokenizer import IMAGE_ID, SCORE
 from glus.errors import InputError
-from glus.selector import model as selector_model
+from glus.selector import clip_reading
 from glus.selector.model import KeyFrameSelector, Reading
 from glus.selector.packing import Node, pack
 from tests.selector.conftest import build_selector
@@ -153,7 +153,7 @@ def test_clip_sees_some_frames_at_a_time(
     expected = selector.score(clip, EXPRESSIONS[:1])
     seen: list[int] = []
     selector.vision_tower.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-    monkeypatch.setattr(selector_model, "FRAMES_PER_PASS", 3)
+    monkeypatch.setattr(clip_reading, "FRAMES_PER_PASS", 3)
     torch.testing.assert_close(selector.score(clip, EXPRESSIONS[:1]), expected, atol=1e-5, rtol=0)
     assert seen == [3, 3, 1]
 
