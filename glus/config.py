@@ -183,15 +183,21 @@ class ClipPhaseConfig(PhaseConfig):
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
     into_grey: Share  # share of the windows that go on into grey frames, where a clip of the synthetic set has them
     fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
+    sum_annotations: bool  # true: annotations of an expression are added, so overlaps count 2, as published
 
 
 class LossConfig(Section):
-    """Weights of the losses (Table A) and the token bank of the contrastive one (4.3)."""
+    """Weights of the losses that each mask and each [SEG] has (Table A)."""
 
     ce: Weight
     bce: Weight
     dice: Weight
-    contrastive: Weight
+
+
+class ContrastiveConfig(Section):
+    """The object contrastive loss and its token bank (4.3, Table A); weight 0 trains without it."""
+
+    weight: Weight
     temperature: Rate
     bank_size: Positive
     num_negatives: Positive
@@ -212,6 +218,7 @@ class TrainConfig(Section):
     tracking: TrackingPhaseConfig
     clip: ClipPhaseConfig
     loss: LossConfig
+    contrastive: ContrastiveConfig
     trainable: list[Trainable]  # parts trained in the clip phase
     early_stop_step: Positive  # B.4: the step whose weights label the frames, counted over all phases
     vary_conversation: bool  # draw question and answer texts as published; false: always those of inference
@@ -295,6 +302,7 @@ class PropagateConfig(Section):
 
     use_memory: bool
     memory_stride: Positive  # B.3: 3
+    published_frame_names: bool  # true: masks of a key-frame run under the wrong names, as published
     comparisons: ComparisonsConfig
 
 

@@ -48,12 +48,7 @@ class LabellingModel:
         self._model = GLUS.from_pretrained(
             Path(config.pseudolabel.checkpoint), dtype=config.compute.precision, device=resolve_device(config.compute)
         )
-        self._settings = PropagationSettings(
-            use_memory=config.pseudolabel.use_memory,
-            memory_stride=config.pseudolabel.memory_stride,
-            dynamic_multimask=self._model.settings.dynamic_multimask,
-            max_strided=config.model.memory.max_strided,
-        )
+        self._settings = PropagationSettings.of(config.pseudolabel, config.model.memory, self._model)
 
     def judge(self, split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> FrameQuality:
         """Segments a video under B expressions, of which the ground truth is staged."""

@@ -102,12 +102,7 @@ class _Propagator:
         self._model = GLUS.from_pretrained(
             PROPAGATOR, dtype=config.compute.precision, device=resolve_device(config.compute)
         )
-        self._settings = PropagationSettings(
-            use_memory=config.propagate.use_memory,
-            memory_stride=config.propagate.memory_stride,
-            dynamic_multimask=self._model.settings.dynamic_multimask,
-            max_strided=config.model.memory.max_strided,
-        )
+        self._settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
 
     def __call__(self, task: tuple[LabelledVideo, KeyFrames]) -> dict[str, list[float]]:
         labelled, starts = task

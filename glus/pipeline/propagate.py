@@ -15,6 +15,7 @@ from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import ArtifactError
 from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.inference.published_names import under_published_names
 from glus.inference.video import SegmentationResult, propagate
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
@@ -42,6 +43,7 @@ class Variant:
         settings: memory and decoder.
         key_frames: where each expression starts, by video and expression.
         source: what chose the key frames, see `glus.pipeline.keyframes`.
+        published_frame_names: store masks under the frames that the published script names.
     """
 
     folder: str
@@ -49,6 +51,7 @@ class Variant:
     settings: PropagationSettings
     key_frames: Mapping[tuple[str, str], int]
     source: str
+    published_frame_names: bool = False
 
     def wants(self, expression: Expression) -> bool:
         """Whether an expression is segmented this way."""
@@ -90,12 +93,7 @@ class _Segmenter:
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
         self._model = GLUS.from_pretrained(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
-        settings = PropagationSettings(
-            use_memory=config.propagate.use_memory,
-            memory_stride=config.propagate.memory_stride,
-            dynamic_multimask=self._model.settings.dynamic_multimask,
-            max_strided=config.model.memory.max_strided,
-        )
+        settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
         self._variants = _variants(config, split, settings)
 
     def __call__(self, number: int) -> None:
@@ -106,7 +104,7 @@ class _Segmenter:
 def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
     """The main way first, then the comparisons: without memory, and from every other source of key frames there is."""
     selected, section = load_key_frames(KEY_FRAMES / f"{split}.parquet"), config.propagate.comparisons
-    variants = [Variant(".", None, settings, selected, SELECTED)]
+    variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
     if section.memory_off:
         off = replace(settings, use_memory=False)
         variants.append(Variant("comparisons/memory_off", _families(section.memory_off), off, selected, SELECTED))
@@ -141,7 +139,9 @@ def _segment_into(part: Path, model: GLUS, split: StagedSplit, video: Video, var
             anchors = [_anchor(split, item, variant) for item in expressions]
             texts = [item.text for item in expressions]
             result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
-            write_table("predictions", _rows(split, expressions, result), part / variant.folder / MASKS)
+            if variant.published_frame_names:
+                result = under_published_names(result)
+            write_table("predictions", prediction_rows(split, expressions, result), part / variant.folder / MASKS)
     part.mkdir(parents=True, exist_ok=True)
     (part / DONE).touch()
 
@@ -170,9 +170,10 @@ def _anchor_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[di
             }
 
 
-def _rows(
+def prediction_rows(
     split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult
 ) -> Iterable[dict[str, Any]]:
+    """Rows of the table of predictions, one for each expression and frame."""
     height, width = result.masks.shape[-2:]
     for number, expression in enumerate(expressions):
         for index, mask in enumerate(result.masks[number]):
