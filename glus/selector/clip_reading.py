@@ -95,10 +95,10 @@ def _states_at_the_end(
     Keys and values of the context serve all query frames, those of a query frame all expressions. (Packed rows share as
     much, and can be trained through, but spend attention on pairs that their mask hides.)
     """
-    seen = context.continued(len(queries))
+    seen = context.continued()
     _states(selector, queries, seen)
     embedded = pad_sequence([selector.embed(ending.ids) for ending in endings], batch_first=True)
-    states = _states(selector, embedded.repeat(len(queries), 1, 1), seen.continued(len(endings)))
+    states = _states(selector, embedded.repeat(len(queries), 1, 1), seen.continued())
     positions = torch.tensor([ending.position for ending in endings], device=states.device).repeat(len(queries))
     return states[torch.arange(len(states), device=states.device), positions]
 

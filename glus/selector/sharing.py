@@ -29,13 +29,12 @@ class SharedLayer(DynamicLayer):
     What is continued is kept once. Its copies, one for each continuation, live only while their layer is computed.
 
     Args:
-        trunk: what is continued; None for a beginning.
-        times: continuations of each row of the trunk, one after the other.
+        trunk: what is continued, each of its rows by as many rows one after the other; None for a beginning.
     """
 
-    def __init__(self, trunk: SharedLayer | None = None, times: int = 1) -> None:
+    def __init__(self, trunk: SharedLayer | None = None) -> None:
         super().__init__()
-        self._trunk, self._times = trunk, times
+        self._trunk = trunk
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Keeps new keys and values [rows, heads, length, width]; returns all of them, the trunk's in front."""
@@ -51,8 +50,15 @@ class SharedLayer(DynamicLayer):
         assert self.keys is not None and self.values is not None
         if self._trunk is None:
             return self.keys, self.values
-        keys, values = (part.repeat_interleave(self._times, dim=0) for part in self._trunk._whole())
-        return torch.cat([keys, self.keys], dim=-2), torch.cat([values, self.values], dim=-2)
+        keys, values = self._trunk._whole()
+        return _append(keys, self.keys), _append(values, self.values)
+
+
+def _append(trunk: Tensor, own: Tensor) -> Tensor:
+    """Rows [n, heads, length, width] in front of their continuations, [n * times, heads, ...]; copied once."""
+    continued = own.unflatten(0, (len(trunk), -1))
+    copies = trunk[:, None].expand(-1, continued.shape[1], -1, -1, -1)
+    return torch.cat([copies, continued], dim=-2).flatten(0, 1)
 
 
 class SharedCache(Cache):
@@ -67,6 +73,6 @@ class SharedCache(Cache):
         """For a beginning."""
         return cls([SharedLayer() for _ in range(num_layers)])
 
-    def continued(self, times: int) -> SharedCache:
-        """For `times` continuations of each row of this one, which stays as it is."""
-        return SharedCache([SharedLayer(layer, times) for layer in self._shared])
+    def continued(self) -> SharedCache:
+        """For continuations of this one, which stays as it is: each of its rows by as many, one after the other."""
+        return SharedCache([SharedLayer(layer) for layer in self._shared])

@@ -121,6 +121,20 @@ def test_packed_rows_count_positions_along_the_branch() -> None:
     assert packed.mask[0, 0, 4].tolist() == [True, True, True, True, True, False, False, False]
 
 
+def test_contexts_and_query_frames_are_read_once(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    """Language-model tokens: each context, each frame behind it, and a tail for each pair (padded to the longest)."""
+    read: list[int] = []
+    selector.language_model.model.register_forward_pre_hook(
+        lambda _, __, kwargs: read.append(kwargs["inputs_embeds"][..., 0].numel()), with_kwargs=True
+    )
+    selector.score(clip, EXPRESSIONS, max_context_frames=4)
+    size = selector.token_merging.num_tokens
+    contexts = [len(encode_context(selector.tokenizer, count)) + count * (size - 1) for count in (4, 3)]
+    tails = [encode_tail(selector.tokenizer, normalise_expression(text)).until_score() for text in EXPRESSIONS]
+    longest = max(len(tail.ids) for tail in tails)
+    assert sum(read) == sum(contexts) + len(clip) * (size + len(EXPRESSIONS) * longest)
+
+
 def test_noise_is_drawn_once_a_frame(selector: KeyFrameSelector) -> None:
     """Patches that are alike are told apart by noise alone: a frame keeps its tokens, another seed gives others."""
     clip = np.full((4, 40, 48, 3), 128, dtype=np.uint8)

@@ -28,13 +28,13 @@ def test_branches_of_branches_equal_whole_sequences(selector: KeyFrameSelector) 
 
     below = SharedCache.empty(selector.language_model.config.num_hidden_layers)
     read(trunk, below)
-    middle = below.continued(3)
+    middle = below.continued()
     read(branches, middle)
-    found = read(twigs, middle.continued(2))
+    found = read(twigs, middle.continued())
     whole = torch.cat([trunk.expand(6, -1, -1), branches.repeat_interleave(2, dim=0), twigs], dim=1)
     torch.testing.assert_close(found, model(inputs_embeds=whole).last_hidden_state[:, 9:], atol=1e-5, rtol=0)
     assert (below.get_seq_length(), middle.get_seq_length()) == (5, 9)
-    assert torch.equal(read(twigs, middle.continued(2)), found)  # nothing was added to what is shared
+    assert torch.equal(read(twigs, middle.continued()), found)  # nothing was added to what is shared
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def test_what_is_shared_is_kept_once(selector: KeyFrameSelector) -> None:
     below = SharedCache.empty(selector.language_model.config.num_hidden_layers)
     model = selector.language_model.model
     model(inputs_embeds=torch.randn(1, 50, 32), past_key_values=below, use_cache=True)
-    branches = below.continued(20)
+    branches = below.continued()
     model(inputs_embeds=torch.randn(20, 2, 32), past_key_values=branches, use_cache=True)
     assert [layer.keys.shape[::2] for layer in below.layers] == 2 * [(1, 50)]
     assert [layer.keys.shape[::2] for layer in branches.layers] == 2 * [(20, 2)]

@@ -32,8 +32,8 @@ def test_supervised_tokens_and_score_positions(published: SelectorGoldens) -> No
         pytest.skip("no training runs")
     tokenizer = published.tokenizer()
     conversations = list(published.conversations())
-    for name in runs:
-        golden = published.arrays(f"cases/B_{name}.npz")
+    for name, run in runs.items():
+        golden = published.arrays(run.get("files", [f"cases/B_{name}.npz"])[0])
         for row, (text, expression) in enumerate(conversations):
             tail = parse_conversation(tokenizer, text, expression)
             ids = [*encode_context(tokenizer, len(CONTEXT.findall(text))), IMAGE_ID, *tail.ids]

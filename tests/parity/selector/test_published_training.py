@@ -76,7 +76,8 @@ def test_a_training_batch(
     published: SelectorGoldens, case: tuple[str, dict[str, Any]], inputs_of: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, run = case
-    golden, label = published.arrays(f"cases/B_{name}.npz"), f"B_{name}"
+    arrays, recorded_gradients = run.get("files", [f"cases/B_{name}.npz", f"cases/B_grads_{name}.safetensors"])
+    golden, label = published.arrays(arrays), f"B_{name}"
     model, names = trained_model(published)
     batch = training_batch(published, model)
     states, supervised = inputs_of(model.score_head), inputs_of(model.language_model.lm_head)
@@ -111,7 +112,7 @@ def test_a_training_batch(
         within(label, "gradient norms, relative", abs(float(gradient.norm()) / norm - 1), 1e-4)
     total = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     within(label, "total gradient norm, relative", abs(float(total) / run["total_grad_norm"] - 1), 1e-4)
-    for parameter, expected in load_file(published.file(f"cases/B_grads_{name}.safetensors")).items():
+    for parameter, expected in load_file(published.file(recorded_gradients)).items():
         difference = (gradients[parameter] - expected).abs().max() / expected.abs().max()
         within(label, "gradients, of the largest", float(difference), 1e-4)
 
