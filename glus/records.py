@@ -79,6 +79,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_RLE,
             ("seg_token_generated", pa.bool_()),
         ],
+        # lost_*: what each kind of failure costs of 1 - jf; failure: the costliest kind; jf_*: from other key frames
         "per_expression": [
             *_EXPRESSION_KEY,
             ("family", pa.string()),
@@ -89,6 +90,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key_frame_index", pa.int32()),
             ("oracle_key_frame_index", pa.int32()),
             ("referent_correct", pa.bool_()),
+            ("num_visible_frames", pa.int32()),
+            ("num_missed_frames", pa.int32()),
+            ("failure", pa.string()),
+            ("lost_false_alarm", pa.float64()),
+            ("lost_empty", pa.float64()),
+            ("lost_missed", pa.float64()),
+            ("lost_wrong_object", pa.float64()),
+            ("lost_extent", pa.float64()),
+            ("lost_boundary", pa.float64()),
+            ("jf_first_frame", pa.float64()),
+            ("jf_random_frame", pa.float64()),
+            ("jf_oracle_frame", pa.float64()),
         ],
     }.items()
 }

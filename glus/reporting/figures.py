@@ -1,9 +1,9 @@
-"""Curves as SVG: key-frame scores over time with J under them, and training."""
+"""Curves as SVG: scores of frames with J under them, and training; the style of all charts."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from glus.metrics.failures import Failure
 from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
+from glus.reporting.verdicts import FAILURE_COLOURS, FAILURE_TITLES
 
-# Equal results give equal files: no random ids (the salt) and no date (in `_svg`).
+# Equal results give equal files: no random ids (the salt) and no date (in `to_svg`).
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "glus",
     "svg.fonttype": "none",
@@ -35,30 +37,70 @@ STYLE: dict[Any, Any] = {
 LOSSES = ("loss", "ce", "bce", "dice", "contrastive")
 
 
-def _hex(colour: Colour) -> str:
+def hex_colour(colour: Colour) -> str:
+    """A colour as matplotlib and CSS write it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def draw_score_curve(
-    scores: Sequence[float], j: Sequence[float] | None, key_frame: int | None, grey_frames: Sequence[int] = ()
+def draw_frame_curves(
+    frame_scores: Sequence[float],
+    j: Mapping[str, Sequence[float]],
+    failures: Sequence[Failure | None] = (),
+    key_frame: int | None = None,
+    grey_frames: Sequence[int] = (),
 ) -> str:
-    """The selector's score of each frame, J of the predicted masks under it, and the key frame through both (SVG)."""
+    """The selector's score of each frame, J of the predicted masks under it, and the key frame through both (SVG).
+
+    Args:
+        frame_scores: the selector's; no panel where empty.
+        j: label of a way to predict -> J of each frame, the model's own first; no panel where empty.
+        failures: how each frame of the first one fails: a coloured mark under the curve.
+        key_frame: where propagation started.
+        grey_frames: shaded.
+    """
+    names = [name for name, values in (("score", frame_scores), ("J", j)) if values]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 2.4 if j is not None else 1.3), layout="constrained")
-        axes = figure.subplots(1 if j is None else 2, 1, sharex=True, squeeze=False)[:, 0]
-        curves = [("score", scores, COLOURS[3])] + ([] if j is None else [("J", j, COLOURS[0])])
-        for panel, (name, values, colour) in zip(axes, curves, strict=True):
-            panel.plot(range(len(values)), values, color=_hex(colour), linewidth=1.8, marker="o", markersize=3)
-            panel.set_ylabel(name, color=_hex(INK))
+        figure = Figure(figsize=(6.4, 0.2 + 1.2 * len(names)), layout="constrained")
+        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        for name, panel in zip(names, panels, strict=True):
+            if name == "score":
+                _draw_frames(panel, frame_scores, COLOURS[3])
+            else:
+                _draw_j(panel, j, failures)
+            panel.set_ylabel(name, color=hex_colour(INK))
             for index in grey_frames:
-                panel.axvspan(index - 0.5, index + 0.5, color="#d9dce2", linewidth=0)
+                panel.axvspan(index - 0.5, index + 0.5, color="#d9dce2", linewidth=0, zorder=0)
             if key_frame is not None:
-                panel.axvline(key_frame, color=_hex(COLOURS[2]), linewidth=1.6, linestyle=(0, (3, 2)))
-        if j is not None:
-            axes[1].set_ylim(-0.03, 1.03)
-        axes[-1].set_xlabel("frame", color=_hex(FAINT))
-        axes[-1].set_xlim(-0.5, len(scores) - 0.5)
-        return _svg(figure)
+                panel.axvline(key_frame, color=hex_colour(COLOURS[2]), linewidth=1.6, linestyle=(0, (3, 2)))
+        num_frames = len(next(iter(j.values()), frame_scores))
+        panels[-1].set_xlabel("frame", color=hex_colour(FAINT))
+        panels[-1].set_xlim(-0.5, num_frames - 0.5)
+        return to_svg(figure)
+
+
+def _draw_j(panel: Axes, j: Mapping[str, Sequence[float]], failures: Sequence[Failure | None]) -> None:
+    for colour, (label, values) in zip(COLOURS, j.items(), strict=False):
+        _draw_frames(panel, values, colour, label if len(j) > 1 else None)
+    for kind, title in FAILURE_TITLES.items():
+        frames = [index for index, found in enumerate(failures) if found is kind]
+        if frames:
+            panel.scatter(
+                frames,
+                [-0.14] * len(frames),
+                s=16,
+                marker="s",
+                color=hex_colour(FAILURE_COLOURS[kind]),
+                label=title,
+            )
+    panel.set_ylim(-0.22, 1.05)
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _draw_frames(panel: Axes, values: Sequence[float], colour: Colour, label: str | None = None) -> None:
+    panel.plot(
+        range(len(values)), values, color=hex_colour(colour), linewidth=1.8, marker="o", markersize=3, label=label
+    )
 
 
 def draw_training_curves(path: Path) -> str:
@@ -69,22 +111,23 @@ def draw_training_curves(path: Path) -> str:
         figure = Figure(figsize=(2.6 * len(names), 2.5), layout="constrained")
         for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             _draw_loss(panel, table, name)
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def _draw_loss(panel: Axes, table: pd.DataFrame, name: str) -> None:
     for number, (phase, rows) in enumerate(table.groupby("phase", sort=False)):
         rows = rows.dropna(subset=[name])
         if len(rows):
-            panel.plot(rows["step"], rows[name], color=_hex(COLOURS[number % len(COLOURS)]), label=str(phase))
-    panel.set_title(name, loc="left", fontsize=9, color=_hex(INK))
+            panel.plot(rows["step"], rows[name], color=hex_colour(COLOURS[number % len(COLOURS)]), label=str(phase))
+    panel.set_title(name, loc="left", fontsize=9, color=hex_colour(INK))
     panel.set_ylim(bottom=0)
-    panel.set_xlabel("step", color=_hex(FAINT))
+    panel.set_xlabel("step", color=hex_colour(FAINT))
     if name == LOSSES[0]:
         panel.legend(frameon=False, fontsize=8)
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """A figure as text: without the XML declaration, so that it can stand in a page as well as in a file."""
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
