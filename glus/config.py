@@ -296,7 +296,7 @@ class FailuresConfig(Section):
     """Bounds on IoU by which the report tells how a frame fails; see `glus.metrics.failures`."""
 
     found: Share  # from here on a mask is on an object
-    fits: Share  # from here on only its outline is imprecise
+    fits: Share  # above it only the outline is imprecise
 
     @model_validator(mode="after")
     def _ordered(self) -> FailuresConfig:

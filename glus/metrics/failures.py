@@ -1,7 +1,7 @@
 """Where J&F is lost: every frame fails in at most one way, and the losses of all ways add up to 100 - J&F.
 
-The bounds on IoU are those by which TIDE (Bolya et al., ECCV 2020) tells the errors of detectors: below 0.1 an object
-is not found, from 0.5 on it is.
+The bounds on IoU, 0.1 and 0.5 by default, are those by which TIDE (Bolya et al., ECCV 2020) tells errors of detectors. A
+mask that holds one of two equal objects has J 0.5, so a mask fits above that bound, not at it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def find_failures(
         task: the masks.
         scores: of the task's expressions, in their order.
         found: IoU from which a mask is on an object.
-        fits: J from which only the outline is imprecise.
+        fits: J above which only the outline is imprecise.
     """
     meetings = _Meetings(task)
     result = []
@@ -142,7 +142,7 @@ def classify_frames(
         predicted: whether the mask holds a pixel.
         other_iou: largest IoU of the mask with one object that is not meant.
         found: IoU from which a mask is on an object.
-        fits: J from which only the outline is imprecise.
+        fits: J above which only the outline is imprecise.
     """
     blank = Failure.MISSED if any(np.logical_and(visible, predicted)) else Failure.EMPTY
 
@@ -157,7 +157,7 @@ def classify_frames(
             return Failure.WRONG_OBJECT
         if j < found:
             return Failure.MISSED
-        return Failure.EXTENT if j < fits else Failure.BOUNDARY
+        return Failure.BOUNDARY if j > fits else Failure.EXTENT
 
     return tuple(of_frame(*frame) for frame in zip(j, f, visible, predicted, other_iou, strict=True))
 
