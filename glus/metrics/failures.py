@@ -1,7 +1,7 @@
 """Where J&F is lost: every frame fails in at most one way, and the losses of all ways add up to 100 - J&F.
 
-The bounds on IoU, 0.1 and 0.5 by default, are those by which TIDE (Bolya et al., ECCV 2020) tells errors of detectors. A
-mask that holds one of two equal objects has J 0.5, so a mask fits above that bound, not at it.
+The bounds on IoU, 0.1 and 0.5 by default, are those by which TIDE (Bolya et al., ECCV 2020) tells errors of detectors.
+A mask that holds one of two equal objects has J 0.5, so a mask fits above that bound, not at it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from glus.records import Expression
 
 
 class Failure(StrEnum):
-    """Ways in which a frame loses J&F. The first that holds is its own; a frame that loses nothing has none.
+    """Ways in which a frame loses J&F, in the order in which they are tried; a frame that loses nothing has none.
 
-    FALSE_ALARM: the target is not visible, and something is predicted.
-    EMPTY: nothing is predicted, here and in every other frame where the target is visible.
+    A mask is on an object where their IoU reaches the bound `found`, and fits where J is above the bound `fits`.
+
+    FALSE_ALARM: the target is not visible, but something is predicted.
+    EMPTY: nothing is predicted, in this and in every other frame where the target is visible.
     MISSED: nothing is predicted here, though it is in another such frame; or the mask is on no annotated object.
-    WRONG_OBJECT: the mask is on an object that is not meant, more than on the target.
-    EXTENT: the mask is on the target, but holds a part of it only, or far more than it.
-    BOUNDARY: the mask fits, its outline is imprecise.
+    WRONG_OBJECT: the mask is on an object that is not meant, and its IoU with that is above its J.
+    EXTENT: the mask is on the target, but does not fit: a part of it, or far more than it.
+    BOUNDARY: the mask fits, but its outline is imprecise.
     """
 
     FALSE_ALARM = "false_alarm"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glus.manifest import write_json
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
@@ -26,14 +26,18 @@ from glus.reporting.gallery import Gallery
 from glus.reporting.page import SplitSection, write_page
 from glus.reporting.tables import write_tables
 
+if TYPE_CHECKING:
+    from glus.config import Config
+
 METRICS, FAMILIES, REPORTS = Path("metrics/evaluate.json"), Path("metrics/evaluate_families.csv"), Path("reports")
 
 
 def run(context: StepContext) -> None:
-    """Scores every split of `data.evaluation`; one without ground truth is reported as predicted only.
+    """Scores every split of `data.evaluation` and reports it; one without ground truth as predicted only.
 
     Raises:
-        ArtifactError: a table is missing, or holds a mask twice or of another size than its video.
+        ArtifactError: a table is missing, or holds a mask twice, one of another size than its video, or a start that
+            its video does not have.
         InputError: predictions are incomplete or broken; names them.
     """
     reports = context.work / "reports"
@@ -61,18 +65,25 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
         gallery = Gallery(split, predictions, {}, folder / "overlays")
         return SplitSection(name, unscored, {}, [], gallery.unscored_examples(num_examples))
     scores, failures = _score_split(context, split, predictions)
-    bounds = context.config.evaluate.failures.model_dump()
-    metrics = {**mevis(scores), "failures": failure_split(scores, failures) | bounds}
-    if comparisons := grey_frame_comparisons(scores, split.videos):
-        metrics["comparisons"] = comparisons
-    if regret := key_frame_regret(scores):
-        metrics["key_frame_regret"] = regret
+    metrics = _metrics(context.config, split, scores, failures)
     write_tables(split, scores, failures, predictions, anchors, folder)
     charts = draw_charts(scores, metrics)
     write_charts(charts, folder / "charts")
     by_key = {(score.video_id, score.expression_id): of for score, of in zip(scores, failures, strict=True)}
     gallery = Gallery(split, predictions, by_key, folder / "overlays")
     return SplitSection(name, metrics, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
+
+
+def _metrics(
+    config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
+) -> dict[str, Any]:
+    bounds = config.evaluate.failures.model_dump()
+    metrics = {**mevis(scores), "failures": failure_split(scores, failures) | bounds}
+    if comparisons := grey_frame_comparisons(scores, split.videos):
+        metrics["comparisons"] = comparisons
+    if regret := key_frame_regret(scores):
+        metrics["key_frame_regret"] = regret
+    return metrics
 
 
 def _score_split(

@@ -13,12 +13,10 @@ from matplotlib.figure import Figure
 
 from glus.metrics.scoring import ExpressionScore
 from glus.reporting.distributions import EDGES, EVERYTHING, POSITIONS, Histogram, histograms, time_curves
-from glus.reporting.figures import STYLE, hex_colour, to_svg
-from glus.reporting.overlays import COLOURS, FAINT, INK, PAPER
+from glus.reporting.figures import FAILURE_COLOURS, STYLE, hex_colour, to_svg
+from glus.reporting.overlays import COLOURS, FAINT, INK, PAPER, Colour
 from glus.reporting.verdicts import (
-    FAILURE_COLOURS,
     FAILURE_TITLES,
-    KEPT_COLOUR,
     START_TITLES,
     FailureRow,
     RegretRow,
@@ -28,6 +26,7 @@ from glus.reporting.verdicts import (
 
 WIDTH = 10.6  # inches, of the page's column
 MOST_PANELS_IN_A_ROW = 5
+KEPT_COLOUR: Colour = (207, 232, 220)
 LEAST_LABELLED = 3  # points of a bar's part that has room for a number
 MARKS: dict[str, dict[str, Any]] = {
     "first": {"marker": "o", "s": 34, "color": hex_colour(FAINT), "edgecolors": "white", "zorder": 3},

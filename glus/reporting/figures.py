@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from glus.metrics.failures import Failure
 from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
-from glus.reporting.verdicts import FAILURE_COLOURS, FAILURE_TITLES
+from glus.reporting.verdicts import FAILURE_TITLES
 
 # Equal results give equal files: no random ids (the salt) and no date (in `to_svg`).
 STYLE: dict[Any, Any] = {
@@ -33,6 +33,14 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.color": "#eceef2",
     "axes.axisbelow": True,
+}
+FAILURE_COLOURS: dict[Failure, Colour] = {
+    Failure.BOUNDARY: (247, 200, 66),
+    Failure.EXTENT: (255, 139, 0),
+    Failure.WRONG_OBJECT: (214, 58, 72),
+    Failure.MISSED: (76, 132, 255),
+    Failure.EMPTY: (84, 94, 112),
+    Failure.FALSE_ALARM: (150, 92, 230),
 }
 LOSSES = ("loss", "ce", "bce", "dice", "contrastive")
 
@@ -79,19 +87,13 @@ def draw_frame_curves(
 
 
 def _draw_j(panel: Axes, j: Mapping[str, Sequence[float]], failures: Sequence[Failure | None]) -> None:
-    for colour, (label, values) in zip(COLOURS, j.items(), strict=False):
-        _draw_frames(panel, values, colour, label if len(j) > 1 else None)
+    for number, (label, values) in enumerate(j.items()):
+        _draw_frames(panel, values, COLOURS[number], label if len(j) > 1 else None)
     for kind, title in FAILURE_TITLES.items():
         frames = [index for index, found in enumerate(failures) if found is kind]
         if frames:
-            panel.scatter(
-                frames,
-                [-0.14] * len(frames),
-                s=16,
-                marker="s",
-                color=hex_colour(FAILURE_COLOURS[kind]),
-                label=title,
-            )
+            colour = hex_colour(FAILURE_COLOURS[kind])
+            panel.scatter(frames, [-0.14] * len(frames), s=16, marker="s", color=colour, label=title)
     panel.set_ylim(-0.22, 1.05)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

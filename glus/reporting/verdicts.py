@@ -8,7 +8,6 @@ from typing import Any
 
 from glus.metrics.failures import Failure
 from glus.metrics.scoring import SHUFFLED, TRIVIAL_BASELINES
-from glus.reporting.overlays import Colour
 
 LEARNED_MARGIN = 5.0  # points of J&F above the best trivial baseline, below which nothing is claimed
 
@@ -35,15 +34,6 @@ FAILURE_TITLES = {
     Failure.EMPTY: "empty answer",
     Failure.FALSE_ALARM: "false alarm",
 }
-FAILURE_COLOURS: dict[Failure, Colour] = {
-    Failure.BOUNDARY: (247, 200, 66),
-    Failure.EXTENT: (255, 139, 0),
-    Failure.WRONG_OBJECT: (214, 58, 72),
-    Failure.MISSED: (76, 132, 255),
-    Failure.EMPTY: (84, 94, 112),
-    Failure.FALSE_ALARM: (150, 92, 230),
-}
-KEPT_COLOUR: Colour = (207, 232, 220)
 START_TITLES = {
     "first": "first frame",
     "random": "random frame",

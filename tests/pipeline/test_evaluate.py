@@ -156,6 +156,11 @@ def run(config: Config) -> dict[str, Any]:
     return json.loads(Path("metrics/evaluate.json").read_text())
 
 
+def read_csv(path: str) -> list[list[str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.reader(file))
+
+
 def test_numbers_computed_by_hand(project: Config) -> None:
     metrics = run(project)
     split = metrics["synthetic"]["test"]
@@ -316,6 +321,12 @@ def test_tables_and_pictures(project: Config) -> None:
         "failure": "missed",
     }
     assert [frame["failure"] for frame in frames] == ["", "", *["wrong_object"] * 2, *[""] * 3, "missed", "", ""]
+    histograms, curves = (read_csv(f"reports/synthetic/test/{name}.csv") for name in ("histograms", "time_curves"))
+    assert [row for row in histograms if row[0] == "J" and row[3:] != ["0", "0"]] == [
+        ["J", "0.00", "0.05", "1", "3"], ["J", "0.50", "0.55", "1", "0"], ["J", "0.95", "1.00", "3", "7"],
+    ]  # fmt: skip
+    greyed = [float(j) for family, _, j in curves if family == "greyed"]
+    assert greyed == pytest.approx(np.linspace(1, 0.5, 21)) and len(curves) == 1 + 4 * 21
     overlays = {path.name for path in Path("reports/synthetic/test/overlays").iterdir()}
     cards = ["memory_off", "first_frame", *(f"example-{index}" for index in range(4))]
     assert overlays == {f"{card}.{kind}" for card in cards for kind in ("jpg", "svg")}
