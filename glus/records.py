@@ -79,7 +79,6 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_RLE,
             ("seg_token_generated", pa.bool_()),
         ],
-        # lost_*: what each kind of failure costs of 1 - jf; failure: the costliest kind; jf_*: from other key frames
         "per_expression": [
             *_EXPRESSION_KEY,
             ("family", pa.string()),
@@ -90,6 +89,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key_frame_index", pa.int32()),
             ("oracle_key_frame_index", pa.int32()),
             ("referent_correct", pa.bool_()),
+            # failure: the kind that costs the most; lost_*: what each kind costs of 1 - jf; jf_*: from other frames
             ("num_visible_frames", pa.int32()),
             ("num_missed_frames", pa.int32()),
             ("failure", pa.string()),

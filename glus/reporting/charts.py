@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from glus.metrics.scoring import ExpressionScore
 from glus.reporting.distributions import EDGES, EVERYTHING, POSITIONS, Histogram, histograms, time_curves
-from glus.reporting.figures import FAILURE_COLOURS, STYLE, hex_colour, to_svg
+from glus.reporting.figures import STYLE, hex_colour, to_svg
+from glus.reporting.frame_curves import FAILURE_COLOURS
 from glus.reporting.overlays import COLOURS, FAINT, INK, PAPER, Colour
 from glus.reporting.verdicts import (
     FAILURE_TITLES,

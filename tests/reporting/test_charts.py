@@ -13,7 +13,7 @@ from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.scoring import ExpressionScore
 from glus.reporting.charts import draw_charts, draw_time_curves
 from glus.reporting.distributions import EDGES, histograms, time_curves
-from glus.reporting.figures import draw_frame_curves
+from glus.reporting.frame_curves import draw_frame_curves
 from glus.reporting.verdicts import failure_rows, regret_rows
 
 
