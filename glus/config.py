@@ -307,10 +307,24 @@ class PropagateConfig(Section):
     comparisons: ComparisonsConfig
 
 
+class FailuresConfig(Section):
+    """Bounds on IoU by which the report tells how a frame fails; see `glus.metrics.failures`."""
+
+    found: Share  # from here on a mask is on an object
+    fits: Share  # above it only the outline is imprecise
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FailuresConfig:
+        if self.found > self.fits:
+            raise ValueError(f"found {self.found} is above fits {self.fits}: a mask that fits would not be found")
+        return self
+
+
 class EvaluateConfig(Section):
     """Step 7, paper 5.1."""
 
     boundary: Rate  # radius of F as a share of the diagonal
+    failures: FailuresConfig
     num_examples: Count  # overlay strips in the report
     seed: int  # of the baselines that draw
 

@@ -92,6 +92,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key_frame_index", pa.int32()),
             ("oracle_key_frame_index", pa.int32()),
             ("referent_correct", pa.bool_()),
+            # failure: the kind that costs the most; lost_*: what each kind costs of 1 - jf; jf_*: from other frames
+            ("num_visible_frames", pa.int32()),
+            ("num_missed_frames", pa.int32()),
+            ("failure", pa.string()),
+            ("lost_false_alarm", pa.float64()),
+            ("lost_empty", pa.float64()),
+            ("lost_missed", pa.float64()),
+            ("lost_wrong_object", pa.float64()),
+            ("lost_extent", pa.float64()),
+            ("lost_boundary", pa.float64()),
+            ("jf_first_frame", pa.float64()),
+            ("jf_random_frame", pa.float64()),
+            ("jf_oracle_frame", pa.float64()),
         ],
         # what is wrong with the raw data; the file is relative to the dataset's root, a record lies in it
         "staging_errors": [

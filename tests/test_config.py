@@ -84,6 +84,7 @@ def test_unknown_and_mistyped_values_name_their_key(key: str, value: Any) -> Non
         ("selector.model.neighbours", [5], "clusters and neighbours must have the same length"),
         ("model.lora.rank", 0, "model.lora.rank is 0"),
         ("train.checkpoint_every", 7, "train.checkpoint_every: 7"),
+        ("evaluate.failures.found", 0.6, "found 0.6 is above fits 0.5"),
     ],
 )
 def test_contradictions_name_both_sides(key: str, value: Any, named: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import ArtifactError
-from glus.metrics.protocols import COMPARISONS, require_complete
+from glus.metrics.protocols import require_complete
 from glus.records import Expression, StagedSplit, read_table
 
 PREDICTIONS, KEYFRAMES = Path("predictions"), Path("data/keyframes")
@@ -21,7 +21,7 @@ class Predictions:
 
     Attributes:
         tracks: the model's masks of every expression.
-        comparisons: name of another way to predict -> its masks, of one family.
+        comparisons: name of another way to predict -> its masks, of some families or all.
         frame_scores: the selector's score of each frame.
         key_frames: index of each expression's key frame.
     """
@@ -51,15 +51,12 @@ def read_predictions(split: StagedSplit) -> Predictions:
     tracks = _read_tracks(source, split)
     require_complete(expected, tracks, str(source))
     comparisons = {}
-    for family, other_way, *_ in COMPARISONS:
-        source = folder / "comparisons" / other_way / "predictions.parquet"
-        of_family = {key: expected[key] for key, item in expressions.items() if item.family == family}
-        if source.is_file() and of_family:
-            found = _read_tracks(source, split)
-            compared = {key: track for key, track in found.items() if key in of_family}
-            if compared:  # `propagate.comparisons` may name other families
-                require_complete(of_family, compared, str(source))
-                comparisons[other_way] = compared
+    for source in sorted(folder.glob("comparisons/*/predictions.parquet")):
+        compared = _read_tracks(source, split)
+        families = {expressions[key].family for key in compared.keys() & expressions.keys()}
+        of_families = {key: expected[key] for key, item in expressions.items() if item.family in families}
+        require_complete(of_families, compared, str(source))
+        comparisons[source.parent.name] = compared
     return Predictions(tracks, comparisons, *_read_keyframes(split))
 
 

@@ -52,6 +52,7 @@ class ExpressionScore:
             clip has no wrong object, or none of the right ones is ever visible.
         baselines: mean J and mean F of each baseline that the clip allows.
         comparisons: J of each frame, predicted in another way.
+        comparisons_f: F of each frame, predicted in that way.
     """
 
     video_id: str
@@ -62,6 +63,7 @@ class ExpressionScore:
     referent_correct: bool | None
     baselines: Mapping[str, tuple[float, float]]
     comparisons: Mapping[str, tuple[float, ...]]
+    comparisons_f: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def mean_j(self) -> float:
@@ -115,21 +117,28 @@ class _VideoScorer:
         track = self.task.predictions[expression.expression_id]
         masks = self._predicted(expression, track)
         target = self._truth(frozenset(expression.annotation_ids))
-        j, f = jaccard(masks, target), boundary_f(masks, target, bound_th=self.bound_th)
+        j, f = self._frame_scores(masks, target)
+        compared = {
+            name: self._frame_scores(self._predicted(expression, tracks[expression.expression_id]), target)
+            for name, tracks in self.task.comparisons.items()
+            if expression.expression_id in tracks
+        }
         return ExpressionScore(
             video_id=expression.video_id,
             expression_id=expression.expression_id,
             family=expression.family,
-            j=tuple(j.tolist()),
-            f=tuple(f.tolist()),
+            j=j,
+            f=f,
             referent_correct=self._referent_correct(expression, track),
             baselines=self._trivial(expression) | self._shuffled(expression, masks),
-            comparisons={
-                name: tuple(jaccard(self._predicted(expression, tracks[expression.expression_id]), target).tolist())
-                for name, tracks in self.task.comparisons.items()
-                if expression.expression_id in tracks
-            },
+            comparisons={name: of_frames for name, (of_frames, _) in compared.items()},
+            comparisons_f={name: of_frames for name, (_, of_frames) in compared.items()},
         )
+
+    def _frame_scores(self, masks: np.ndarray, target: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """J and F of each frame."""
+        j, f = jaccard(masks, target), boundary_f(masks, target, bound_th=self.bound_th)
+        return tuple(j.tolist()), tuple(f.tolist())
 
     def _referent_correct(self, expression: Expression, track: Track) -> bool | None:
         right = [name for name in self.visible if name in expression.annotation_ids]

@@ -9,29 +9,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from glus.manifest import write_json
+from glus.metrics.failures import FrameFailures, failure_split, find_failures
+from glus.metrics.key_frames import key_frame_regret, read_anchors
 from glus.metrics.predictions import Predictions, Tracks, expressions_by_key, read_predictions
 from glus.metrics.protocols import NO_GROUND_TRUTH, grey_frame_comparisons, mevis
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
 from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.records import StagedSplit, write_table
+from glus.records import StagedSplit
+from glus.reporting.charts import draw_charts, write_charts
 from glus.reporting.gallery import Gallery
 from glus.reporting.page import SplitSection, write_page
+from glus.reporting.tables import write_tables
+
+if TYPE_CHECKING:
+    from glus.config import Config
 
 METRICS, FAMILIES, REPORTS = Path("metrics/evaluate.json"), Path("metrics/evaluate_families.csv"), Path("reports")
 
 
 def run(context: StepContext) -> None:
-    """Scores every split of `data.evaluation`; one without ground truth is reported as predicted only.
+    """Scores every split of `data.evaluation` and reports it; one without ground truth as predicted only.
 
     Raises:
-        ArtifactError: a table is missing, or holds a mask twice or of another size than its video.
+        ArtifactError: a table is missing, or holds a mask twice, one of another size than its video, or a start that
+            its video does not have.
         InputError: predictions are incomplete or broken; names them.
     """
     reports = context.work / "reports"
@@ -53,26 +59,42 @@ def run(context: StepContext) -> None:
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
     name, num_examples = f"{split.dataset}/{split.split}", context.config.evaluate.num_examples
-    predictions = read_predictions(split)
-    gallery = Gallery(split, predictions, folder / "overlays")
+    predictions, anchors = read_predictions(split), read_anchors(split)
     if not split.has_masks:
         unscored = {"protocol": NO_GROUND_TRUTH, "num_expressions": len(expressions_by_key(split))}
-        return SplitSection(name, unscored, [], gallery.unscored_examples(num_examples))
-    scores = _score_split(context, split, predictions)
-    metrics = mevis(scores)
+        gallery = Gallery(split, predictions, {}, folder / "overlays")
+        return SplitSection(name, unscored, {}, [], gallery.unscored_examples(num_examples))
+    scores, failures = _score_split(context, split, predictions)
+    metrics = _metrics(context.config, split, scores, failures)
+    write_tables(split, scores, failures, predictions, anchors, folder)
+    charts = draw_charts(scores, metrics)
+    write_charts(charts, folder / "charts")
+    by_key = {(score.video_id, score.expression_id): of for score, of in zip(scores, failures, strict=True)}
+    gallery = Gallery(split, predictions, by_key, folder / "overlays")
+    return SplitSection(name, metrics, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
+
+
+def _metrics(
+    config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
+) -> dict[str, Any]:
+    bounds = config.evaluate.failures.model_dump()
+    metrics = {**mevis(scores), "failures": failure_split(scores, failures) | bounds}
     if comparisons := grey_frame_comparisons(scores, split.videos):
         metrics["comparisons"] = comparisons
-    _write_per_expression(split, scores, predictions, folder / "per_expression.parquet")
-    _write_frames(scores, predictions, folder / "frames.csv")
-    return SplitSection(name, metrics, gallery.comparisons(scores), gallery.examples(scores, num_examples))
+    if regret := key_frame_regret(scores):
+        metrics["key_frame_regret"] = regret
+    return metrics
 
 
-def _score_split(context: StepContext, split: StagedSplit, predictions: Predictions) -> list[ExpressionScore]:
+def _score_split(
+    context: StepContext, split: StagedSplit, predictions: Predictions
+) -> tuple[list[ExpressionScore], list[FrameFailures]]:
     """Scores video by video; each finished one is a file below `work`, where a second start finds it."""
     folder = context.work / "scores" / split.dataset / split.split
     pieces = {video_id: folder / f"{number:06d}.json" for number, video_id in enumerate(split.videos)}
     waiting = [video_id for video_id, piece in pieces.items() if not piece.is_file()]
-    build = partial(partial, score_video, bound_th=context.config.evaluate.boundary, seed=context.config.evaluate.seed)
+    section = context.config.evaluate
+    build = partial(partial, _judge, bound_th=section.boundary, seed=section.seed, **section.failures.model_dump())
     tasks = (_task(split, video_id, predictions) for video_id in waiting)
     finished = map_in_processes(build, tasks, min(context.config.compute.processes, len(waiting)))
     progress = context.progress(
@@ -81,9 +103,18 @@ def _score_split(context: StepContext, split: StagedSplit, predictions: Predicti
         total=len(pieces),
         done=len(pieces) - len(waiting),
     )
-    for video_id, scores in progress:
-        write_json([asdict(score) for score in scores], pieces[video_id])
-    return [ExpressionScore(**entry) for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
+    for video_id, judged in progress:
+        write_json(judged, pieces[video_id])
+    entries = [entry for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
+    scores = [ExpressionScore(**entry["score"]) for entry in entries]
+    return scores, [FrameFailures.from_plain(entry["failures"]) for entry in entries]
+
+
+def _judge(task: VideoTask, *, bound_th: float, seed: int, found: float, fits: float) -> list[dict[str, Any]]:
+    """Scores and failures of one video's expressions, as plain data."""
+    scores = score_video(task, bound_th=bound_th, seed=seed)
+    failures = find_failures(task, scores, found=found, fits=fits)
+    return [{"score": asdict(score), "failures": asdict(of)} for score, of in zip(scores, failures, strict=True)]
 
 
 def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoTask:
@@ -100,42 +131,6 @@ def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoT
         predictions=of_video(predictions.tracks),
         comparisons={name: of_video(tracks) for name, tracks in predictions.comparisons.items()},
     )
-
-
-def _write_per_expression(
-    split: StagedSplit, scores: Sequence[ExpressionScore], predictions: Predictions, path: Path
-) -> None:
-    rows = (
-        {
-            "dataset": split.dataset,
-            "split": split.split,
-            "video_id": score.video_id,
-            "expression_id": score.expression_id,
-            "family": score.family,
-            "j": score.mean_j,
-            "f": score.mean_f,
-            "jf": score.jf,
-            "num_frames": len(score.j),
-            "key_frame_index": predictions.key_frames.get((score.video_id, score.expression_id)),
-            "oracle_key_frame_index": int(np.argmax(score.j)),
-            "referent_correct": score.referent_correct,
-        }
-        for score in scores
-    )
-    write_table("per_expression", rows, path)
-
-
-def _write_frames(scores: Sequence[ExpressionScore], predictions: Predictions, path: Path) -> None:
-    """J, F and the selector's score of every frame: the curves behind the report."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video_id", "expression_id", "frame_index", "j", "f", "frame_score"])
-        for score in scores:
-            frame_scores = predictions.frame_scores.get((score.video_id, score.expression_id))
-            for index, (j, f) in enumerate(zip(score.j, score.f, strict=True)):
-                writer.writerow(
-                    [score.video_id, score.expression_id, index, j, f, frame_scores[index] if frame_scores else ""]
-                )
 
 
 def _write_families(metrics: Mapping[str, Mapping[str, Any]], path: Path) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from glus.masks import decode_rle
+from glus.metrics.failures import FrameFailures, costliest, lost_by_kind
 from glus.metrics.scoring import ExpressionScore, Track
 from glus.records import Expression, StagedSplit
-from glus.reporting.figures import draw_score_curve
+from glus.reporting.frame_curves import draw_frame_curves
 from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
+from glus.reporting.verdicts import FAILURE_TITLES
 
 NUM_COLUMNS = 6
 
@@ -36,6 +38,7 @@ class Clip:
         expression: what was asked.
         answers: label of a way to predict -> its track; the first one is the model's own.
         score: None where the split has no ground truth.
+        failures: how each frame of the model's own answer fails; None as well.
         frame_scores: the selector's score of each frame; empty where there are none.
         key_frame: index of the frame that propagation started from.
     """
@@ -43,18 +46,19 @@ class Clip:
     expression: Expression
     answers: Mapping[str, Track]
     score: ExpressionScore | None
+    failures: FrameFailures | None
     frame_scores: Sequence[float]
     key_frame: int | None
 
 
 def draw_card(title: str, clip: Clip, split: StagedSplit, picture: Path) -> Card:
-    """Draws the strip of a clip into a file, and its curves.
+    """Draws the strip of a clip into a file, and its curves into another beside it.
 
     Args:
         title: heading of the card.
         clip: what is drawn.
         split: the staged split that the frames and the ground truth come from.
-        picture: the file to write (JPEG).
+        picture: the file to write (JPEG); the curves have its name and `.svg`.
     """
     video, score = split.videos[clip.expression.video_id], clip.score
     columns = shown_frames(video.num_frames, clip.key_frame)
@@ -65,17 +69,32 @@ def draw_card(title: str, clip: Clip, split: StagedSplit, picture: Path) -> Card
         rows.append(StripRow("ground truth", split.target_masks(clip.expression, columns), TRUTH_COLOUR, names))
     for number, (label, track) in enumerate(clip.answers.items()):
         masks = np.stack([decode_rle(track[index], video.height_px, video.width_px) for index in columns])
-        values = None if score is None else score.j if number == 0 else score.comparisons[label]
+        values = _j_of(clip, label)
         notes = names if values is None else [f"J {100 * values[index]:.0f}" for index in columns]
         rows.append(StripRow(label.replace("_", " "), masks, COLOURS[number], notes))
     key_column = columns.index(clip.key_frame) if clip.key_frame is not None else None
     picture.parent.mkdir(parents=True, exist_ok=True)
     strip = draw_strip(frames, rows, clip.expression.text, key_column)
-    strip.save(picture, quality=90, subsampling=0)
-    curve = None
-    if len(clip.frame_scores):
-        curve = draw_score_curve(clip.frame_scores, score.j if score else None, clip.key_frame, video.grey_frames)
+    strip.save(picture, quality=80, subsampling=1)
+    curve = _draw_curves(clip, video.grey_frames)
+    if curve:
+        picture.with_suffix(".svg").write_text(curve, encoding="utf-8")
     return Card(title, _facts(clip), picture, curve)
+
+
+def _draw_curves(clip: Clip, grey_frames: Sequence[int]) -> str | None:
+    j = {label.replace("_", " "): values for label in clip.answers if (values := _j_of(clip, label))}
+    if not j and not clip.frame_scores:
+        return None
+    failures = clip.failures.kinds if clip.failures else ()
+    return draw_frame_curves(clip.frame_scores, j, failures, clip.key_frame, grey_frames)
+
+
+def _j_of(clip: Clip, label: str) -> Sequence[float] | None:
+    """J of each frame of one answer."""
+    if clip.score is None:
+        return None
+    return clip.score.j if label == next(iter(clip.answers)) else clip.score.comparisons[label]
 
 
 def shown_frames(num_frames: int, key_frame: int | None) -> list[int]:
@@ -88,7 +107,10 @@ def shown_frames(num_frames: int, key_frame: int | None) -> list[int]:
 
 def _facts(clip: Clip) -> str:
     where = f"video {clip.expression.video_id}, expression {clip.expression.expression_id}"
-    if clip.score is None:
+    if clip.score is None or clip.failures is None:
         return where
     referent = {True: ", right object", False: ", wrong object", None: ""}[clip.score.referent_correct]
-    return f"J {100 * clip.score.mean_j:.1f}, F {100 * clip.score.mean_f:.1f}{referent} · {where}"
+    lost = lost_by_kind(clip.score, clip.failures)
+    kind = costliest(lost)
+    most = f", most lost by {FAILURE_TITLES[kind]} ({100 * lost[kind]:.0f} points)" if kind else ""
+    return f"J {100 * clip.score.mean_j:.1f}, F {100 * clip.score.mean_f:.1f}{referent}{most} · {where}"

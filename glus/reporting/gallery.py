@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from glus.metrics.failures import FrameFailures
 from glus.metrics.predictions import Key, Predictions, expressions_by_key
 from glus.metrics.protocols import COMPARISONS
 from glus.metrics.scoring import ExpressionScore, Track
@@ -23,11 +24,14 @@ class Gallery:
     Args:
         split: where frames and ground truth come from.
         predictions: the masks.
+        failures: how they fail; empty where there is no ground truth.
         folder: where the pictures are written.
     """
 
-    def __init__(self, split: StagedSplit, predictions: Predictions, folder: Path) -> None:
-        self.split, self.predictions, self.folder = split, predictions, folder
+    def __init__(
+        self, split: StagedSplit, predictions: Predictions, failures: Mapping[Key, FrameFailures], folder: Path
+    ) -> None:
+        self.split, self.predictions, self.failures, self.folder = split, predictions, failures, folder
         self.expressions = expressions_by_key(split)
 
     def examples(self, scores: Sequence[ExpressionScore], number: int) -> list[Card]:
@@ -67,6 +71,7 @@ class Gallery:
             self.expressions[key],
             answers,
             score,
+            self.failures.get(key),
             self.predictions.frame_scores.get(key, ()),
             self.predictions.key_frames.get(key),
         )

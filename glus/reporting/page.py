@@ -12,13 +12,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from glus.metrics.key_frames import SMALLEST_GAP
 from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves
 from glus.reporting.verdicts import (
     BASELINE_TITLES,
+    FAILURE_TITLES,
     LEARNED_MARGIN,
+    START_TITLES,
     comparison_rows,
+    failure_rows,
     family_rows,
+    regret_rows,
 )
 
 TEMPLATE = "page.html"
@@ -31,12 +36,14 @@ class SplitSection:
     Attributes:
         name: e.g. `synthetic/test`.
         metrics: its entry in `metrics/evaluate.json`.
+        charts: its pictures as a whole, SVG by name.
         comparison_cards: the ways to predict side by side.
         example_cards: best, typical and worst expressions.
     """
 
     name: str
     metrics: Mapping[str, Any]
+    charts: Mapping[str, str]
     comparison_cards: Sequence[Card]
     example_cards: Sequence[Card]
 
@@ -61,6 +68,9 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
                 "metrics": section.metrics,
                 "families": family_rows(section.metrics),
                 "comparisons": comparison_rows(section.metrics),
+                "failures": failure_rows(section.metrics),
+                "regret": regret_rows(section.metrics),
+                "charts": {name: Markup(svg) for name, svg in section.charts.items()},
                 "comparison_cards": [_markup(card) for card in section.comparison_cards],
                 "example_cards": [_markup(card) for card in section.example_cards],
             }
@@ -68,6 +78,9 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
         ],
         baselines=BASELINE_TITLES,
         learned_margin=LEARNED_MARGIN,
+        failure_titles=FAILURE_TITLES,
+        start_titles=START_TITLES,
+        smallest_gap=SMALLEST_GAP,
         training=Markup(draw_training_curves(curves)) if curves.is_file() else None,
         selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,
     )

@@ -13,7 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from glus.errors import ArtifactError
-from glus.reporting.verdicts import BASELINE_TITLES, LEARNED_MARGIN, FamilyRow, comparison_rows, family_rows
+from glus.metrics.failures import Failure
+from glus.reporting.verdicts import (
+    BASELINE_TITLES,
+    LEARNED_MARGIN,
+    START_TITLES,
+    FailureRow,
+    FamilyRow,
+    RegretRow,
+    comparison_rows,
+    failure_rows,
+    family_rows,
+    regret_rows,
+)
 
 METRICS = Path("metrics/evaluate.json")
 REPORT = Path("reports/index.html")
@@ -23,6 +35,14 @@ NOTES = (
     " that ignore the words. shuffled: the masks, each scored against another object's expression. learned:"
     f" {LEARNED_MARGIN:.0f} points or more above the best answer that ignores the words.[/]\n"
 )
+FAILURE_COLUMNS = {
+    Failure.BOUNDARY: "boundary",
+    Failure.EXTENT: "extent",
+    Failure.WRONG_OBJECT: "object",
+    Failure.MISSED: "missed",
+    Failure.EMPTY: "empty",
+    Failure.FALSE_ALARM: "alarm",
+}
 
 
 def print_report(path: Path = METRICS, console: Console | None = None) -> None:
@@ -76,6 +96,10 @@ def _print_split(console: Console, name: str, metrics: Mapping[str, Any]) -> Non
         return
     console.print(_family_table(f"{name} · protocol {metrics['protocol']} · percent", rows))
     console.print(NOTES)
+    if failures := failure_rows(metrics):
+        console.print(_failure_table(f"{name} · points of J&F lost, and to what", failures))
+    if regret := regret_rows(metrics):
+        console.print(_regret_table(f"{name} · J&F by the frame that masks start from", regret))
     comparisons = comparison_rows(metrics)
     if comparisons:
         table = Table(title=f"{name} · J on the grey frames", box=box.SIMPLE_HEAD, title_justify="left", padding=0)
@@ -112,3 +136,40 @@ def _family_table(title: str, rows: list[FamilyRow]) -> Table:
             "" if row.name == "all" else Text("yes", "green") if row.learned else Text("no", "yellow"),
         )
     return table
+
+
+def _failure_table(title: str, rows: list[FailureRow]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("family", no_wrap=True)
+    for name in ("lost", *FAILURE_COLUMNS.values()):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        if row.name == "all":
+            table.add_section()
+        most = max(row.kinds.values())
+        parts = (row.kinds[kind] for kind in FAILURE_COLUMNS)
+        cells = [Text(f"{points:.1f}", "bold" if points == most else "dim") for points in parts]
+        table.add_row(row.name, f"{row.lost:.1f}", *cells)
+    return table
+
+
+def _regret_table(title: str, rows: list[RegretRow]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("family", no_wrap=True)
+    for name in ("n", *START_TITLES, "regret", "closed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        if row.name == "all":
+            table.add_section()
+        table.add_row(
+            row.name,
+            str(row.num_expressions),
+            *(Text(_number(row.jf[start]), "bold" if start == "selected" else "") for start in START_TITLES),
+            _number(row.regret),
+            "–" if row.gap_closed is None else f"{100 * row.gap_closed:.0f} %",
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from glus.metrics.failures import Failure
 from glus.metrics.scoring import SHUFFLED, TRIVIAL_BASELINES
 
 LEARNED_MARGIN = 5.0  # points of J&F above the best trivial baseline, below which nothing is claimed
@@ -24,6 +25,20 @@ COMPARISON_TITLES = {
         ("starts_grey_first_frame", "from the first frame"),
         ("starts_grey_key_frame", "from the key frame"),
     ),
+}
+FAILURE_TITLES = {
+    Failure.BOUNDARY: "boundary",
+    Failure.EXTENT: "wrong extent",
+    Failure.WRONG_OBJECT: "wrong object",
+    Failure.MISSED: "missed frames",
+    Failure.EMPTY: "empty answer",
+    Failure.FALSE_ALARM: "false alarm",
+}
+START_TITLES = {
+    "first": "first frame",
+    "random": "random frame",
+    "selected": "selected frame",
+    "oracle": "oracle",
 }
 
 
@@ -99,3 +114,58 @@ def comparison_rows(metrics: Mapping[str, Any]) -> list[ComparisonRow]:
         for family, (title, (without, without_title), (with_, with_title)) in COMPARISON_TITLES.items()
         if without in found and with_ in found
     ]
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """Where a family, or all expressions of a split, lose J&F, in points."""
+
+    name: str
+    num_expressions: int
+    num_with_others: int
+    lost: float
+    kinds: Mapping[Failure, float]
+
+    @property
+    def kept(self) -> float:
+        """J&F in percent."""
+        return 100 - self.lost
+
+
+def failure_rows(metrics: Mapping[str, Any]) -> list[FailureRow]:
+    """The failure split of one split of `metrics/evaluate.json`: families, least lost first, then all together."""
+    found = metrics.get("failures")
+    if found is None:
+        return []
+    families = [_failure_row(name, values) for name, values in found["families"].items()]
+    return [*sorted(families, key=lambda row: row.lost), _failure_row("all", found)]
+
+
+def _failure_row(name: str, values: Mapping[str, Any]) -> FailureRow:
+    kinds = {kind: values["kinds"][kind] for kind in FAILURE_TITLES}
+    return FailureRow(name, values["num_expressions"], values["num_with_others"], values["lost"], kinds)
+
+
+@dataclass(frozen=True)
+class RegretRow:
+    """J&F in percent by the frame that propagation starts from (None: not predicted), and what selection is worth."""
+
+    name: str
+    num_expressions: int
+    jf: Mapping[str, float | None]
+    regret: float | None
+    gap_closed: float | None
+
+
+def regret_rows(metrics: Mapping[str, Any]) -> list[RegretRow]:
+    """The key-frame regret of one split of `metrics/evaluate.json`: families, best first, then all together."""
+    found = metrics.get("key_frame_regret")
+    if found is None:
+        return []
+    families = sorted(found["families"].items(), key=lambda item: -item[1]["selected"])
+    return [_regret_row(name, values) for name, values in [*families, ("all", found)]]
+
+
+def _regret_row(name: str, values: Mapping[str, Any]) -> RegretRow:
+    jf = {start: values[start] for start in START_TITLES}
+    return RegretRow(name, values["num_expressions"], jf, values["regret"], values["gap_closed"])

@@ -3,10 +3,13 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -46,11 +49,12 @@ MEMORY_OFF = {("turns grey", "0"): [A, EMPTY], ("turns grey", "1"): [B, EMPTY]}
 FIRST_FRAME = {("starts grey", "0"): [EMPTY, A]}
 
 
-def make_config(**compute: Any) -> Config:
+def make_config(*, num_examples: int = 0, **compute: Any) -> Config:
     values = read_parameters(ROOT / "params.yaml")
     values["stage"]["splits"] = ["synthetic/train", "synthetic/test", "mevis/valid"]
     values["data"]["evaluation"] = ["synthetic/test", "mevis/valid"]
-    values["evaluate"] = {"boundary": 0.008, "num_examples": 4, "seed": 0}
+    failures = {"found": 0.1, "fits": 0.5}
+    values["evaluate"] = {"boundary": 0.008, "failures": failures, "num_examples": num_examples, "seed": 0}
     values["compute"] |= {"processes": 1} | compute
     return parse_config(values, Path("params.yaml"))
 
@@ -116,6 +120,21 @@ def write_keyframes(name: str) -> None:
     write_table("keyframes", rows, Path("data/keyframes") / f"{name}.parquet")
 
 
+def write_anchors(name: str, anchors: dict[str, dict[tuple[str, str], int]]) -> None:
+    dataset, split = name.split("/")
+    names = ("dataset", "split", "video_id", "expression_id", "source")
+    rows = [
+        dict(zip(names, (dataset, split, *key, source), strict=True)) | {"frame_index": index}
+        for source, frames in anchors.items()
+        for key, index in frames.items()
+    ]
+    layout = pa.schema(
+        [*((column, pa.string()) for column in names), ("frame_index", pa.int32())],
+        metadata={"glus.schema": "anchors", "glus.schema_version": "1"},
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=layout), Path("predictions") / name / "anchors.parquet")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A project folder in which everything before `evaluate` is done."""
@@ -135,6 +154,11 @@ def run(config: Config) -> dict[str, Any]:
     step = next(step for step in STEPS if step.name == "evaluate")
     evaluate.run(StepContext(config, step, Path(".glus/work"), {}, Tracker()))
     return json.loads(Path("metrics/evaluate.json").read_text())
+
+
+def read_csv(path: str) -> list[list[str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.reader(file))
 
 
 def test_numbers_computed_by_hand(project: Config) -> None:
@@ -165,7 +189,71 @@ def test_numbers_computed_by_hand(project: Config) -> None:
             "starts_grey_first_frame": 0,
         }
     )
-    assert set(split) == {*families["greyed"], "protocol", "families", "comparisons"} - {"referent_accuracy"}
+    assert set(split) - set(families["greyed"]) == {
+        "protocol",
+        "families",
+        "comparisons",
+        "failures",
+        "key_frame_regret",
+    }
+
+
+def test_losses_computed_by_hand(project: Config) -> None:
+    failures = run(project)["synthetic"]["test"]["failures"]
+    # Of five expressions one is on the wrong object in both frames, and one answers nothing in one of its two frames.
+    costs = {"wrong_object": 20, "missed": 10, "empty": 0, "extent": 0, "boundary": 0, "false_alarm": 0}
+    assert failures["kinds"] == pytest.approx(costs)
+    assert (failures["lost"], failures["num_expressions"], failures["num_with_others"]) == (pytest.approx(30), 5, 5)
+    assert (failures["found"], failures["fits"]) == (0.1, 0.5)
+    lost = {name: family["lost"] for name, family in failures["families"].items()}
+    assert lost == pytest.approx({"appearance": 50, "greyed": 25, "starts_grey": 0})
+
+
+def test_regret_is_null_where_a_start_was_not_predicted(project: Config) -> None:
+    regret = run(project)["synthetic"]["test"]["key_frame_regret"]
+    of_family = {"num_expressions": 1, "first": 50.0, "selected": 100.0}
+    unknown = dict.fromkeys(("random", "oracle", "regret", "gap_closed"))
+    assert regret == {**of_family, **unknown, "families": {"starts_grey": {**of_family, **unknown}}}
+
+
+def test_regret_computed_by_hand(project: Config) -> None:
+    """First frame: nothing in the grey clips; random: half of one; oracle: all right but the wrong object of one."""
+    nothing, grey = [EMPTY, EMPTY], [key for key in EXPRESSIONS if key[0] != "plain"]
+    first = PREDICTED | dict.fromkeys(grey, nothing)
+    right = PREDICTED | {("turns grey", "1"): [B, B]}
+    write_predictions("synthetic/test", first, "comparisons/first_frame")
+    write_predictions("synthetic/test", first | {("turns grey", "1"): [B, EMPTY]}, "comparisons/random_frame")
+    write_predictions("synthetic/test", right, "comparisons/oracle_frame")
+    regret = run(project)["synthetic"]["test"]["key_frame_regret"]
+    families = regret.pop("families")
+    assert regret == pytest.approx(
+        # J&F of the five: 1, 0, and 0 0 0; 0 0.5 0; 1 0.5 1; 1 1 1
+        {"num_expressions": 5, "first": 20, "random": 30, "selected": 70, "oracle": 80, "regret": 10}
+        | {"gap_closed": 5 / 6}
+    )
+    assert families["appearance"] == {
+        "num_expressions": 2, "first": 50, "random": 50, "selected": 50, "oracle": 50, "regret": 0, "gap_closed": None,
+    }  # fmt: skip
+    rows = read_table("per_expression", Path("reports/synthetic/test/per_expression.parquet")).to_pylist()
+    names = ("jf", "jf_first_frame", "jf_random_frame", "jf_oracle_frame")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (1, 1, 1, 1), (0, 0, 0, 0), (1, 0, 0, 1), (0.5, 0, 0.5, 1), (1, 0, 0, 1),
+    ]  # fmt: skip
+
+
+def test_oracle_key_frames_come_from_the_anchors(project: Config) -> None:
+    write_anchors("synthetic/test", {"selected": dict.fromkeys(EXPRESSIONS, 1), "oracle_frame": {("plain", "1"): 0}})
+    run(project)
+    rows = read_table("per_expression", Path("reports/synthetic/test/per_expression.parquet")).to_pylist()
+    assert [row["oracle_key_frame_index"] for row in rows] == [None, 0, None, None, None]
+    assert [row["key_frame_index"] for row in rows] == [1] * 5
+
+
+@pytest.mark.parametrize(("key", "index"), [(("plain", "0"), 2), (("elsewhere", "0"), 0)])
+def test_anchors_beyond_the_split_are_refused(project: Config, key: tuple[str, str], index: int) -> None:
+    write_anchors("synthetic/test", {"random_frame": {key: index}})
+    with pytest.raises(ArtifactError, match=rf"anchors.parquet: random_frame of video {key[0]}.* is frame {index}"):
+        run(project)
 
 
 def test_baselines_computed_by_hand(project: Config) -> None:
@@ -188,14 +276,17 @@ def test_baselines_computed_by_hand(project: Config) -> None:
 
 
 def test_split_without_masks_is_predicted_only(project: Config) -> None:
-    assert run(project)["mevis"]["valid"] == {"protocol": "no ground truth", "num_expressions": 5}
+    metrics = run(make_config(num_examples=4))
+    assert metrics["mevis"]["valid"] == {"protocol": "no ground truth", "num_expressions": 5}
     page = Path("reports/index.html").read_text()
     assert "5 expressions were predicted. They are not scored" in page
     assert len(list(Path("reports/mevis/valid/overlays").glob("*.jpg"))) == 4
+    assert {path.name for path in Path("reports/mevis/valid").iterdir()} == {"overlays"}
+    assert page.count("Where J&amp;F is lost") == 1  # of the split that has masks
 
 
 def test_tables_and_pictures(project: Config) -> None:
-    run(project)
+    run(make_config(num_examples=4))
     rows = read_table("per_expression", Path("reports/synthetic/test/per_expression.parquet")).to_pylist()
     row = next(row for row in rows if (row["video_id"], row["expression_id"]) == ("turns grey", "1"))
     assert {name: row[name] for name in ("family", "j", "f", "jf", "num_frames", "referent_correct")} == {
@@ -206,7 +297,15 @@ def test_tables_and_pictures(project: Config) -> None:
         "num_frames": 2,
         "referent_correct": True,
     }
-    assert (row["key_frame_index"], row["oracle_key_frame_index"]) == (1, 0)
+    assert (row["key_frame_index"], row["oracle_key_frame_index"]) == (1, None)
+    lost = {name.removeprefix("lost_"): value for name, value in row.items() if name.startswith("lost_") and value}
+    assert (row["failure"], row["num_visible_frames"], row["num_missed_frames"], lost) == (
+        "missed",
+        2,
+        1,
+        {"missed": 0.5},
+    )
+    assert [row["failure"] for row in rows] == [None, "wrong_object", None, "missed", None]
     with Path("metrics/evaluate_families.csv").open() as file:
         families = {line["family"]: float(line["JF"]) for line in csv.DictReader(file)}
     assert families == pytest.approx({"appearance": 50, "greyed": 75, "starts_grey": 100, "all": 70})
@@ -219,21 +318,33 @@ def test_tables_and_pictures(project: Config) -> None:
         "j": "0.0",
         "f": "0.0",
         "frame_score": "0.75",
+        "failure": "missed",
     }
+    assert [frame["failure"] for frame in frames] == ["", "", *["wrong_object"] * 2, *[""] * 3, "missed", "", ""]
+    histograms, curves = (read_csv(f"reports/synthetic/test/{name}.csv") for name in ("histograms", "time_curves"))
+    assert [row for row in histograms if row[0] == "J" and row[3:] != ["0", "0"]] == [
+        ["J", "0.00", "0.05", "1", "3"], ["J", "0.50", "0.55", "1", "0"], ["J", "0.95", "1.00", "3", "7"],
+    ]  # fmt: skip
+    greyed = [float(j) for family, _, j in curves if family == "greyed"]
+    assert greyed == pytest.approx(np.linspace(1, 0.5, 21)) and len(curves) == 1 + 4 * 21
     overlays = {path.name for path in Path("reports/synthetic/test/overlays").iterdir()}
-    assert overlays == {"memory_off.jpg", "first_frame.jpg", *(f"example-{index}.jpg" for index in range(4))}
+    cards = ["memory_off", "first_frame", *(f"example-{index}" for index in range(4))]
+    assert overlays == {f"{card}.{kind}" for card in cards for kind in ("jpg", "svg")}
     page = Path("reports/index.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == len(overlays) + 4
+    assert page.count("data:image/jpeg;base64,") == len(cards) + 4
+    charts = sorted(Path("reports/synthetic/test/charts").iterdir())
+    assert [chart.stem for chart in charts] == ["failures", "histograms", "key_frames", "time"]
+    assert all(chart.read_text() in page for chart in charts)
     assert not re.findall(r"(?:src|href|url)\W{1,2}(?:https?:)?//", page)  # nothing from outside
     assert read_manifest(Path("reports")).step == "evaluate"
 
 
 def test_same_bytes_again_also_in_two_processes(project: Config) -> None:
-    run(project)
+    run(make_config(num_examples=1))
     first, metrics = read_manifest(Path("reports")).content_sha256, Path("metrics/evaluate.json").read_bytes()
     for piece in Path(".glus/work/scores").rglob("*.json"):
         piece.unlink()
-    run(make_config(processes=2))
+    run(make_config(num_examples=1, processes=2))
     assert read_manifest(Path("reports")).content_sha256 == first
     assert Path("metrics/evaluate.json").read_bytes() == metrics
 
@@ -297,5 +408,15 @@ def test_incomplete_comparison_is_refused(project: Config) -> None:
 
 
 def test_comparison_of_another_family_is_not_a_grey_one(project: Config) -> None:
-    write_predictions("synthetic/test", {("plain", "0"): [A, A]}, "comparisons/memory_off")
+    write_predictions(
+        "synthetic/test", {key: [A, A] for key in EXPRESSIONS if key[0] == "plain"}, "comparisons/memory_off"
+    )
     assert set(run(project)["synthetic"]["test"]["comparisons"]) == {"starts_grey_key_frame", "starts_grey_first_frame"}
+
+
+def test_without_comparisons_nothing_is_said_of_key_frames(project: Config) -> None:
+    shutil.rmtree("predictions/synthetic/test/comparisons")
+    split = run(project)["synthetic"]["test"]
+    assert not {"comparisons", "key_frame_regret"} & set(split) and split["failures"]["lost"] == pytest.approx(30)
+    assert not Path("reports/synthetic/test/charts/key_frames.svg").exists()
+    assert "What the key frame is worth" not in Path("reports/index.html").read_text()

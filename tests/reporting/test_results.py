@@ -21,6 +21,19 @@ def scores(jf: float, union: float, shuffled: float) -> dict[str, Any]:
     return {"J": jf - 1, "F": jf + 1, "JF": jf, "num_expressions": 10, "baselines": baselines}
 
 
+def lost(extent: float, missed: float) -> dict[str, Any]:
+    kinds = dict.fromkeys(("boundary", "wrong_object", "empty", "false_alarm"), 0.0)
+    kinds |= {"extent": extent, "missed": missed}
+    return {"lost": extent + missed, "kinds": kinds, "num_expressions": 10, "num_with_others": 8}
+
+
+def starts(first: float, selected: float, oracle: float | None) -> dict[str, Any]:
+    jf = {"first": first, "random": None, "selected": selected, "oracle": oracle}
+    known = oracle is not None
+    regret = {"regret": oracle - selected if known else None, "gap_closed": 0.75 if known else None}
+    return {"num_expressions": 10, **jf, **regret}
+
+
 SPLIT = {
     **scores(60.0, 42.0, 20.0),
     "protocol": "mevis",
@@ -29,7 +42,11 @@ SPLIT = {
         "appearance": scores(88.0, 41.7, 4.7) | {"referent_accuracy": 0.93},
     },
     "comparisons": {"greyed_memory_on": 67.0, "greyed_memory_off": 7.0},
+    "failures": lost(30.5, 9.5)
+    | {"found": 0.1, "fits": 0.5, "families": {"motion": lost(40.0, 16.0), "appearance": lost(0.0, 12.0)}},
+    "key_frame_regret": starts(40.0, 60.0, None) | {"families": {"motion": starts(40.0, 44.0, 48.5)}},
 }
+CHARTS = {name: f"<svg>{name}</svg>" for name in ("failures", "key_frames", "histograms", "time")}
 METRICS = {"synthetic": {"test": SPLIT}, "mevis": {"valid": {"protocol": "no ground truth", "num_expressions": 7}}}
 
 
@@ -58,6 +75,10 @@ def test_terminal_table_fits_80_columns(tmp_path: Path) -> None:
     motion = next(line for line in lines if line.split()[:1] == ["motion"])
     assert motion.split() == ["motion", "10", "43.0", "45.0", "44.0", "50", "0.0", "41.7", "–", "–", "43.0", "no"]
     assert next(line for line in lines if line.split()[:1] == ["appearance"]).split()[-1] == "yes"
+    rows = [line.split() for line in lines]
+    assert ["motion", "56.0", "0.0", "40.0", "0.0", "16.0", "0.0", "0.0"] in rows
+    assert ["motion", "10", "40.0", "–", "44.0", "48.5", "4.5", "75", "%"] in rows
+    assert ["all", "10", "40.0", "–", "60.0", "–", "–", "–"] in rows
     assert any("memory off" in line and "67.0" in line and "+60.0" in line for line in lines)
     assert any("mevis/valid" in line and "7 expressions predicted, not scored" in line for line in lines)
     assert str(tmp_path / "reports/index.html") in output.getvalue()
@@ -70,7 +91,7 @@ def test_points_the_way_when_there_are_no_results(tmp_path: Path) -> None:
 
 
 def test_page_shows_training_and_selector_where_they_ran(tmp_path: Path) -> None:
-    section = SplitSection("synthetic/test", SPLIT, [], [])
+    section = SplitSection("synthetic/test", SPLIT, CHARTS, [], [])
     write_page([section], tmp_path / "without.html", tmp_path)
     (tmp_path / "train_curves.csv").write_text(
         "step,phase,loss,ce,bce,dice,contrastive\n10,image,3,1,1,1,\n20,image,2,.5,1,.5,\n30,clip,1,.2,.5,.3,2\n"
@@ -78,15 +99,26 @@ def test_page_shows_training_and_selector_where_they_ran(tmp_path: Path) -> None
     (tmp_path / "selector.json").write_text(json.dumps({"held_out": {"correlation": 0.625}, "name": "not a number"}))
     write_page([section], tmp_path / "with.html", tmp_path)
     without, with_ = ((tmp_path / name).read_text() for name in ("without.html", "with.html"))
-    assert "<h2>Training</h2>" not in without and "<svg" not in without
+    assert "<h2>Training</h2>" not in without and without.count("<svg") == len(CHARTS)
     assert ">contrastive</text>" in with_ and ">clip</text>" in with_
     assert "<dt>held_out.correlation</dt><dd>0.625</dd>" in with_ and "not a number" not in with_
     assert with_.count("not learned</span>") == 1
 
 
+def test_page_says_what_cannot_be_told(tmp_path: Path) -> None:
+    unknown = {name: value for name, value in SPLIT.items() if name not in ("failures", "key_frame_regret")}
+    for name, metrics in (("all.html", SPLIT), ("older.html", unknown)):
+        write_page([SplitSection("synthetic/test", metrics, CHARTS, [], [])], tmp_path / name, tmp_path)
+    page, older = ((tmp_path / name).read_text() for name in ("all.html", "older.html"))
+    assert "In 2 of\n10 expressions no other object is annotated" in page and "(J above 0.5)" in page
+    assert "<td>48.5</td><td>4.5</td>\n<td>75 %</td>" in page
+    assert "<td>–</td><td>–</td>\n<td>–</td>" in page  # of all: no oracle, no regret, no gap
+    assert "Where J&amp;F is lost" not in older and "What the key frame is worth" not in older
+
+
 def test_page_escapes_what_it_did_not_write(tmp_path: Path) -> None:
     hostile = {**SPLIT, "families": {"<script>alert(1)</script>": scores(50.0, 1.0, 2.0)}}
-    write_page([SplitSection("synthetic/test", hostile, [], [])], tmp_path / "page.html", tmp_path)
+    write_page([SplitSection("synthetic/test", hostile, CHARTS, [], [])], tmp_path / "page.html", tmp_path)
     assert "<script>" not in (tmp_path / "page.html").read_text()
 
 
