@@ -249,7 +249,7 @@ def test_a_table_of_another_schema_is_named(
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
     with pytest.raises(ArtifactError) as caught:
         StagedSplit(split.directory, split.frames_root).mask_rles("a")
-    assert str(caught.value).startswith(f"{path}: holds {said}, expected schema masks version 1.")
+    assert str(caught.value).startswith(f"{path}: holds {said}, expected masks version 1.")
 
 
 def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
