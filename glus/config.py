@@ -58,6 +58,7 @@ class StageConfig(Section):
 
     splits: Annotated[list[SplitName], Field(min_length=1)]
     roots: dict[str, str]  # dataset -> folder in the dataset's published layout; data/raw/<dataset> where not named
+    exclude: dict[SplitName, list[str]] = {}  # split -> videos to leave out: ids, or patterns such as TAO/*
     synthetic: SyntheticConfig
 
     def root(self, dataset: str) -> Path:
@@ -183,15 +184,21 @@ class ClipPhaseConfig(PhaseConfig):
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
     into_grey: Share  # share of the windows that go on into grey frames, where a clip of the synthetic set has them
     fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
+    sum_annotations: bool  # true: annotations of an expression are added, so overlaps count 2, as published
 
 
 class LossConfig(Section):
-    """Weights of the losses (Table A) and the token bank of the contrastive one (4.3)."""
+    """Weights of the losses that each mask and each [SEG] has (Table A)."""
 
     ce: Weight
     bce: Weight
     dice: Weight
-    contrastive: Weight
+
+
+class ContrastiveConfig(Section):
+    """The object contrastive loss and its token bank (4.3, Table A); weight 0 trains without it."""
+
+    weight: Weight
     temperature: Rate
     bank_size: Positive
     num_negatives: Positive
@@ -212,6 +219,7 @@ class TrainConfig(Section):
     tracking: TrackingPhaseConfig
     clip: ClipPhaseConfig
     loss: LossConfig
+    contrastive: ContrastiveConfig
     trainable: list[Trainable]  # parts trained in the clip phase
     early_stop_step: Positive  # B.4: the step whose weights label the frames, counted over all phases
     vary_conversation: bool  # draw question and answer texts as published; false: always those of inference
@@ -249,8 +257,9 @@ class SelectorConfig(Section):
     """Step 4, paper 4.4, B.4, Table B."""
 
     model: SelectorModelConfig
-    num_context_frames: Positive  # Table B: 8
+    num_context_frames: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # fewest, most; Table B: 8
     num_query_frames: Positive  # Table B: 1; more share the context, so that a frame costs less
+    query_in_context: bool  # true: query frames are context frames too, as the published code draws them
     steps: Positive
     samples: Positive
     accumulation: Positive
@@ -269,19 +278,24 @@ class SelectorConfig(Section):
 # ---------------------------------------------------------------- inference and evaluation
 
 
-class KeyframesConfig(Section):
-    """Step 5, paper B.4: a score for every frame, the key frame is the best one."""
+KeyFrameSourceName = Literal["selector", "chat_univi", "first_frame", "random_frame", "oracle_frame", "file"]
 
-    source: Literal["selector", "first_frame"]  # first_frame: no selection (Table 5, first row)
+
+class KeyframesConfig(Section):
+    """Step 5, paper B.4, Table 5: a score for every frame, the key frame is the best one."""
+
+    source: KeyFrameSourceName
+    comparisons: list[KeyFrameSourceName]  # further sources, to show what the selection is worth
+    files: dict[SplitName, str]  # for `file`: JSON or Parquet of each evaluation split's key frames
     max_context_frames: Positive  # published: 11
     batch: Positive  # sequences per forward pass
 
 
 class ComparisonsConfig(Section):
-    """Families segmented once more in another way, to show what a part is worth."""
+    """Families segmented once more in another way, to show what a part is worth; `all` stands for every expression."""
 
     memory_off: list[str]
-    first_frame: list[str]
+    key_frames: list[str]  # from the key frames of each of keyframes.comparisons
 
 
 class PropagateConfig(Section):
@@ -289,6 +303,7 @@ class PropagateConfig(Section):
 
     use_memory: bool
     memory_stride: Positive  # B.3: 3
+    published_frame_names: bool  # true: masks of a key-frame run under the wrong names, as published
     comparisons: ComparisonsConfig
 
 
@@ -347,6 +362,9 @@ class Config(Section):
             for name in names:
                 if name not in staged:
                     raise ValueError(f"{key}: {name} is not among stage.splits ({', '.join(sorted(staged))})")
+        for name in self.stage.exclude:
+            if name not in staged:
+                raise ValueError(f"stage.exclude: {name} is not among stage.splits ({', '.join(sorted(staged))})")
         for name in staged:
             dataset, split = name.split("/")
             if dataset == "synthetic" and split not in self.stage.synthetic.clips:
@@ -371,6 +389,13 @@ class Config(Section):
                 f"pseudolabel.checkpoint: {self.pseudolabel.checkpoint}, but train.early_stop_step"
                 f" {self.train.early_stop_step} writes {early}"
             )
+        fewest, most = self.selector.num_context_frames
+        if fewest > most:
+            raise ValueError(f"selector.num_context_frames: {fewest} to {most}, the fewest come first")
+        if "file" in (self.keyframes.source, *self.keyframes.comparisons):
+            missing = [name for name in self.data.evaluation if name not in self.keyframes.files]
+            if missing:
+                raise ValueError(f"keyframes.files: no file for {', '.join(missing)}, which the source `file` needs")
         for key, section in (("train", self.train), ("selector", self.selector)):
             if section.checkpoint_every % section.log_every:
                 raise ValueError(

@@ -20,6 +20,19 @@ def encode_rle(mask: np.ndarray) -> str:
     return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
 
 
+def encode_runs(runs: Sequence[int], height_px: int, width_px: int) -> str:
+    """Encodes uncompressed COCO run lengths (background first, down the columns) that add up to the mask's pixels."""
+    return coco.frPyObjects({"size": [height_px, width_px], "counts": list(runs)}, height_px, width_px)[
+        "counts"
+    ].decode("ascii")
+
+
+def encode_polygons(polygons: Sequence[Sequence[float]], height_px: int, width_px: int) -> str:
+    """Encodes the union of COCO polygons, each x, y, x, y ... in pixels, at least three points."""
+    parts = coco.frPyObjects([list(polygon) for polygon in polygons], height_px, width_px)
+    return coco.merge(parts)["counts"].decode("ascii")
+
+
 def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Reads the runs of compressed COCO strings, all at once.
 

@@ -80,6 +80,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_RLE,
             ("seg_token_generated", pa.bool_()),
         ],
+        # where segmentation started from; source: `selected`, or a comparison's
+        "anchors": [*_EXPRESSION_KEY, ("source", pa.string()), ("frame_index", pa.int32())],
         "per_expression": [
             *_EXPRESSION_KEY,
             ("family", pa.string()),
@@ -90,6 +92,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key_frame_index", pa.int32()),
             ("oracle_key_frame_index", pa.int32()),
             ("referent_correct", pa.bool_()),
+        ],
+        # what is wrong with the raw data; the file is relative to the dataset's root, a record lies in it
+        "staging_errors": [
+            ("dataset", pa.string()),
+            ("split", pa.string()),
+            ("severity", pa.string()),
+            ("file", pa.string()),
+            ("record", pa.string()),
+            ("problem", pa.string()),
+            ("action", pa.string()),
         ],
     }.items()
 }

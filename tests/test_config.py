@@ -146,10 +146,11 @@ def test_presets_of_the_paper_hold_tables_a_and_b(name: str, steps: int) -> None
         assert (optimiser.learning_rate, optimiser.betas, optimiser.weight_decay) == (3e-4, [0.9, 0.95], 0.0)
         assert optimiser.warmup_steps == 100
     assert model.lora.rank == selector.model.lora.rank == 8
-    assert (loss.ce, loss.dice, loss.bce, loss.contrastive) == (1.0, 0.5, 2.0, 0.1)
+    assert (loss.ce, loss.dice, loss.bce, config.train.contrastive.weight) == (1.0, 0.5, 2.0, 0.1)
     assert clip.samples * clip.accumulation == selector.samples * selector.accumulation == 80
     assert (clip.steps, config.train.early_stop_step) == (steps, 500)
-    assert (selector.num_context_frames, selector.score_weight) == (8, 1.0)
+    assert (selector.num_context_frames, selector.num_query_frames, selector.score_weight) == ([8, 8], 1, 1.0)
+    assert selector.trainable == ["lora", "score_head"]
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

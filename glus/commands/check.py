@@ -3,47 +3,70 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from glus.errors import InputError
 
 
 def check(
     dataset: Annotated[str, typer.Option(help="Name of the dataset's layout, e.g. mevis.")],
     root: Annotated[Path, typer.Option(help="Its folder, as published.")],
     split: Annotated[str | None, typer.Option(help="One split; all that are there if not given.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that open frames and masks.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON.")] = False,
 ) -> None:
     """List every fault of a raw dataset; exit code 2 if one of them is an error."""
-    from glus.staging.checks import check_dataset
+    from glus.staging.lists import MissingError
 
-    splits = [split] if split else _splits_there(dataset, root)
-    faults = [fault for name in splits for fault in check_dataset(dataset, root, name)]
-    num_errors = sum(fault.severity == "error" for fault in faults)
+    try:
+        faults = _faults(dataset, root, split, workers)
+    except MissingError as missing:
+        if not as_json:
+            raise
+        faults = [missing.fault().row(dataset, split or "")]
+    num_errors = sum(fault["severity"] == "error" for fault in faults)
     if as_json:
-        typer.echo(json.dumps([asdict(fault) for fault in faults], indent=1))
+        typer.echo(json.dumps(faults, indent=1))
     else:
         for fault in faults:
-            typer.echo(f"{fault.severity}: {fault}")
+            typer.echo(_line(fault))
         typer.echo(f"{num_errors} errors, {len(faults) - num_errors} warnings")
     raise typer.Exit(2 if num_errors else 0)
 
 
+def _faults(dataset: str, root: Path, split: str | None, workers: int) -> list[dict[str, Any]]:
+    from glus.staging.checks import check_dataset
+
+    return [
+        fault.row(dataset, name)
+        for name in ([split] if split else _splits_there(dataset, root))
+        for fault in check_dataset(dataset, root, name, workers, _show_progress)
+    ]
+
+
 def _splits_there(dataset: str, root: Path) -> list[str]:
-    """The published splits that lie below a dataset's root."""
+    """The splits that lie below a dataset's root."""
+    from glus.staging.lists import MissingError
     from glus.staging.readers import reader
 
-    found = []
-    for name in reader(dataset).PUBLISHED:
-        try:
-            reader(dataset).load(root, name)
-        except InputError:
-            continue
-        found.append(name)
-    if not found:
-        raise InputError(f"{root} holds none of the splits of {dataset}: {', '.join(reader(dataset).PUBLISHED)}.")
-    return found
+    layout = reader(dataset)
+    if found := layout.splits(root):
+        return found
+    there = "holds no split" if root.is_dir() else "does not exist; it should be the folder"
+    message = f"{root} {there} of {dataset}. Expected below it:{layout.TREE}Published by {layout.PUBLISHER}."
+    raise MissingError(message, "")
+
+
+def _line(fault: dict[str, Any]) -> str:
+    place = ", ".join(part for part in (fault["file"], fault["record"]) if part)
+    return f"{fault['severity']}: {fault['split']}: {place}: {fault['problem']}. {fault['action']}."
+
+
+def _show_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, description, total, console=console, transient=True, disable=not console.is_terminal)

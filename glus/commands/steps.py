@@ -15,33 +15,51 @@ from glus.pipeline.steps import STEPS, Step
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget, or use, what an interrupted run has finished.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check parameters and inputs, say what would be done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the record of the run (or the plan) as JSON.")]
+KeepGoing = Annotated[
+    bool,
+    typer.Option("--keep-going", help="Look at every split and write all faults to reports/staging_errors.parquet."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Adds one command per step."""
     for step in STEPS:
-        app.command(step.name, help=f"Run one step: {step.summary}.")(_command(step))
+        command = _stage_command if step.name == "stage" else _command
+        app.command(step.name, help=f"Run one step: {step.summary}.")(command(step))
 
 
 def _command(step: Step) -> Callable[..., None]:
     def run(fresh: Fresh = False, dry_run: DryRun = False, as_json: Json = False) -> None:
-        parent = os.getppid()
-        from glus.config import load_config
-        from glus.parallel import die_with_parent
-
-        config = load_config()
-        if dry_run:
-            return _show_plan(step, as_json)
-        die_with_parent(parent)
-        _set_threads(config.compute.threads)
-        from glus.pipeline.runner import run_step
-
-        run_step(step.name, config, fresh=fresh)
-        if as_json:
-            typer.echo(Path("runs", f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
-        return None
+        _run(step, fresh, dry_run, as_json)
 
     return run
+
+
+def _stage_command(step: Step) -> Callable[..., None]:
+    def run(
+        fresh: Fresh = False, dry_run: DryRun = False, as_json: Json = False, keep_going: KeepGoing = False
+    ) -> None:
+        _run(step, fresh, dry_run, as_json, keep_going=keep_going)
+
+    return run
+
+
+def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool) -> None:
+    parent = os.getppid()
+    from glus.config import load_config
+    from glus.parallel import die_with_parent
+
+    config = load_config()
+    if dry_run:
+        return _show_plan(step, as_json)
+    die_with_parent(parent)
+    _set_threads(config.compute.threads)
+    from glus.pipeline.runner import run_step
+
+    run_step(step.name, config, fresh=fresh, **options)
+    if as_json:
+        typer.echo(Path("runs", f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
+    return None
 
 
 def _set_threads(threads: int) -> None:

@@ -36,7 +36,8 @@ class ClipBatch:
         attention_mask: bool [B, L].
         clip_of: int [B], the clip that an expression belongs to.
         seg_positions: int [B, Nq], positions that predict the [SEG] tokens (one before each).
-        targets: one bool [n, Nq, H, W] for each clip, in the order of its n expressions.
+        targets: one [n, Nq, H, W] for each clip, in the order of its n expressions: bool, or uint8 where annotations
+            are summed as published.
         keys: Nq keys for each of the B expressions.
     """
 

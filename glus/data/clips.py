@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from glus.data.sampling import (
 )
 from glus.data.tokenizer import SEG, LlamaSentencePiece
 from glus.data.transforms import FrameTransform
-from glus.records import Expression
+from glus.records import Expression, StagedSplit
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,25 @@ class ClipSample:
 
 
 class BatchBuilder:
-    """Turns drawn samples into a `ClipBatch`: reads frames and masks, builds and tokenises the conversations."""
+    """Turns drawn samples into a `ClipBatch`: reads frames and masks, builds and tokenises the conversations.
 
-    def __init__(self, tokenizer: LlamaSentencePiece, transform: FrameTransform, tokens_per_frame: int) -> None:
+    Args:
+        sum_annotations: add the annotations of an expression up, as published (a pixel of two counts 2), instead of
+            taking their union.
+    """
+
+    def __init__(
+        self,
+        tokenizer: LlamaSentencePiece,
+        transform: FrameTransform,
+        tokens_per_frame: int,
+        *,
+        sum_annotations: bool = False,
+    ) -> None:
         self.tokenizer = tokenizer
         self.transform = transform
         self.tokens_per_frame = tokens_per_frame
+        self._target = summed_target if sum_annotations else union_target
         self._seg_id = tokenizer.token_id(SEG)
 
     def build(self, samples: Sequence[ClipSample]) -> ClipBatch:
@@ -71,7 +84,7 @@ class BatchBuilder:
             attention_mask=attention_mask,
             clip_of=torch.tensor([clip for clip, sample in enumerate(samples) for _ in sample.expressions]),
             seg_positions=seg_positions,
-            targets=tuple(_targets(sample) for sample in samples),
+            targets=tuple(self._targets(sample) for sample in samples),
             keys=tuple(_keys(sample, expression) for sample in samples for expression in sample.expressions),
         )
 
@@ -87,10 +100,23 @@ class BatchBuilder:
         split, video = sample.draw.split, sample.draw.video
         return [read_frame(split.frame_path(video, index)) for index in indices]
 
+    def _targets(self, sample: ClipSample) -> torch.Tensor:
+        masks = [self._target(sample.draw.split, item, sample.query_frames) for item in sample.expressions]
+        return torch.from_numpy(np.stack(masks))
 
-def _targets(sample: ClipSample) -> torch.Tensor:
-    masks = [sample.draw.split.target_masks(expression, sample.query_frames) for expression in sample.expressions]
-    return torch.from_numpy(np.stack(masks))
+
+def union_target(split: StagedSplit, expression: Expression, frames: Sequence[int]) -> np.ndarray:
+    """What an expression refers to, bool [Nq, H, W]."""
+    return split.target_masks(expression, frames)
+
+
+def summed_target(split: StagedSplit, expression: Expression, frames: Sequence[int]) -> np.ndarray:
+    """In how many annotations of an expression a pixel lies, uint8 [Nq, H, W]: the published training target."""
+    each = [
+        split.target_masks(replace(expression, annotation_ids=(annotation,)), frames)
+        for annotation in expression.annotation_ids
+    ]
+    return np.stack(each).sum(axis=0, dtype=np.uint8)
 
 
 def _keys(sample: ClipSample, expression: Expression) -> tuple[TokenKey, ...]:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import DynamicCache
 
+from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig
 from glus.data.batch import expand_images, pad_ids
 from glus.data.conversation import inference_prompt, normalise_expression
 from glus.data.sampling import centre_context_frames
@@ -40,6 +41,11 @@ class PropagationSettings:
     memory_stride: int = 3
     dynamic_multimask: bool = True
     max_strided: int = 6
+
+    @classmethod
+    def of(cls, section: PropagateConfig | PseudolabelConfig, memory: MemoryConfig, model: GLUS) -> PropagationSettings:
+        """Those of `params.yaml`, and what the weights need."""
+        return cls(section.use_memory, section.memory_stride, model.settings.dynamic_multimask, memory.max_strided)
 
 
 @dataclass(frozen=True)
@@ -167,10 +173,10 @@ def seg_embeddings(video: VideoEncoder, expressions: Sequence[str], frames: Sequ
         images = [video.tokens[list(frames[step + 1 - _window(model, step) : step + 1])] for _, step in chunk]
         whole_mask = torch.cat([torch.ones(len(chunk), start, dtype=torch.bool), mask], dim=1)
         images_of_rows = torch.cat([item.flatten(0, 1) for item in images])
-        hidden = model.mllm(ids.to(model.device), whole_mask.to(model.device), images_of_rows, prefix)
-        last = hidden[torch.arange(len(chunk)), mask.sum(dim=1) - 1]
-        hit = model.seg_logits(last).argmax(dim=-1) == model.seg_id
-        prompt = model.seg_prompts(last)
+        states = model.mllm(ids.to(model.device), whole_mask.to(model.device), images_of_rows, prefix)
+        newest = states[torch.arange(len(chunk)), mask.sum(dim=1) - 1]
+        hit = model.seg_logits(newest.last).argmax(dim=-1) == model.seg_id
+        prompt = model.seg_prompts(newest.seg)
         embeddings.append(prompt.masked_fill(~hit.unsqueeze(1), torch.nan))
         generated.append(hit)
     shape = (len(expressions), len(frames))

@@ -120,12 +120,15 @@ def propagate(
     for anchor in sorted(set(anchors)):
         rows = [row for row, other in enumerate(anchors) if other == anchor]
         texts = [expressions[row] for row in rows]
-        passes = [list(range(anchor, video.num_frames))]
-        if anchor > 0:
-            passes.append(list(range(anchor, -1, -1)))
-        for frames in passes:
+        for frames in pass_frames(video.num_frames, anchor):
             collected.add(rows, frames, run_pass(video, texts, frames, settings))
     return collected.result(video.context_frames, anchors)
+
+
+def pass_frames(num_frames: int, anchor: int) -> list[list[int]]:
+    """Frames of each pass in the order that they are decoded: forward and, where there is anything, backward."""
+    forward, backward = list(range(anchor, num_frames)), list(range(anchor, -1, -1))
+    return [forward, backward] if anchor > 0 else [forward]
 
 
 class _Collector:

@@ -25,7 +25,7 @@ class GlusSettings:
         num_context_frames: Nc, frames of the whole video.
         num_query_frames: Nq, length of the sliding window.
         token_pool: visual tokens averaged into one.
-        seg_layer: `last` or `penultimate`.
+        seg_layer: layer that [SEG] embeddings are read from, `last` or `penultimate`.
         trailing_space: whether prompts end in a blank piece before [SEG].
         dynamic_multimask: whether inference may take mask tokens 1 to 3 where token 0 is unstable.
     """
@@ -149,10 +149,10 @@ class GLUS(nn.Module):
         """Where the model is."""
         return next(self.parameters()).device
 
-    def seg_prompts(self, seg_hidden: Tensor) -> Tensor:
-        """Prompts of the mask decoder from hidden states of [SEG]: float [..., D] -> [..., C]."""
-        return self.text_hidden_fcs(seg_hidden.to(self.masks.sam2.no_mem_embed.dtype))
+    def seg_prompts(self, states: Tensor) -> Tensor:
+        """Prompts of the mask decoder from `HiddenStates.seg`: float [..., D] -> [..., C]."""
+        return self.text_hidden_fcs(states.to(self.masks.sam2.no_mem_embed.dtype))
 
-    def seg_logits(self, seg_hidden: Tensor) -> Tensor:
-        """Next-token logits at the positions that predict [SEG]: float [..., D] -> [..., vocabulary]."""
-        return self.language_model.lm_head(seg_hidden)
+    def seg_logits(self, states: Tensor) -> Tensor:
+        """Next-token logits from `HiddenStates.last`: float [..., D] -> [..., vocabulary]."""
+        return self.language_model.lm_head(states)

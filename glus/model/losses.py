@@ -11,13 +11,13 @@ DICE_SMOOTHING = 1e-6
 
 
 def bce_per_mask(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross entropy, mean over pixels: float [n, H, W] logits, bool [n, H, W] -> [n]."""
+    """Binary cross entropy, mean over pixels: float [n, H, W] logits, targets [n, H, W] -> [n]."""
     loss = functional.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
     return loss.flatten(1).mean(dim=1)
 
 
 def dice_per_mask(logits: Tensor, targets: Tensor) -> Tensor:
-    """Dice loss of each mask: float [n, H, W] logits, bool [n, H, W] -> [n], 0..1."""
+    """Dice loss of each mask: float [n, H, W] logits, targets [n, H, W] -> [n], 0..1 for targets 0 and 1."""
     probability = logits.float().sigmoid().flatten(1)
     target = targets.float().flatten(1)
     joint = 2 * (probability * target).sum(dim=1) / DICE_SCALE

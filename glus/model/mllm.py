@@ -5,6 +5,9 @@ Shapes: N frames, P visual tokens per frame, D language width, B expressions, L 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +15,23 @@ from transformers import CLIPVisionModel, DynamicCache, LlamaForCausalLM
 
 from glus.data.tokenizer import IMAGE_ID
 from glus.errors import InputError
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """States of positions in conversations, float [..., D].
+
+    Attributes:
+        last: after the last layer and the final norm, what the LM head reads.
+        seg: what [SEG] embeddings are read from: `last`, or the output of the layer before (`seg_layer`).
+    """
+
+    last: Tensor
+    seg: Tensor
+
+    def __getitem__(self, index: Any) -> HiddenStates:
+        """The states of some of the positions."""
+        return HiddenStates(self.last[index], self.seg[index])
 
 
 class MultimodalLanguageModel(nn.Module):
@@ -22,7 +42,7 @@ class MultimodalLanguageModel(nn.Module):
         mm_projector: CLIP width -> D.
         language_model: LLaMA with its LM head.
         token_pool: visual tokens, in raster order, averaged into one (before the projector).
-        seg_layer: `last` (after the final norm) or `penultimate`.
+        seg_layer: which layer [SEG] embeddings are read from: `last` (after the final norm) or `penultimate`.
     """
 
     def __init__(
@@ -63,7 +83,7 @@ class MultimodalLanguageModel(nn.Module):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, prefix: DynamicCache | None = None
-    ) -> Tensor:
+    ) -> HiddenStates:
         """Hidden states of whole conversations, or of what follows a prefix that was read before.
 
         Args:
@@ -73,7 +93,7 @@ class MultimodalLanguageModel(nn.Module):
             prefix: keys and values that all rows share, see `read_prefix`.
 
         Returns:
-            float [B, L, D]: the states that [SEG] embeddings are read from, see `seg_layer`.
+            [B, L, D].
 
         Raises:
             InputError: more positions than the language model has.
@@ -92,7 +112,8 @@ class MultimodalLanguageModel(nn.Module):
             use_cache=prefix is not None,
             output_hidden_states=self.seg_layer == "penultimate",
         )
-        return output.hidden_states[-2] if self.seg_layer == "penultimate" else output.last_hidden_state
+        last = output.last_hidden_state
+        return HiddenStates(last, output.hidden_states[-2] if self.seg_layer == "penultimate" else last)
 
     def read_prefix(self, input_ids: Tensor, image_tokens: Tensor) -> DynamicCache:
         """Keys and values of a beginning that several conversations share, int [1, L]."""

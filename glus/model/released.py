@@ -87,11 +87,21 @@ def load_vision_tower(folder: Path) -> CLIPVisionModel:
     """The CLIP tower of a folder, float32.
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, files that are missing or unreadable, or tensors that are missing (named).
     """
     if not folder.is_dir():
         raise InputError(f"vision tower: {folder} is not a folder; the checkpoint does not hold it, name a folder.")
-    return CLIPVisionModel.from_pretrained(folder, dtype=torch.float32)
+    for name in ("config.json", "preprocessor_config.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"vision tower: {folder} has no {name}; name the folder of a CLIP with its preprocessor.")
+    try:
+        loaded: Any = CLIPVisionModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        raise InputError(f"vision tower: {folder} cannot be read: {error}") from error
+    tower, report = loaded
+    if missing := sorted(report["missing_keys"]):  # drawn at random otherwise
+        raise InputError(f"vision tower: {folder} does not fit its config.json: missing {', '.join(missing[:10])}.")
+    return tower
 
 
 def language_config(path: Path) -> LlamaConfig:

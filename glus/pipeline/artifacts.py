@@ -34,7 +34,7 @@ def split_parameters(config: Config, name: str) -> dict[str, Any]:
     dataset = name.split("/")[0]
     if dataset == "synthetic":
         return config.parameters(["stage.synthetic"])
-    return {"root": config.stage.root(dataset).as_posix()}
+    return {"root": config.stage.root(dataset).as_posix(), "exclude": config.stage.exclude.get(name, [])}
 
 
 def input_hashes(step: Step, config: Config) -> dict[str, str]:

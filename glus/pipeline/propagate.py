@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from glus.config import Config
 from glus.data.frames import read_frame
 from glus.errors import ArtifactError
 from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.inference.published_names import under_published_names
 from glus.inference.video import SegmentationResult, propagate
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
@@ -27,6 +28,8 @@ from glus.records import Expression, StagedSplit, Video, read_table, write_table
 MODEL = Path("models/glus/final")
 KEY_FRAMES = Path("data/keyframes")
 PREDICTIONS = Path("predictions")
+SELECTED = "selected"  # the source of the key frames of the main way
+EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 MASKS, DONE = "masks.parquet", "done"  # of one video and variant; of one video, written last
 
 
@@ -38,13 +41,17 @@ class Variant:
         folder: where its masks go, below the split's folder ("." is the main one).
         families: families of expressions that are segmented this way; None: all.
         settings: memory and decoder.
-        from_key_frames: start from the key frames; otherwise from the first frame.
+        key_frames: where each expression starts, by video and expression.
+        source: what chose the key frames, see `glus.pipeline.keyframes`.
+        published_frame_names: store masks under the frames that the published script names.
     """
 
     folder: str
     families: frozenset[str] | None
     settings: PropagationSettings
-    from_key_frames: bool = True
+    key_frames: Mapping[tuple[str, str], int]
+    source: str
+    published_frame_names: bool = False
 
     def wants(self, expression: Expression) -> bool:
         """Whether an expression is segmented this way."""
@@ -57,10 +64,13 @@ def run(context: StepContext) -> None:
     target = context.work / "predictions"
     for name in config.data.evaluation:
         parts = context.work / "parts" / name
-        markers = [_part_folder(parts, number) / DONE for number in range(len(open_split(config, name).videos))]
+        split = open_split(config, name)
+        markers = [_part_folder(parts, number) / DONE for number in range(len(split.videos))]
         context.finish_pieces(partial(_Segmenter, config, name, parts), markers, f"{name}: videos segmented")
-        for folder in {mask.parent.relative_to(part) for part in parts.iterdir() for mask in part.rglob(MASKS)}:
-            _merge(parts, folder, target / name / folder)
+        variants = _variants(config, name, PropagationSettings())
+        for variant in variants:
+            _merge(parts, variant, target / name / variant.folder)
+        write_table("anchors", _anchor_rows(split, variants), target / name / "anchors.parquet")
         write_manifest(
             target / name,
             step="propagate",
@@ -82,31 +92,31 @@ class _Segmenter:
         self._parts = parts
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
-        self._key_frames = load_key_frames(KEY_FRAMES / f"{split}.parquet")
         self._model = GLUS.from_pretrained(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
-        self._variants = _variants(config, self._model.settings.dynamic_multimask)
+        settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
+        self._variants = _variants(config, split, settings)
 
     def __call__(self, number: int) -> None:
         part, video = _part_folder(self._parts, number), self._videos[number]
-        _segment_into(part, self._model, self._split, video, self._key_frames, self._variants)
+        _segment_into(part, self._model, self._split, video, self._variants)
 
 
-def _variants(config: Config, dynamic_multimask: bool) -> list[Variant]:
-    section = config.propagate
-    settings = PropagationSettings(
-        use_memory=section.use_memory,
-        memory_stride=section.memory_stride,
-        dynamic_multimask=dynamic_multimask,
-        max_strided=config.model.memory.max_strided,
-    )
-    variants = [Variant(".", None, settings)]
-    if section.comparisons.memory_off:
+def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
+    """The main way first, then the comparisons: without memory, and from every other source of key frames there is."""
+    selected, section = load_key_frames(KEY_FRAMES / f"{split}.parquet"), config.propagate.comparisons
+    variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
+    if section.memory_off:
         off = replace(settings, use_memory=False)
-        variants.append(Variant("comparisons/memory_off", frozenset(section.comparisons.memory_off), off))
-    if section.comparisons.first_frame:
-        families = frozenset(section.comparisons.first_frame)
-        variants.append(Variant("comparisons/first_frame", families, settings, from_key_frames=False))
+        variants.append(Variant("comparisons/memory_off", _families(section.memory_off), off, selected, SELECTED))
+    for table in sorted(KEY_FRAMES.glob(f"comparisons/*/{split}.parquet")) if section.key_frames else ():
+        source = table.relative_to(KEY_FRAMES / "comparisons").parts[0]
+        families, key_frames = _families(section.key_frames), load_key_frames(table)
+        variants.append(Variant(f"comparisons/{source}", families, settings, key_frames, source))
     return variants
+
+
+def _families(names: Sequence[str]) -> frozenset[str] | None:
+    return None if EVERYTHING in names else frozenset(names)
 
 
 def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
@@ -119,42 +129,51 @@ def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
     return {(row["video_id"], row["expression_id"]): row["frame_index"] for row in rows if row["is_key_frame"]}
 
 
-def _segment_into(
-    part: Path,
-    model: GLUS,
-    split: StagedSplit,
-    video: Video,
-    key_frames: dict[tuple[str, str], int],
-    variants: Sequence[Variant],
-) -> None:
+def _segment_into(part: Path, model: GLUS, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:
     """Segments one video in every way that is asked for; the marker comes last."""
     frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
     encoder = VideoEncoder(model, frames)
     for variant in variants:
         expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
-        if not expressions:
-            continue
-        anchors = [_anchor(split, item, key_frames) if variant.from_key_frames else 0 for item in expressions]
-        texts = [item.text for item in expressions]
-        result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
-        write_table("predictions", _rows(split, expressions, result), part / variant.folder / MASKS)
+        if expressions:
+            anchors = [_anchor(split, item, variant) for item in expressions]
+            texts = [item.text for item in expressions]
+            result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
+            if variant.published_frame_names:
+                result = under_published_names(result)
+            write_table("predictions", prediction_rows(split, expressions, result), part / variant.folder / MASKS)
     part.mkdir(parents=True, exist_ok=True)
     (part / DONE).touch()
 
 
-def _anchor(split: StagedSplit, expression: Expression, key_frames: dict[tuple[str, str], int]) -> int:
+def _anchor(split: StagedSplit, expression: Expression, variant: Variant) -> int:
     key = (expression.video_id, expression.expression_id)
-    if key not in key_frames:
+    if key not in variant.key_frames:
         raise ArtifactError(
-            f"{KEY_FRAMES}/{split.dataset}/{split.split}.parquet has no key frame for video {key[0]},"
+            f"{KEY_FRAMES}: {variant.source} has no key frame for {split.dataset}/{split.split} video {key[0]},"
             f" expression {key[1]}; run `glus keyframes` again."
         )
-    return key_frames[key]
+    return variant.key_frames[key]
 
 
-def _rows(
+def _anchor_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[dict[str, Any]]:
+    """Where each expression started, once for each source of key frames."""
+    for variant in {variant.source: variant for variant in reversed(variants)}.values():
+        for expression in (item for items in split.expressions.values() for item in items if variant.wants(item)):
+            yield {
+                "dataset": split.dataset,
+                "split": split.split,
+                "video_id": expression.video_id,
+                "expression_id": expression.expression_id,
+                "source": variant.source,
+                "frame_index": _anchor(split, expression, variant),
+            }
+
+
+def prediction_rows(
     split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult
 ) -> Iterable[dict[str, Any]]:
+    """Rows of the table of predictions, one for each expression and frame."""
     height, width = result.masks.shape[-2:]
     for number, expression in enumerate(expressions):
         for index, mask in enumerate(result.masks[number]):
@@ -171,8 +190,9 @@ def _rows(
             }
 
 
-def _merge(parts: Path, variant: Path, target: Path) -> None:
+def _merge(parts: Path, variant: Variant, target: Path) -> None:
     """One table of all videos, in the order of the split."""
-    files = sorted(part / variant / MASKS for part in parts.iterdir())
+    files = sorted(part / variant.folder / MASKS for part in parts.iterdir())
     tables = [read_table("predictions", file) for file in files if file.is_file()]
-    write_table("predictions", pa.concat_tables(tables), target / "predictions.parquet")
+    if tables:
+        write_table("predictions", pa.concat_tables(tables), target / "predictions.parquet")

@@ -115,6 +115,8 @@ def track_outputs(tracker: Tracker, step: Step) -> None:
     for output in map(Path, step.outputs):
         if output.suffix == ".json":
             tracker.log_metrics(numbers(_read(output), step.name))
+        elif output.suffix in PICTURES:
+            tracker.log_artifact(output, output.parent.as_posix())
         elif output.name == "reports":
             for picture in _small_pictures(output):
                 tracker.log_artifact(picture, picture.parent.as_posix())

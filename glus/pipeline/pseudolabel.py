@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from glus.config import Config
-from glus.data.frames import read_frame
-from glus.inference.engine import PropagationSettings, VideoEncoder
-from glus.inference.video import propagate
+from glus.inference.frame_quality import LabellingModel
 from glus.manifest import Manifest, read_manifest
-from glus.masks import iou
-from glus.model.device import resolve_device
-from glus.model.glus import GLUS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records import StagedSplit, Video, write_table
@@ -43,28 +35,14 @@ class _Labeller:
     """The early-stop model in one process: number of a shard -> its file, written at once."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        torch.set_num_threads(config.compute.threads)
-        checkpoint = Path(config.pseudolabel.checkpoint)
         self._folder = folder
         self._shards = _shards(config)
-        self._manifest = read_manifest(checkpoint)
-        self._model = GLUS.from_pretrained(
-            checkpoint, dtype=config.compute.precision, device=resolve_device(config.compute)
-        )
-        self._settings = PropagationSettings(
-            use_memory=config.pseudolabel.use_memory,
-            memory_stride=config.pseudolabel.memory_stride,
-            dynamic_multimask=self._model.settings.dynamic_multimask,
-            max_strided=config.model.memory.max_strided,
-        )
+        self._manifest = read_manifest(Path(config.pseudolabel.checkpoint))
+        self._model = LabellingModel(config)
 
     def __call__(self, number: int) -> None:
         split, videos = self._shards[number]
-        rows = [
-            row
-            for video in videos
-            for row in label_video(self._model, split, video, self._settings, self._manifest, number)
-        ]
+        rows = [row for video in videos for row in label_video(self._model, split, video, self._manifest, number)]
         write_table("pseudolabels", rows, _shard_file(self._folder, number))
 
 
@@ -86,36 +64,29 @@ def is_labelled(split: StagedSplit, video: Video, config: Config) -> bool:
 
 
 def label_video(
-    model: GLUS, split: StagedSplit, video: Video, settings: PropagationSettings, checkpoint: Manifest, shard: int
-) -> Sequence[dict[str, Any]]:
-    """Rows of one video: every annotated expression, every frame, from a pass that starts at the first frame."""
+    model: LabellingModel, split: StagedSplit, video: Video, checkpoint: Manifest, shard: int
+) -> list[dict[str, Any]]:
+    """Rows of one video: every annotated expression, every frame."""
     expressions = [item for item in split.expressions[video.video_id] if item.annotation_ids]
     if not expressions:
         return []
-    indices = range(video.num_frames)
-    encoder = VideoEncoder(model, [read_frame(split.frame_path(video, index)) for index in indices])
-    texts = [item.text for item in expressions]
-    result = propagate(encoder, texts, [0] * len(texts), settings, size=(video.width_px, video.height_px))
-    rows = []
-    for number, expression in enumerate(expressions):
-        targets = split.target_masks(expression, indices)
-        for index in indices:
-            prediction, target = result.masks[number, index], targets[index]
-            rows.append(
-                {
-                    "dataset": split.dataset,
-                    "split": split.split,
-                    "video_id": video.video_id,
-                    "expression_id": expression.expression_id,
-                    "frame_index": index,
-                    "frame_name": video.frame_names[index],
-                    "iou": iou(prediction, target),
-                    "target_present": bool(target.any()),
-                    "predicted_area_px": int(prediction.sum()),
-                    "seg_token_generated": bool(result.seg_token_generated[number, index]),
-                    "checkpoint_step": checkpoint.extra["checkpoint_step"],
-                    "checkpoint_sha256": checkpoint.extra["weights_sha256"],
-                    "shard": shard,
-                }
-            )
-    return rows
+    quality = model.judge(split, video, expressions)
+    return [
+        {
+            "dataset": split.dataset,
+            "split": split.split,
+            "video_id": video.video_id,
+            "expression_id": expression.expression_id,
+            "frame_index": index,
+            "frame_name": frame_name,
+            "iou": float(quality.iou[number, index]),
+            "target_present": bool(quality.target_present[number, index]),
+            "predicted_area_px": int(quality.predicted_area_px[number, index]),
+            "seg_token_generated": bool(quality.seg_token_generated[number, index]),
+            "checkpoint_step": checkpoint.extra["checkpoint_step"],
+            "checkpoint_sha256": checkpoint.extra["weights_sha256"],
+            "shard": shard,
+        }
+        for number, expression in enumerate(expressions)
+        for index, frame_name in enumerate(video.frame_names)
+    ]

@@ -7,12 +7,12 @@ import importlib
 import logging
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glus.errors import GlusError
 from glus.manifest import hash_json
@@ -71,11 +71,12 @@ def plan_step(name: str, config: Config) -> Plan:
     return Plan(step, inputs, fingerprint, work, work.is_dir() and any(work.iterdir()))
 
 
-def run_step(name: str, config: Config, *, fresh: bool = False) -> None:
+def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) -> None:
     """Runs one step from start to published artifacts.
 
     Args:
         fresh: forget what an interrupted run of the step has finished.
+        options: of the step itself; they change what is reported, never the artifacts.
 
     Raises:
         BusyError: another process is at work on the step.
@@ -88,7 +89,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False) -> None:
         _prepare_work(plan, fresh)
         goes_on = " (goes on from an interrupted run)" if plan.resumes and not fresh else ""
         logger.info("%s: %s%s", name, plan.step.summary, goes_on)
-        _run_tracked(plan, config)
+        _run_tracked(plan, config, options)
         shutil.rmtree(plan.work, ignore_errors=True)
 
 
@@ -116,12 +117,12 @@ def _prepare_work(plan: Plan, fresh: bool) -> None:
     plan.work.mkdir(parents=True, exist_ok=True)
 
 
-def _run_tracked(plan: Plan, config: Config) -> None:
+def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None:
     clock, tracker, outcome = RunClock(), open_tracker(config), "failed"
     step = plan.step
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
-        importlib.import_module(f"glus.pipeline.{step.name}").run(context)
+        importlib.import_module(f"glus.pipeline.{step.name}").run(context, **options)
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"

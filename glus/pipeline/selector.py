@@ -5,28 +5,23 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from transformers import CLIPVisionModel, LlamaForCausalLM
 
 from glus.config import Config
-from glus.data.frames import read_frame
 from glus.errors import InputError
 from glus.manifest import read_manifest, write_json
-from glus.model.device import resolve_device
-from glus.model.glus import GLUS
-from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.pipeline.key_frame_worth import score_held_out
+from glus.reporting.selector_report import ScoredTrack, draw_selector_report
+from glus.selector.assembly import build_untuned
 from glus.selector.labels import LabelledVideo, hold_out, read_labels
 from glus.selector.loss import SelectorObjective
-from glus.selector.model import KeyFrameSelector, add_score_token
+from glus.selector.model import KeyFrameSelector
 from glus.selector.sampling import SelectorSampler
-from glus.selector.validation import ScoredExpression, validate
+from glus.selector.validation import validate
 from glus.training.curves import Curves
 from glus.training.loop import IGNORE, Hooks, Phase, Trainer
 from glus.training.lora import add_lora, merged_state_dict
@@ -34,7 +29,7 @@ from glus.training.replicas import replicas
 from glus.training.trainable import select_parameters
 
 LABELS, MODEL = Path("data/pseudolabels"), Path("models/selector")
-METRICS, CURVES = Path("metrics/selector.json"), Path("metrics/selector_curves.csv")
+METRICS, CURVES, PICTURE = (Path("metrics") / name for name in ("selector.json", "selector_curves.csv", "selector.png"))
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +44,9 @@ def run(context: StepContext) -> None:
     torch.set_num_threads(config.compute.threads)
     training, held_out = _labelled_videos(config)
     logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
-    model_directory, curves_file, metrics = (context.work / name for name in ("model", "curves.csv", "metrics.json"))
+    model_directory, curves_file, metrics, picture = (
+        context.work / name for name in ("model", "curves.csv", "metrics.json", "picture.png")
+    )
     curves = Curves()
 
     def on_log(step: int, _: str, values: dict[str, float]) -> None:
@@ -62,9 +59,14 @@ def run(context: StepContext) -> None:
     shutil.rmtree(model_directory, ignore_errors=True)
     model.save_pretrained(model_directory, merged_state_dict(model))
     curves.write(curves_file)
-    write_json(_validate(context, model_directory, held_out), metrics)
+    scored = score_held_out(context, model_directory, held_out)
+    write_json({**validate(scored), "num_videos": len(held_out)}, metrics)
+    draw_selector_report(
+        [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
+    )
     context.publish_directory(model_directory, MODEL)
     context.publish_file(metrics, METRICS)
+    context.publish_file(picture, PICTURE)
     context.publish_file(curves_file, CURVES)
 
 
@@ -92,7 +94,7 @@ def _build_trainer(
     section = config.selector
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = _build_model(config)
+        model = build_untuned(config)
         add_lora(model.language_model, section.model.lora)
     weights = {entry.split: entry.weight for entry in config.data.train}
     phase = Phase(
@@ -116,51 +118,3 @@ def _build_trainer(
         state={"curves": curves},
     )
     return model, trainer
-
-
-def _build_model(config: Config) -> KeyFrameSelector:
-    """The selector before fine-tuning: `selector.model.base`, or the labelling model with a fresh score head."""
-    shape = config.selector.model
-    if shape.base is not None:
-        return KeyFrameSelector.from_pretrained(shape.base, vision_tower=shape.vision_tower)
-    glus = GLUS.from_pretrained(config.pseudolabel.checkpoint)
-    assert isinstance(glus.vision_tower, CLIPVisionModel)
-    assert isinstance(glus.mm_projector, torch.nn.Linear)
-    assert isinstance(glus.language_model, LlamaForCausalLM)
-    add_score_token(glus.language_model, glus.tokenizer)
-    return KeyFrameSelector(
-        vision_tower=glus.vision_tower,
-        mm_projector=glus.mm_projector,
-        language_model=glus.language_model,
-        tokenizer=glus.tokenizer,
-        image_processor=glus.transform.clip_processor,
-        clusters=shape.clusters,
-        neighbours=shape.neighbours,
-        head_size=shape.head_size,
-    )
-
-
-def _validate(context: StepContext, directory: Path, held_out: Sequence[LabelledVideo]) -> dict[str, Any]:
-    """Metrics on the held-out videos, scored as key frames are."""
-    build = partial(_HeldOutScorer, directory, context.config)
-    tracks = map_in_processes(build, range(len(held_out)), context.config.compute.processes)
-    scored = []
-    for labelled, scores in zip(held_out, context.progress(tracks, "validating", total=len(held_out)), strict=True):
-        for expression, track, targets in zip(labelled.expressions, scores, labelled.targets, strict=True):
-            scored.append(ScoredExpression(expression.family, track, targets))
-    return {**validate(scored), "num_videos": len(held_out)}
-
-
-class _HeldOutScorer:
-    """The trained selector in one process: number of a held-out video -> scores, float [expressions, frames]."""
-
-    def __init__(self, directory: Path, config: Config) -> None:
-        torch.set_num_threads(config.compute.threads)
-        self._selector = KeyFrameSelector.from_pretrained(directory, device=resolve_device(config.compute))
-        _, self._held_out = _labelled_videos(config)
-
-    def __call__(self, number: int) -> np.ndarray:
-        labelled = self._held_out[number]
-        video = labelled.video
-        frames = [read_frame(labelled.split.frame_path(video, index)) for index in range(video.num_frames)]
-        return self._selector.score(frames, [expression.text for expression in labelled.expressions]).numpy()

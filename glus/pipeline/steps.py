@@ -43,14 +43,14 @@ STEPS: tuple[Step, ...] = (
     Step(
         "selector",
         ("seed", "data.train", "selector"),
-        ("data/staged/train.json", "${pseudolabel.checkpoint}", "data/pseudolabels"),
-        ("models/selector", "metrics/selector.json", "metrics/selector_curves.csv"),
+        ("data/staged/train.json", "${pseudolabel.checkpoint}", "models/glus/final", "data/pseudolabels"),
+        ("models/selector", "metrics/selector.json", "metrics/selector_curves.csv", "metrics/selector.png"),
         "the key-frame selector, fine-tuned on the labels",
     ),
     Step(
         "keyframes",
-        ("data.evaluation", "keyframes"),
-        ("data/staged/evaluation.json", "models/selector"),
+        ("seed", "data.evaluation", "pseudolabel", "selector.model", "keyframes"),
+        ("data/staged/evaluation.json", "${pseudolabel.checkpoint}", "models/selector"),
         ("data/keyframes",),
         "a score for every frame of the evaluation splits",
     ),

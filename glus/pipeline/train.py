@@ -44,7 +44,7 @@ def run(context: StepContext) -> None:
             save_checkpoint(context, model, step, models / f"step-{step:06d}")
 
     with replicas(config.compute.processes, _train_beside, config, context.work):
-        model, trainer = _build_trainer(config, context.work, Hooks(on_log, on_step), curves)
+        model, trainer = build_trainer(config, context.work, Hooks(on_log, on_step), curves)
         trainer.run()
     save_checkpoint(context, model, config.train.total_steps, models / "final")
     curves.write(context.work / "curves.csv")
@@ -55,17 +55,18 @@ def run(context: StepContext) -> None:
 
 
 def _train_beside(config: Config, work: Path) -> None:
-    _, trainer = _build_trainer(config, work, IGNORE, Curves())
+    _, trainer = build_trainer(config, work, IGNORE, Curves())
     trainer.run()
 
 
-def _build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> tuple[GLUS, Trainer]:
+def build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> tuple[GLUS, Trainer]:
+    """The model with its adapters, and what trains it through all phases; checkpoints go to `work`."""
     torch.set_num_threads(config.compute.threads)
     splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
     torch.manual_seed(config.seed)  # the adapters draw their start from it
     model = build_model(config, splits)
     add_lora(model.language_model, config.model.lora)
-    bank = TokenBank(config.train.loss.bank_size)
+    bank = TokenBank(config.train.contrastive.bank_size)
     trainer = Trainer(
         model,
         build_phases(model, config, splits, bank),

@@ -5,31 +5,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
-from transformers import CLIPVisionConfig, CLIPVisionModel, DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import CLIPVisionModel, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.data.frames import Frames, load_frames
-from glus.data.selector_conversation import Tail, encode_context, encode_tail, normalise_expression
+from glus.data.selector_conversation import Tail, encode_context, encode_tail
 from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.errors import InputError
-from glus.model.assembly import language_model_without_weights
-from glus.model.weights import CONFIG, WEIGHTS, load_weights
+from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
 from glus.selector.packing import Node, pack
 from glus.selector.token_merging import TokenMerging
-
-FORMAT, FORMAT_VERSION = "glus_selector", 1
-FRAMES_PER_PASS = 32  # frames through the CLIP tower at once
 
 
 @dataclass(frozen=True)
@@ -104,10 +95,22 @@ class KeyFrameSelector(nn.Module):
         self.tokenizer = tokenizer
         self.image_processor = image_processor
 
-    def encode_frames(self, pixels: Tensor) -> Tensor:
-        """Visual tokens of frames: float [T, 3, h, w] -> [T, P, D]."""
-        patches = self.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
-        return self.mm_projector(self.token_merging(patches))
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """CLIP's patch features: float [T, 3, h, w] -> [T, N, C]."""
+        return self.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+
+    def merge_patches(self, patches: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """Visual tokens: patch features [T, N, C] -> [T, P, D].
+
+        Args:
+            patches: see `encode_patches`.
+            noise: draws the published noise of the clustering, frame after frame; None: deterministic.
+        """
+        return self.mm_projector(self.token_merging(patches, noise))
+
+    def encode_frames(self, pixels: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """Visual tokens of frames: float [T, 3, h, w] -> [T, P, D]; `noise` as in `merge_patches`."""
+        return self.merge_patches(self.encode_patches(pixels), noise)
 
     def forward(self, readings: Sequence[Reading]) -> SelectorOutput:
         """Reads every query frame under every expression, each reading as one packed row."""
@@ -133,77 +136,65 @@ class KeyFrameSelector(nn.Module):
 
     def _nodes(self, reading: Reading) -> list[Node]:
         """The tree of a reading: context, then the query frames, then each one's tails."""
-        tails = [self._embed(tail.ids) for tail in reading.tails]
+        tails = [self.embed(tail.ids) for tail in reading.tails]
         return [
-            Node(self._embed_context(reading.context), None),
+            Node(self.embed_context(reading.context), None),
             *(Node(query, 0) for query in reading.queries),
             *(Node(tail, 1 + query) for query in range(len(reading.queries)) for tail in tails),
         ]
 
-    def _embed(self, ids: Sequence[int]) -> Tensor:
+    def embed(self, ids: Sequence[int]) -> Tensor:
         """Word embeddings, float [length, D]."""
         embeddings = self.language_model.model.embed_tokens
         return embeddings(torch.tensor(ids, device=embeddings.weight.device))
 
-    def _embed_context(self, context: Tensor) -> Tensor:
+    def embed_context(self, context: Tensor) -> Tensor:
         """Everything before the target image: visual tokens [Nc, P, D] within their text, float [length, D]."""
         ids = torch.tensor(encode_context(self.tokenizer, len(context)))
         ids = ids.repeat_interleave(torch.where(ids == IMAGE_ID, context.shape[1], 1))
         is_image = (ids == IMAGE_ID).to(context.device)
-        return self._embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
+        return self.embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
 
-    @torch.no_grad()
     def score(
-        self, frames: Frames, expressions: Sequence[str], *, max_context_frames: int = 11, batch: int = 36
+        self,
+        frames: Frames,
+        expressions: Sequence[str],
+        *,
+        max_context_frames: int = 11,
+        batch: int = 36,
+        noise_seed: int | None = None,
     ) -> Tensor:
         """Scores every frame of a clip for every expression, float32 [B, T].
 
         The context of frame q are the frames congruent to q modulo ceil(T / max_context_frames), so q stands among
-        them and then again as the target image (published evaluation).
+        them and then again as the target image (published evaluation). How the reading is shared, and what is held
+        at once: see `glus.selector.clip_reading`.
 
         Args:
             frames: see `glus.data.frames.load_frames`.
             expressions: sentences about the clip.
             max_context_frames: published: 11.
             batch: pairs of frame and expression in one forward pass.
+            noise_seed: of the published noise of the clustering, drawn once for each frame of the clip; the published
+                code draws it anew for each image of each prompt, unseeded. None: deterministic.
+
+        Raises:
+            InputError: frames that cannot be read, an empty expression, or a score that is not a finite number.
         """
-        pixels = self.image_processor(load_frames(frames), return_tensors="pt")["pixel_values"]
-        device = self.mm_projector.weight.device
-        tokens = torch.cat([self.encode_frames(part.to(device)) for part in pixels.split(FRAMES_PER_PASS)])
-        tails = [encode_tail(self.tokenizer, normalise_expression(text)).until_score() for text in expressions]
-        scores = torch.empty(len(tails), len(tokens))
-        stride = math.ceil(len(tokens) / max_context_frames)
-        for offset in range(stride):
-            members = torch.arange(offset, len(tokens), stride)
-            context = self._read(self._embed_context(tokens[members])[None], DynamicCache())
-            for first in range(0, len(tails), batch):
-                chosen = tails[first : first + batch]
-                for queries in members.split(max(1, batch // len(chosen))):
-                    found = self._score_after(context, tokens[queries], chosen)
-                    scores[first : first + batch, queries] = found.float().cpu()
+        tails = [
+            encode_tail(self.tokenizer, spoken(number, text)).until_score() for number, text in enumerate(expressions)
+        ]
+        scores = read_clip(
+            self,
+            load_frames(frames),
+            [Ending(tail.ids, tail.score_position) for tail in tails],
+            lambda states: self.score_head(states.float())[:, 0],
+            max_context_frames=max_context_frames,
+            batch=batch,
+            noise_seed=noise_seed,
+        )
+        require_finite(scores, expressions)
         return scores
-
-    def _score_after(self, context: DynamicCache, queries: Tensor, tails: Sequence[Tail]) -> Tensor:
-        """Scores of query frames [Nq, P, D] behind a context that was read before, float [B, Nq].
-
-        Keys and values of the context serve all query frames, those of a query frame all expressions. (Packed rows
-        share as much, and can be trained through, but spend attention on pairs that their mask hides.)
-        """
-        seen = self._read(queries, _repeat(context, len(queries)))
-        embedded = pad_sequence([self._embed(tail.ids) for tail in tails], batch_first=True)
-        states = self.language_model.model(
-            inputs_embeds=embedded.repeat(len(queries), 1, 1),
-            past_key_values=_repeat(seen, len(tails)),
-            use_cache=True,
-        ).last_hidden_state
-        positions = torch.tensor([tail.score_position for tail in tails], device=states.device).repeat(len(queries))
-        read = states[torch.arange(len(states), device=states.device), positions]
-        return self.score_head(read.float()).view(len(queries), len(tails)).T
-
-    def _read(self, embeddings: Tensor, cache: DynamicCache) -> DynamicCache:
-        """Reads [n, length, D] behind what a cache holds; the cache grows by it."""
-        self.language_model.model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
-        return cache
 
     def save_pretrained(self, directory: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Writes the model so that `from_pretrained` needs nothing else.
@@ -212,21 +203,9 @@ class KeyFrameSelector(nn.Module):
             directory: is created.
             weights: the state to save, for a model with adapters: with these merged. None: as it stands.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        config = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "vision": self.vision_tower.config.to_dict(),
-            "language": self.language_model.config.to_dict(),
-            "clusters": self.token_merging.clusters,
-            "neighbours": self.token_merging.neighbours,
-            "head_size": self.head_size,
-        }
-        (directory / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        self.image_processor.save_pretrained(directory)
-        self.tokenizer.save_pretrained(directory)
-        state = self.state_dict() if weights is None else weights
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, directory / WEIGHTS)
+        from glus.selector.saved import save_selector
+
+        save_selector(self, self.state_dict() if weights is None else weights, directory)
 
     @classmethod
     def from_pretrained(
@@ -250,6 +229,7 @@ class KeyFrameSelector(nn.Module):
                 unknown or misshapen, or a vocabulary that is not the language model's.
         """
         from glus.selector.released import is_published, load_published
+        from glus.selector.saved import load_selector
 
         directory = Path(directory)
         if is_published(directory):
@@ -257,28 +237,9 @@ class KeyFrameSelector(nn.Module):
                 raise InputError(f"{directory} is a published checkpoint: name its vision_tower, a CLIP folder.")
             model = load_published(directory, vision_tower=Path(vision_tower))
         else:
-            model = cls._load(directory)
+            model = load_selector(directory)
         model.to(getattr(torch, dtype)).score_head.float()
         return model.to(device).eval()
-
-    @classmethod
-    def _load(cls, directory: Path) -> KeyFrameSelector:
-        config = _read_config(directory / CONFIG)
-        language = LlamaConfig.from_dict(config["language"])
-        vision = CLIPVisionConfig.from_dict(config["vision"])
-        model = cls(
-            vision_tower=CLIPVisionModel(vision),
-            mm_projector=nn.Linear(vision.hidden_size, language.hidden_size),
-            language_model=language_model_without_weights(language),
-            tokenizer=LlamaSentencePiece.from_pretrained(directory),
-            image_processor=CLIPImageProcessorPil.from_pretrained(directory),
-            clusters=config["clusters"],
-            neighbours=config["neighbours"],
-            head_size=config["head_size"],
-        )
-        model.check_vocabulary(str(directory))
-        load_weights(model, directory / WEIGHTS)
-        return model
 
     def check_vocabulary(self, origin: str) -> None:
         """Refuses a tokenizer that is not the language model's.
@@ -298,14 +259,6 @@ class KeyFrameSelector(nn.Module):
             )
 
 
-def _repeat(cache: DynamicCache, times: int) -> DynamicCache:
-    """A cache in which every row stands `times` times, one after the other."""
-    repeated = DynamicCache()
-    for index, (keys, values, *_) in enumerate(cache):
-        repeated.update(keys.repeat_interleave(times, 0), values.repeat_interleave(times, 0), index)
-    return repeated
-
-
 @torch.no_grad()
 def add_score_token(language_model: LlamaForCausalLM, tokenizer: LlamaSentencePiece) -> None:
     """Gives a model that never scored frames its `[SCORE]`: one more token, embedding and LM head row.
@@ -317,23 +270,3 @@ def add_score_token(language_model: LlamaForCausalLM, tokenizer: LlamaSentencePi
     language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     for weight in (language_model.model.embed_tokens.weight, language_model.lm_head.weight):
         weight[rows:] = weight[:rows].mean(dim=0)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """Reads a selector's `config.json`.
-
-    Raises:
-        InputError: missing, unreadable, or of another model.
-    """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); a folder written by the selector step is needed."
-        ) from error
-    found = config.get("format"), config.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
-        raise InputError(
-            f"{path}: found format {found[0]} version {found[1]}, expected {FORMAT} version {FORMAT_VERSION}."
-        )
-    return config

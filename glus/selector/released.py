@@ -5,7 +5,10 @@ Neither holds its CLIP tower (a copy in Chat-UniVi's files is ignored, as by its
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +21,7 @@ from glus.model.released import is_weight, language_config, load_vision_tower, m
 from glus.selector.model import KeyFrameSelector, add_score_token
 
 CLUSTERS, NEIGHBOURS, HEAD_SIZE = (64, 32, 16), (5, 3, 3), 256
+_READS = {"mm_vision_select_layer": -2, "mm_vision_select_feature": "patch"}  # what `encode_patches` does
 _HEAD = "score_head."
 _PREFIXES = (("model.mm_projector.", "mm_projector."), ("model.text_hidden_fcs.0.", _HEAD), ("", "language_model."))
 
@@ -49,6 +53,7 @@ def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> Key
             raise InputError(
                 f"{directory} has a score head, but its tokenizer has no {SCORE}; take both from one place."
             )
+        _check_sizes(model, directory)
         add_score_token(model.language_model, model.tokenizer)
     model.check_vocabulary(str(directory))
     return model
@@ -56,7 +61,10 @@ def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> Key
 
 def _empty(directory: Path, vision_tower: Path, seed: int) -> KeyFrameSelector:
     tower = load_vision_tower(vision_tower)
-    language = language_config(directory / "config.json")
+    path = directory / "config.json"
+    language = language_config(path)
+    config = json.loads(path.read_text(encoding="utf-8"))
+    _check_reads(config, path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return KeyFrameSelector(
@@ -65,10 +73,49 @@ def _empty(directory: Path, vision_tower: Path, seed: int) -> KeyFrameSelector:
             language_model=language_model_without_weights(language),
             tokenizer=LlamaSentencePiece.from_pretrained(directory),
             image_processor=CLIPImageProcessorPil.from_pretrained(vision_tower),
-            clusters=CLUSTERS,
+            clusters=_clusters(config, path),
             neighbours=NEIGHBOURS,
-            head_size=HEAD_SIZE,
+            head_size=config.get("out_dim", HEAD_SIZE),
         )
+
+
+def _check_sizes(model: KeyFrameSelector, directory: Path) -> None:
+    """Refuses a tokenizer of another model before a token is added to both.
+
+    Raises:
+        InputError: names both numbers.
+    """
+    rows = model.language_model.get_input_embeddings().num_embeddings
+    if len(model.tokenizer) != rows:
+        raise InputError(
+            f"{directory}: its tokenizer has {len(model.tokenizer)} tokens, its language model {rows} embeddings;"
+            " take both from one place."
+        )
+
+
+def _check_reads(config: Mapping[str, Any], path: Path) -> None:
+    """Refuses a checkpoint that reads its CLIP tower in another way.
+
+    Raises:
+        InputError: names the entry of the configuration.
+    """
+    for name, expected in _READS.items():
+        if config.get(name, expected) != expected:
+            raise InputError(f"{path}: {name} is {config[name]}, only {expected} is supported.")
+
+
+def _clusters(config: Mapping[str, Any], path: Path) -> list[int]:
+    """Tokens left by each stage of the merging; without an entry those that the published training sets.
+
+    Raises:
+        InputError: an entry that is a share of the tokens instead of their number.
+    """
+    rates = config.get("config", {})
+    clusters = [rates.get(f"spatial_cluster_rate{stage}", count) for stage, count in enumerate(CLUSTERS)]
+    for stage, count in enumerate(clusters):
+        if not isinstance(count, int):
+            raise InputError(f"{path}: config.spatial_cluster_rate{stage} is {count}, a whole number is supported.")
+    return clusters
 
 
 def _rename(name: str) -> str:

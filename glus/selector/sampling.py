@@ -98,9 +98,10 @@ class SelectorSampler:
     def _sample(self, labelled: LabelledVideo, generator: np.random.Generator) -> SelectorSample:
         count = len(labelled.expressions)
         chosen = generator.choice(count, size=min(self._config.max_expressions, count), replace=False)
-        context = draw_context(labelled.video.num_frames, self._config.num_context_frames, generator)
-        num_queries = min(self._config.num_query_frames, labelled.video.num_frames)
-        queries = generator.choice(labelled.video.num_frames, size=num_queries, replace=False)
+        fewest, most = self._config.num_context_frames
+        context = draw_context(labelled.video.num_frames, int(generator.integers(fewest, most + 1)), generator)
+        candidates = context if self._config.query_in_context else range(labelled.video.num_frames)
+        queries = generator.choice(candidates, size=min(self._config.num_query_frames, len(candidates)), replace=False)
         return SelectorSample(
             self._pixels(labelled, context),
             self._pixels(labelled, queries.tolist()),

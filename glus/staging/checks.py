@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from glus.errors import InputError
 from glus.parallel import die_with_parent
-from glus.staging.faults import Fault, error, warning
-from glus.staging.frames import check_frames
-from glus.staging.mask_files import Keep, Row, Size, read_mask_dict, read_mask_folder
-from glus.staging.raw import MaskDict, MaskFolder, RawSplit, RawVideo
+from glus.staging.exclusion import leave_out
+from glus.staging.faults import Fault, error, errors, warning
+from glus.staging.frames import Size
+from glus.staging.lists import MIN_TRAINING_FRAMES, expression_place
+from glus.staging.mask_files import Row, read_mask_dict
+from glus.staging.paths import is_file_name
+from glus.staging.raw import MaskDict, MaskFolder, RawSplit
 from glus.staging.readers import reader
+from glus.staging.videos import VideoCheck, VideoChecker
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # items, what they are, how many
+Keep = Callable[[str, list[Row]], None]  # takes rows of one video
 
 
 @dataclass
@@ -30,7 +36,7 @@ class ExaminedSplit:
     Attributes:
         sizes: height and width of each video that could be opened.
         frames_sha256: hash over the bytes of all frames.
-        faults: everything that is wrong, lists first, then frames, then masks.
+        faults: everything that is wrong, lists first, then videos, then masks.
     """
 
     raw: RawSplit
@@ -49,14 +55,20 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
         yield pool
 
 
-def check_dataset(name: str, root: Path, split: str, workers: int = 1) -> list[Fault]:
+def _without_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    return items
+
+
+def check_dataset(
+    name: str, root: Path, split: str, workers: int = 1, progress: Progress = _without_progress
+) -> list[Fault]:
     """Every fault of a raw split, as staging finds them.
 
     Raises:
-        InputError: the dataset or the split is not there at all.
+        MissingError: the dataset or the split is not there at all.
     """
     with worker_pool(workers) as pool:
-        return examine(name, root, split, pool).faults
+        return examine(name, root, split, pool, progress).faults
 
 
 def examine(
@@ -64,59 +76,71 @@ def examine(
     root: Path,
     split: str,
     pool: Executor | None = None,
-    progress: Progress = lambda items, description, total: items,
+    progress: Progress = _without_progress,
     keep: Keep = lambda video_id, rows: None,
+    *,
+    exclude: Sequence[str] = (),
+    kept: Path | None = None,
 ) -> ExaminedSplit:
     """Reads a split's lists, opens every frame and reads every mask.
 
     Args:
         keep: takes the rows of the table `masks`, without dataset and split, some of one video at a time and in no
             particular order; they are not held here.
+        exclude: patterns of videos to leave out.
+        kept: folder for what was found in each video, so that an interrupted run goes on. A `mask_dict.json` is read
+            in one pass, which starts again.
 
     Raises:
-        InputError: the dataset or the split is not there at all.
+        MissingError: the dataset or the split is not there at all.
+        InputError: there is no dataset of that name, or the split's is none.
     """
+    if not is_file_name(split):
+        raise InputError(f"{split!r} is not the name of a split.")
     raw = reader(dataset).load(root, split)
-    faults = list(raw.faults)
-    checks = _each(partial(check_frames, root, raw.file), raw.videos, pool)
-    checked = list(zip(raw.videos, progress(checks, f"frames of {dataset}/{split}", len(raw.videos)), strict=True))
-    faults.extend(fault for _, check in checked for fault in check.faults)
-    sizes = {video.video_id: check.size_px for video, check in checked if check.size_px}
-    digest = hashlib.sha256("".join(check.sha256 for _, check in checked).encode()).hexdigest()
-    _read_masks(root, raw, sizes, pool, faults, keep)
-    return ExaminedSplit(raw, sizes, digest, list(dict.fromkeys(faults)))
-
-
-def _each(job: Callable[..., Any], items: list[Any], pool: Executor | None) -> Iterable[Any]:
-    return map(job, items) if pool is None else pool.map(job, items, chunksize=8)
-
-
-def _read_masks(
-    root: Path, raw: RawSplit, sizes: dict[str, Size], pool: Executor | None, faults: list[Fault], keep: Keep
-) -> None:
-    videos = {video.video_id: video for video in raw.videos}
-    if raw.masks is None:
-        return
+    leave_out(raw, exclude)
+    raw.faults.extend(_never_spoken_of(raw))
+    faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
+    seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
+    checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", len(raw.videos))
+    for video, check in zip(raw.videos, checks, strict=True):
+        keep(video.video_id, check.rows)
+        faults.extend(check.faults)
+        digest.update(check.frames_sha256.encode())
+        if check.size_px:
+            sizes[video.video_id] = check.size_px
+        if not errors(check.faults):
+            seen[video.video_id] = {row["annotation_id"] for row in check.rows}
     if isinstance(raw.masks, MaskDict):
-        known = read_mask_dict(root, raw.masks, videos, sizes, faults, keep)
+        known: set[str] = set()
+        videos = {video.video_id: video for video in raw.videos}
+        tracks = read_mask_dict(root, raw.masks, videos, sizes, known, faults)
+        total = sum(len(owners) for owners in raw.masks.owners.values())
+        for video_id, rows in progress(tracks, f"masks of {dataset}/{split}", total):
+            keep(video_id, rows)
         faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
-        return
-    folders = [folder for folder in raw.masks if folder.video_id in sizes]
-    job = partial(_read_folder, root, raw.file)
-    results = _each(job, [(item, videos[item.video_id], sizes[item.video_id]) for item in folders], pool)
-    seen: set[tuple[str, str]] = set()
-    sound = set(sizes)
-    for folder, (rows, found) in zip(folders, results, strict=True):
-        keep(folder.video_id, rows)
-        seen.update((folder.video_id, row["annotation_id"]) for row in rows)
-        faults.extend(found)
-        if found:
-            sound.discard(folder.video_id)
-    faults.extend(_objects_never_seen(raw, seen, sound))
+        faults.extend(_shared_annotations(raw.file, raw.masks))
+    elif raw.masks is not None:
+        faults.extend(_objects_never_seen(raw, seen))
+        faults.extend(_objects_never_named(raw, seen))
+    return ExaminedSplit(raw, sizes, digest.hexdigest(), list(dict.fromkeys(faults)))
 
 
-def _read_folder(root: Path, listed_in: str, item: tuple[MaskFolder, RawVideo, Size]) -> tuple[list[Row], list[Fault]]:
-    return read_mask_folder(root, listed_in, *item)
+def _check_videos(root: Path, raw: RawSplit, pool: Executor | None, kept: Path | None) -> Iterable[VideoCheck]:
+    folders: dict[str, list[MaskFolder]] = defaultdict(list)
+    for folder in raw.masks if isinstance(raw.masks, list) else ():
+        folders[folder.video_id].append(folder)
+    items = [(video, tuple(folders[video.video_id])) for video in raw.videos]
+    checker = VideoChecker(root, raw.file, kept)
+    return map(checker, items) if pool is None else pool.map(checker, items, chunksize=8)
+
+
+def _never_spoken_of(raw: RawSplit) -> Iterator[Fault]:
+    """Videos without expressions, in one fault."""
+    spoken_of = {expression.video_id for expression in raw.expressions}
+    if silent := [video.video_id for video in raw.videos if video.video_id not in spoken_of]:
+        problem = f"{len(silent)} videos have no usable expressions: {', '.join(silent[:5])}"
+        yield warning(raw.file, "", problem, "They are staged, but never trained on, segmented or scored")
 
 
 def _unknown_annotations(raw: RawSplit, known: set[str], mask_file: str) -> Iterator[Fault]:
@@ -125,16 +149,42 @@ def _unknown_annotations(raw: RawSplit, known: set[str], mask_file: str) -> Iter
             if annotation_id not in known:
                 place = f"{expression.video_id} expression {expression.expression_id}"
                 problem = f"{place} refers to anno_id {annotation_id} which is not in {mask_file}"
-                record = f"video {expression.video_id}, expression {expression.expression_id}"
+                record = expression_place(expression.video_id, expression.expression_id)
                 yield error(raw.file, record, problem, "Take both files from the same release")
 
 
-def _objects_never_seen(raw: RawSplit, seen: set[tuple[str, str]], videos: set[str]) -> Iterator[Fault]:
-    """Objects of expressions about the given videos that no mask shows."""
+def _shared_annotations(file: str, masks: MaskDict) -> Iterator[Fault]:
+    for annotation_id, videos in masks.owners.items():
+        if len(videos) > 1:
+            problem = f"anno_id {annotation_id} is used by the videos {', '.join(videos)}, so they have the same masks"
+            yield warning(file, f"video {videos[1]}", problem, "Check the ids: annotations belong to one video")
+
+
+def _objects_never_seen(raw: RawSplit, seen: dict[str, set[str]]) -> Iterator[Fault]:
+    """Objects of expressions that no mask shows.
+
+    An error where pixel values are objects, so that the number is wrong; an object may be absent from the folder of its
+    own, and from the frames of a video that is too short to train on.
+    """
+    numbered = isinstance(raw.masks, list) and all(folder.annotation_id is None for folder in raw.masks)
+    short = {video.video_id for video in raw.videos if len(video.frame_names) < MIN_TRAINING_FRAMES}
     for expression in raw.expressions:
         for annotation_id in expression.annotation_ids:
-            if expression.video_id in videos and (expression.video_id, annotation_id) not in seen:
+            if expression.video_id in seen and annotation_id not in seen[expression.video_id]:
                 place = f"{expression.video_id} expression {expression.expression_id}"
                 problem = f"{place} refers to object {annotation_id} which no annotation of the video shows"
-                record = f"video {expression.video_id}, expression {expression.expression_id}"
-                yield warning(raw.file, record, problem, "Its masks are empty; check the object's number")
+                record = expression_place(expression.video_id, expression.expression_id)
+                fault = error if numbered and expression.video_id not in short else warning
+                yield fault(raw.file, record, problem, "Check the object's number, or leave the video out")
+
+
+def _objects_never_named(raw: RawSplit, seen: dict[str, set[str]]) -> Iterator[Fault]:
+    """Objects of masks that no expression names, in one fault: Refer-YouTube-VOS is published with 71 of them."""
+    named: dict[str, set[str]] = defaultdict(set)
+    for expression in raw.expressions:
+        named[expression.video_id].update(expression.annotation_ids)
+    unnamed = [(video_id, item) for video_id, ids in seen.items() for item in sorted(ids - named[video_id])]
+    if unnamed:
+        video_id, item = unnamed[0]
+        problem = f"{len(unnamed)} objects of the masks are named by no expression, such as {item} of {video_id}"
+        yield warning(raw.file, f"video {video_id}", problem, "They are staged and never referred to")

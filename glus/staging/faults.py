@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from reprlib import Repr
+from typing import Any, Literal
+
+LONGEST_TEXT = 1000  # characters of a fault's field: names from a broken file may be of any length
+
+_brief = Repr()
+_brief.maxlevel, _brief.maxstring = 3, 120
+shown = _brief.repr  # a value from a file, whatever it is, in a few words
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Fault:
         place = f"{self.file}, {self.record}" if self.record else self.file
         return f"{place}: {self.problem}. {self.action}."
 
+    def row(self, dataset: str, split: str) -> dict[str, Any]:
+        """The fault as a row of the table `staging_errors`."""
+        return {"dataset": dataset, "split": split, **asdict(self)}
+
 
 def errors(faults: Iterable[Fault]) -> list[Fault]:
     """The faults that refuse a split."""
@@ -37,9 +48,16 @@ def errors(faults: Iterable[Fault]) -> list[Fault]:
 
 def error(file: str, record: str, problem: str, action: str) -> Fault:
     """A fault that refuses the split."""
-    return Fault("error", file, record, problem, action)
+    return Fault("error", *map(_printable, (file, record, problem, action)))
 
 
 def warning(file: str, record: str, problem: str, action: str) -> Fault:
     """A fault that is reported while the rest goes on."""
-    return Fault("warning", file, record, problem, action)
+    return Fault("warning", *map(_printable, (file, record, problem, action)))
+
+
+def _printable(text: str) -> str:
+    """Names come from files that nobody has checked: no control characters for the terminal, nothing endless."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."

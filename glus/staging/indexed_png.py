@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glus.staging.lists import ListedVideo, as_ids, check_objects, list_videos
+from glus.staging.lists import check_objects, list_videos, read_ids
 from glus.staging.raw import MaskFolder, RawExpression, RawSplit, RawVideo
+
+SPLITS = ("train", "valid")
 
 
 def meta_file(split: str) -> str:
     """The list of a split, relative to the root."""
     return f"meta_expressions/{split}/meta_expressions.json"
+
+
+def listed_splits(root: Path) -> list[str]:
+    """The splits whose lists are there."""
+    return [split for split in SPLITS if (root / meta_file(split)).is_file()]
 
 
 def load_indexed(root: Path, split: str) -> RawSplit:
@@ -22,16 +29,11 @@ def load_indexed(root: Path, split: str) -> RawSplit:
     )
     for video in listed:
         raw.videos.append(RawVideo(video.video_id, video.frame_names, f"{split}/JPEGImages/{video.video_id}"))
-        for expression_id in video.expressions:
+        for expression_id, expression in video.expressions.items():
             if with_masks:
                 check_objects(raw.file, video, expression_id, ("obj_id",), raw.faults)
-            raw.expressions.append(_expression(video, expression_id))
+            objects = read_ids(raw.file, video, expression_id, "obj_id", raw.faults)
+            raw.expressions.append(RawExpression(video.video_id, expression_id, expression["exp"], objects, objects))
     if with_masks:
         raw.masks = [MaskFolder(video.video_id, f"{split}/Annotations/{video.video_id}") for video in raw.videos]
     return raw
-
-
-def _expression(video: ListedVideo, expression_id: str) -> RawExpression:
-    expression = video.expressions[expression_id]
-    objects = as_ids(expression.get("obj_id"))
-    return RawExpression(video.video_id, expression_id, expression["exp"], objects, objects)

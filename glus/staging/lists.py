@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from glus.errors import InputError
-from glus.staging.faults import Fault, error, warning
+from glus.staging.faults import Fault, error, shown, warning
+from glus.staging.json_files import AS_PUBLISHED, read_json
+from glus.staging.paths import is_file_name, is_inside
 
 MIN_TRAINING_FRAMES = 4
-DOWNLOAD_AGAIN = "Download or unpack the file again"
-AS_PUBLISHED = "Use the file as its owners publish it"
-_FRAME_NAME = re.compile(r"(\D*)(\d+)")
+_FRAME_NAME = re.compile(r"(\D*)(\d+)", re.ASCII)
+_IMAGE = re.compile(r"\.(jpe?g|png|bmp|webp)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,37 @@ class ListedVideo:
     expressions: dict[str, dict[str, Any]]
 
 
+class MissingError(InputError):
+    """A dataset or a split is not there.
+
+    Attributes:
+        file: what is missing, relative to the dataset's root.
+    """
+
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message)
+        self.file = file
+
+    def fault(self) -> Fault:
+        """The same among the faults of datasets that are there."""
+        return error(self.file, "", " ".join(str(self).split()).rstrip("."), "Put it there, or name another folder")
+
+
 def require(file: Path, root: Path, tree: str, publisher: str) -> None:
     """Checks that a list without which there is no split is there.
 
     Raises:
-        InputError: it is not; says what is missing, the expected files and who publishes them.
+        MissingError: it is not; says what is missing, the expected files and who publishes them.
     """
     if file.is_file():
         return
-    absent = next(
-        path for path in (root, *reversed(file.relative_to(root).parents), file) if not (root / path).exists()
-    )
+    places = [root, *(root / path for path in reversed(file.relative_to(root).parents)), file]
+    absent = next((path for path in places if not path.exists()), None)
+    found = f"{absent} does not exist" if absent else f"{file} is not a file"
     lines = "\n".join(f"  {line}" for line in tree.strip().splitlines())
-    raise InputError(
-        f"{root / absent} does not exist. Expected below {root} (`stage.roots` names another folder):\n{lines}\n"
-        f"Published by {publisher}."
+    raise MissingError(
+        f"{found}. Expected below {root} (`stage.roots` names another folder):\n{lines}\nPublished by {publisher}.",
+        file.relative_to(root).as_posix(),
     )
 
 
@@ -61,36 +79,6 @@ def list_videos(root: Path, file: str, faults: list[Fault]) -> list[ListedVideo]
     return listed
 
 
-def _spoken(file: str, video_id: str, expressions: Any, faults: list[Fault]) -> dict[str, dict[str, Any]]:
-    """The expressions of a video that have words and an id that can be part of a path."""
-    if not isinstance(expressions, dict) or not all(isinstance(item, dict) for item in expressions.values()):
-        problem = f"{video_id} has no object 'expressions' with a record for each expression"
-        faults.append(error(file, f"video {video_id}", problem, AS_PUBLISHED))
-        return {}
-    spoken = {}
-    for expression_id, expression in expressions.items():
-        if not is_inside(expression_id) or "/" in expression_id:
-            problem = f"{video_id} has an expression id that leads out of its folder: {expression_id!r}"
-            faults.append(error(file, expression_place(video_id, expression_id), problem, AS_PUBLISHED))
-        elif check_text(file, video_id, expression_id, expression.get("exp"), faults):
-            spoken[expression_id] = expression
-    return spoken
-
-
-def missing_folder(root: Path, folder: str, video_id: str, listed_in: str) -> Fault | None:
-    """The fault of a folder that is not there: of the outermost one, so that an absent tree is one fault."""
-    absent = [path for path in (PurePosixPath(folder), *PurePosixPath(folder).parents) if not (root / path).is_dir()]
-    if not absent:
-        return None
-    outermost = absent[-1]
-    packed = outermost.with_name(f"{outermost.name}.tar")
-    action = f"Unpack {packed}" if (root / packed).is_file() else "Unpack or download it again"
-    if len(absent) > 1:
-        return error(str(outermost), "", f"{outermost} does not exist, which {listed_in} needs", action)
-    problem = f"video {video_id} is listed in {listed_in} but {folder} does not exist"
-    return error(folder, f"video {video_id}", problem, f"{action}, or remove the video from the list")
-
-
 def read_videos(root: Path, file: str, faults: list[Fault]) -> dict[str, dict[str, Any]]:
     """The video records of an expression file that have frames.
 
@@ -103,57 +91,85 @@ def read_videos(root: Path, file: str, faults: list[Fault]) -> dict[str, dict[st
     if not isinstance(videos, dict):
         faults.append(error(file, "", f"{file} has no object 'videos'", AS_PUBLISHED))
         return {}
+    if not videos:
+        faults.append(error(file, "", f"{file} lists no videos", AS_PUBLISHED))
     kept = {}
     for video_id, record in videos.items():
-        if not is_inside(video_id):
-            problem = f"the video id {video_id!r} leads out of the dataset's folder"
-            faults.append(error(file, f"video {video_id}", problem, f"Nothing of it was opened. {AS_PUBLISHED}"))
-        elif not isinstance(record, dict) or not isinstance(record.get("frames"), list):
+        if not check_video_id(file, video_id, faults):
+            continue
+        if not isinstance(record, dict) or not isinstance(record.get("frames"), list):
             faults.append(error(file, f"video {video_id}", f"{video_id} has no list 'frames'", AS_PUBLISHED))
         else:
             kept[video_id] = record
+    faults.extend(_same_but_for_case(file, kept))
     return kept
 
 
-def read_json(root: Path, file: str, faults: list[Fault]) -> dict[str, Any] | None:
-    """Reads a JSON object; a fault and None where it is cut, malformed or something else."""
-    try:
-        content = json.loads((root / file).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as problem:
-        faults.append(not_json(file, problem.msg, problem.lineno, problem.colno))
-        return None
-    except UnicodeDecodeError as problem:
-        text = f"{file} is not UTF-8 text ({problem.reason} at byte {problem.start})"
-        faults.append(error(file, "", text, DOWNLOAD_AGAIN))
-        return None
-    if not isinstance(content, dict):
-        faults.append(error(file, "", f"{file} holds a {type(content).__name__}, expected an object", AS_PUBLISHED))
-        return None
-    return content
+def check_video_id(file: str, video_id: str, faults: list[Fault]) -> bool:
+    """Whether a video's id is a path below the dataset's folder; reports it where it is not."""
+    if is_inside(video_id):
+        return True
+    path = PurePosixPath(video_id)
+    found = (
+        "leads out of the dataset's folder"
+        if path.is_absolute() or ".." in path.parts
+        else "is no plain relative path (forward slashes, printable, names of at most 255 bytes)"
+    )
+    problem = f"the video id {shown(video_id)} {found}"
+    faults.append(error(file, f"video {video_id}", problem, f"Nothing of it was opened. {AS_PUBLISHED}"))
+    return False
 
 
-def not_json(file: str, message: str, line: int, column: int) -> Fault:
-    """The fault of a JSON file that cannot be parsed."""
-    problem = f"{file} is not valid JSON: {message} at line {line}, column {column}"
-    return error(file, "", problem, f"It ends early or is damaged, probably an incomplete download. {DOWNLOAD_AGAIN}")
+def _same_but_for_case(file: str, video_ids: Iterable[str]) -> list[Fault]:
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for video_id in video_ids:
+        spellings[video_id.casefold()].append(video_id)
+    return [
+        warning(
+            file,
+            f"video {names[1]}",
+            f"the video ids {', '.join(names)} differ only in upper and lower case",
+            "They are one folder on file systems that do not tell them apart; rename one of them",
+        )
+        for names in spellings.values()
+        if len(names) > 1
+    ]
 
 
-def is_inside(name: str) -> bool:
-    """Whether a name from a file stays below the folder it is joined to."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not set(name) & {"\\", "\0"}
+def _spoken(file: str, video_id: str, expressions: Any, faults: list[Fault]) -> dict[str, dict[str, Any]]:
+    """The expressions of a video that have words and an id that can be part of a path."""
+    if not isinstance(expressions, dict) or not all(isinstance(item, dict) for item in expressions.values()):
+        problem = f"{video_id} has no object 'expressions' with a record for each expression"
+        faults.append(error(file, f"video {video_id}", problem, AS_PUBLISHED))
+        return {}
+    spoken = {}
+    for expression_id, expression in expressions.items():
+        if not is_file_name(expression_id):
+            problem = f"{video_id} has an expression id that leads out of its folder: {shown(expression_id)}"
+            faults.append(error(file, expression_place(video_id, expression_id), problem, AS_PUBLISHED))
+        elif check_text(file, video_id, expression_id, expression.get("exp"), faults):
+            spoken[expression_id] = expression
+    return spoken
 
 
 def check_frame_names(file: str, video_id: str, names: list[Any], faults: list[Fault]) -> bool:
     """Checks the names of a video's frames; False where they cannot be used."""
     record = f"video {video_id}"
-    if not names or not all(isinstance(name, str) and is_inside(name) and "/" not in name for name in names):
-        problem = f"the frames of {video_id} are not a list of plain file names"
-        faults.append(error(file, record, problem, AS_PUBLISHED))
+    if not names:
+        problem = f"{video_id} has no frames: its list 'frames' is empty"
+        faults.append(error(file, record, problem, "List its frames or remove it"))
         return False
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if unusable := [name for name in names if not is_file_name(name)]:
+        problem = f"the frames of {video_id} are not a list of plain file names, but hold {shown(unusable[0])}"
+        faults.append(error(file, record, problem, f"Nothing of it was opened. {AS_PUBLISHED}"))
+        return False
+    if with_extension := [name for name in names if _IMAGE.search(name)]:
+        problem = f"{video_id} lists {with_extension[0]}; frames are listed by name without extension"
+        faults.append(error(file, record, problem, "Remove the extensions from the list"))
+        return False
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        problem = f"{video_id} lists frame {', '.join(repeated)} more than once in {Path(file).name}"
+        problem = f"{video_id} lists frame {', '.join(repeated)} more than once in {PurePosixPath(file).name}"
         faults.append(error(file, record, problem, "Masks go by position: list each frame once"))
     _check_order(file, video_id, names, faults)
     if len(names) < MIN_TRAINING_FRAMES:
@@ -181,31 +197,47 @@ def _check_order(file: str, video_id: str, names: list[str], faults: list[Fault]
 
 def check_text(file: str, video_id: str, expression_id: str, text: Any, faults: list[Fault]) -> bool:
     """Checks the words of an expression; False where there are none."""
-    if isinstance(text, str) and text.strip():
-        return True
-    problem = f"{video_id} expression {expression_id} is empty ({text!r})"
-    faults.append(error(file, expression_place(video_id, expression_id), problem, "Write it or remove it"))
-    return False
+    place = expression_place(video_id, expression_id)
+    if not isinstance(text, str):
+        found = "has no text" if text is None else f"is a {type(text).__name__} ({shown(text)}), expected a text"
+        faults.append(error(file, place, f"{video_id} expression {expression_id} {found}", "Write it or remove it"))
+        return False
+    if not text.strip():
+        problem = f"{video_id} expression {expression_id} is empty ({text!r})"
+        faults.append(error(file, place, problem, "Write it or remove it"))
+        return False
+    if any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in text):
+        problem = f"{video_id} expression {expression_id} holds a zero byte or half a character ({shown(text)})"
+        faults.append(error(file, place, problem, "Write it as UTF-8 text"))
+        return False
+    return True
 
 
 def check_objects(
     file: str, video: ListedVideo, expression_id: str, keys: tuple[str, ...], faults: list[Fault]
 ) -> None:
     """Reports an expression that does not say its objects; an empty list is an answer (no target, MeViS v2)."""
-    absent = [key for key in keys if video.expressions[expression_id].get(key) is None]
-    if absent:
+    expression = video.expressions[expression_id]
+    place = expression_place(video.video_id, expression_id)
+    if absent := [key for key in keys if expression.get(key) is None]:
         problem = f"{video.video_id} expression {expression_id} has no {'/'.join(absent)} (needed for training)"
-        place = expression_place(video.video_id, expression_id)
         faults.append(error(file, place, problem, "Add the ids or remove the expression"))
+    elif len({len(read_ids(file, video, expression_id, key, [])) for key in keys}) > 1:
+        problem = f"{video.video_id} expression {expression_id} has lists of different lengths in {' and '.join(keys)}"
+        faults.append(warning(file, place, problem, "The masks are those of anno_id; check both"))
+
+
+def read_ids(file: str, video: ListedVideo, expression_id: str, key: str, faults: list[Fault]) -> tuple[str, ...]:
+    """The ids under a key of an expression as text, each once; none where they are no numbers or texts."""
+    value = video.expressions[expression_id].get(key)
+    ids = [] if value is None else value if isinstance(value, list) else [value]
+    if all(isinstance(item, int | str) and not isinstance(item, bool) and is_file_name(str(item)) for item in ids):
+        return tuple(dict.fromkeys(str(item) for item in ids))
+    problem = f"{video.video_id} expression {expression_id} has {key} {shown(value)}, expected a list of numbers"
+    faults.append(error(file, expression_place(video.video_id, expression_id), problem, AS_PUBLISHED))
+    return ()
 
 
 def expression_place(video_id: str, expression_id: str) -> str:
     """How a fault names an expression's record."""
     return f"video {video_id}, expression {expression_id}"
-
-
-def as_ids(value: Any) -> tuple[str, ...]:
-    """Ids as text: of a list of numbers or strings, of a single one, or none."""
-    if value is None:
-        return ()
-    return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),)

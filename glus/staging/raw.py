@@ -15,12 +15,17 @@ from glus.staging.faults import Fault
 
 @dataclass(frozen=True)
 class RawVideo:
-    """A video as its dataset lists it; frames are `<root>/<frame_dir>/<name>.jpg`, paths with forward slashes."""
+    """A video as its dataset lists it; frames are `<root>/<frame_dir>/<name>.jpg`, paths with forward slashes.
+
+    Attributes:
+        film: the one video file, relative to the root, that holds the frames instead (own data only).
+    """
 
     video_id: str
     frame_names: tuple[str, ...]
     frame_dir: str
     grey_frames: tuple[int, ...] = ()
+    film: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class MaskDict:
         return cls(file, {annotation_id: tuple(videos) for annotation_id, videos in owners.items()})
 
 
+class InstanceFile(MaskDict):
+    """Masks of a split in one file of the YouTube-VIS form: `annotations` with an `id` and its `segmentations`."""
+
+
 @dataclass(frozen=True)
 class MaskFolder:
     """Masks of a video as one PNG per frame.
@@ -77,10 +86,12 @@ class RawSplit:
 
     Attributes:
         file: the list of its expressions, relative to the root.
+        release: which of the owners' releases it was taken for; empty where there is only one.
         masks: None where the owners keep them (server splits).
     """
 
     file: str
+    release: str = ""
     videos: list[RawVideo] = field(default_factory=list)
     expressions: list[RawExpression] = field(default_factory=list)
     masks: MaskDict | list[MaskFolder] | None = None
@@ -89,10 +100,11 @@ class RawSplit:
 
 @dataclass(frozen=True)
 class Published:
-    """Counts that the owners publish for a split."""
+    """Counts that the owners publish for a split; objects are those that its expressions name."""
 
     videos: int | None = None
     expressions: int | None = None
+    objects: int | None = None
 
 
 class Reader(Protocol):
@@ -101,16 +113,19 @@ class Reader(Protocol):
     Attributes:
         TREE: the expected files below the root.
         PUBLISHER: who gives them out.
-        PUBLISHED: counts by split, where they are known.
+        PUBLISHED: counts where they are known, by split and, where there are several, release: `valid`, `valid v2`.
     """
 
     TREE: str
     PUBLISHER: str
     PUBLISHED: dict[str, Published]
 
+    def splits(self, root: Path) -> list[str]:
+        """The splits whose lists lie below the root."""
+
     def load(self, root: Path, split: str) -> RawSplit:
         """Reads the lists of a split.
 
         Raises:
-            InputError: the dataset or the split is not there.
+            MissingError: the dataset or the split is not there.
         """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from glus.errors import InputError
-from glus.staging import lvvis, mevis, own, reasonvos, ref_davis17, refer_youtube_vos, revos
-from glus.staging.raw import Reader
+from glus.staging import generated, lvvis, mevis, own, reasonvos, ref_davis17, refer_youtube_vos, revos
+from glus.staging.raw import Published, Reader
 
 READERS: dict[str, Reader] = {
     "mevis": mevis,
@@ -13,7 +13,7 @@ READERS: dict[str, Reader] = {
     "revos": revos,
     "lvvis": lvvis,
     "reasonvos": reasonvos,
-    "synthetic": mevis,
+    "synthetic": generated,
     "own": own,
 }
 
@@ -27,3 +27,9 @@ def reader(dataset: str) -> Reader:
     if dataset not in READERS:
         raise InputError(f"{dataset!r} is not a dataset that can be read; there are {', '.join(sorted(READERS))}.")
     return READERS[dataset]
+
+
+def published(dataset: str, split: str, release: str) -> Published | None:
+    """What a dataset's owners publish about a split of a release, where that is known."""
+    known = reader(dataset).PUBLISHED
+    return known.get(f"{split} {release}", known.get(split))

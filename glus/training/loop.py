@@ -161,7 +161,7 @@ class Trainer:
         chosen = set(phase.parameters)
         for name, parameter in self.module.named_parameters():
             parameter.requires_grad_(name in chosen)
-        self.module.train()
+        train_mode(self.module)
         if done == first:
             phase.start()
         optimiser, schedule = build_optimiser(phase)
@@ -263,6 +263,15 @@ class Trainer:
         self._resumed = content
         logger.info("going on from step %d/%d", content["step"], self.total_steps)
         return int(content["step"])
+
+
+def train_mode(module: nn.Module) -> None:
+    """Training mode for what is trained; frozen parts do not drop anything out (the published code lets them)."""
+    module.train()
+    for part in module.modules():
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            part.eval()
 
 
 def _one_thread(_: int) -> None:

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glus.config import LossConfig, MemoryConfig
+from glus.config import ContrastiveConfig, LossConfig, MemoryConfig
 from glus.data.batch import ClipBatch, TokenKey
 from glus.data.clips import TrackBatch
 from glus.model.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
 from glus.model.glus import GLUS
 from glus.model.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 from glus.model.memory import MemoryBank
-from glus.model.sam2 import FrameFeatures, resize_logits
+from glus.model.mllm import HiddenStates
+from glus.model.sam2 import FrameFeatures, MaskBranch, resize_logits
 from glus.training.replicas import gather_in_order
 
 _MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
@@ -27,7 +28,8 @@ class ClipObjective(nn.Module):
 
     Args:
         model: the model trained.
-        loss: weights and the bank's settings.
+        loss: weights of CE, BCE and DICE.
+        contrastive: weight and settings of the contrastive term.
         memory: stride, number of memories, whether they are cut off from the graph.
         bank: tokens of earlier steps; `end_step` adds those of the step.
         pick: draws positives and negatives of the contrastive term.
@@ -37,60 +39,52 @@ class ClipObjective(nn.Module):
         self,
         model: GLUS,
         loss: LossConfig,
+        contrastive: ContrastiveConfig,
         memory: MemoryConfig,
         bank: TokenBank,
         pick: Picker = pick_at_random,
     ) -> None:
         super().__init__()
-        self.model, self.loss, self.memory, self.bank, self.pick = model, loss, memory, bank, pick
+        self.model, self.loss, self.contrastive, self.memory = model, loss, contrastive, memory
+        self.bank, self.pick = bank, pick
         self._spoken: list[tuple[list[TokenKey], Tensor]] = []  # by the batches of this step
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch: `loss`, and its unweighted parts."""
         hidden = seg_hidden(self.model, batch)
-        prompts = self.model.seg_prompts(hidden)
-        ce = seg_cross_entropy(self.model.seg_logits(hidden), self.model.seg_id)
+        prompts = self.model.seg_prompts(hidden.seg)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden.last), self.model.seg_id)
         features = encode_clip(self.model, batch.sam2_pixels)
-        logits = self._mask_logits(features, prompts, batch.clip_of)
+        logits = segment_window(self.model.masks, features, prompts, batch.clip_of, self.memory)
         bce, dice = mask_losses(logits, batch.targets)
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
         losses = {"ce": ce, "bce": bce, "dice": dice}
-        if self.loss.contrastive:
-            keys = list(chain.from_iterable(batch.keys))
-            self._spoken.append((keys, prompts.detach().flatten(0, 1).cpu()))
-            contrastive = contrastive_loss(
-                prompts.flatten(0, 1),
-                keys,
-                self.bank,
-                temperature=self.loss.temperature,
-                num_negatives=self.loss.num_negatives,
-                same_object_negatives=self.loss.same_object_negatives,
-                single_contributor=self.loss.single_contributor,
-                pick=self.pick,
-            )
-            if contrastive is not None:
-                total = total + self.loss.contrastive * contrastive
-            losses["con"] = prompts.new_zeros(()) if contrastive is None else contrastive
+        if self.contrastive.weight:
+            term = self._contrastive_term(prompts.flatten(0, 1), list(chain.from_iterable(batch.keys)))
+            if term is not None:
+                total = total + self.contrastive.weight * term
+            losses["con"] = prompts.new_zeros(()) if term is None else term
         return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
+
+    def _contrastive_term(self, prompts: Tensor, keys: list[TokenKey]) -> Tensor | None:
+        """The contrastive loss of the batch's prompts, float [B * Nq, C], which the bank gets when the step ends."""
+        self._spoken.append((keys, prompts.detach().cpu()))
+        return contrastive_loss(
+            prompts,
+            keys,
+            self.bank,
+            temperature=self.contrastive.temperature,
+            num_negatives=self.contrastive.num_negatives,
+            same_object_negatives=self.contrastive.same_object_negatives,
+            single_contributor=self.contrastive.single_contributor,
+            pick=self.pick,
+        )
 
     def end_step(self) -> None:
         """The tokens of the step enter the bank, those of all processes in the order of the batches."""
         for keys, prompts in gather_in_order(self._spoken):
             self.bank.insert(keys, prompts.to(self.model.device))
         self._spoken = []
-
-    def _mask_logits(self, features: FrameFeatures, prompts: Tensor, clip_of: Tensor) -> Tensor:
-        """Frame after frame through the memory bank: float [B, Nq, h, w]."""
-        num_frames = prompts.shape[1]
-        bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
-        logits = []
-        for frame in range(num_frames):
-            decoded, memory = self.model.masks.segment_frame(
-                features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
-            )
-            bank.write(frame, memory.detach() if self.memory.detach else memory)
-            logits.append(decoded.logits)
-        return torch.stack(logits, dim=1)
 
 
 class ImageObjective(nn.Module):
@@ -111,9 +105,9 @@ class ImageObjective(nn.Module):
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch with one query frame."""
         hidden = seg_hidden(self.model, batch)
-        prompts = self.model.seg_prompts(hidden)
-        ce = seg_cross_entropy(self.model.seg_logits(hidden.detach()), self.model.seg_id)
-        recall = recall_loss(hidden[:, 0], batch.input_ids, self.model.language_model.model.embed_tokens.weight)
+        prompts = self.model.seg_prompts(hidden.seg)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden.last.detach()), self.model.seg_id)
+        recall = recall_loss(hidden.seg[:, 0], batch.input_ids, self.model.language_model.model.embed_tokens.weight)
         features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
         conditioned = self.model.masks.condition(features, [])
         logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False).logits
@@ -171,13 +165,13 @@ class TrackingObjective(nn.Module):
         return {"loss": total, "bce": bce.detach(), "dice": dice.detach()}
 
 
-def seg_hidden(model: GLUS, batch: ClipBatch) -> Tensor:
-    """States that predict the [SEG] tokens: float [B, Nq, D]."""
+def seg_hidden(model: GLUS, batch: ClipBatch) -> HiddenStates:
+    """States at the positions that predict the [SEG] tokens: float [B, Nq, D]."""
     num_clips, num_frames = batch.clip_pixels.shape[:2]
     tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
     tokens = tokens.reshape(num_clips, num_frames * tokens.shape[1], -1)
     states = model.mllm(batch.input_ids, batch.attention_mask, tokens[batch.clip_of])
-    rows = torch.arange(len(states), device=states.device).unsqueeze(1)
+    rows = torch.arange(len(batch.input_ids), device=batch.input_ids.device).unsqueeze(1)
     return states[rows, batch.seg_positions]
 
 
@@ -192,12 +186,38 @@ def encode_clip(model: GLUS, sam2_pixels: Tensor) -> FrameFeatures:
         return model.masks.encode(sam2_pixels.flatten(0, 1))
 
 
+def segment_window(
+    masks: MaskBranch, features: FrameFeatures, prompts: Tensor, clip_of: Tensor, memory: MemoryConfig
+) -> Tensor:
+    """Query frames one after the other through the memory bank (4.2), low-resolution logits float [B, Nq, h, w].
+
+    Gradients reach the prompts of earlier frames through the remembered features and the memory attention that reads
+    them, unless `memory.detach` cuts them off as published.
+
+    Args:
+        features: of the S * Nq query frames of all clips.
+        prompts: float [B, Nq, C].
+        clip_of: int [B].
+        memory: stride, number of memories, whether they are cut off.
+    """
+    num_frames = prompts.shape[1]
+    bank = MemoryBank(memory.train_stride, memory.max_strided)
+    logits = []
+    for frame in range(num_frames):
+        decoded, remembered = masks.segment_frame(
+            features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
+        )
+        bank.write(frame, remembered.detach() if memory.detach else remembered)
+        logits.append(decoded.logits)
+    return torch.stack(logits, dim=1)
+
+
 def mask_losses(logits: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """BCE and dice at the original size, plain means over all masks.
 
     Args:
         logits: float [B, Nq, h, w].
-        targets: one bool [n, Nq, H, W] for each clip; the n add up to B.
+        targets: one [n, Nq, H, W] for each clip, see `ClipBatch`; the n add up to B.
     """
     bce, dice = [], []
     start = 0

@@ -38,8 +38,8 @@ def build_phases(model: GLUS, config: Config, splits: list[tuple[StagedSplit, fl
     return [phase for phase in phases if phase is not None]
 
 
-def _builder(model: GLUS) -> BatchBuilder:
-    return BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame)
+def _builder(model: GLUS, *, sum_annotations: bool = False) -> BatchBuilder:
+    return BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame, sum_annotations=sum_annotations)
 
 
 def _image_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, float]]) -> Phase | None:
@@ -79,7 +79,7 @@ def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, flo
         return None
     batches = ClipPhaseBatches(
         Mixture(splits, phase.families, min_frames=config.model.num_query_frames),
-        _builder(model),
+        _builder(model, sum_annotations=phase.sum_annotations),
         config.seed,
         phase.samples,
         config.model.num_context_frames,
@@ -89,7 +89,7 @@ def _clip_phase(model: GLUS, config: Config, splits: list[tuple[StagedSplit, flo
         phase.into_grey,
         config.train.vary_conversation,
     )
-    objective = ClipObjective(model, config.train.loss, config.model.memory, bank)
+    objective = ClipObjective(model, config.train.loss, config.train.contrastive, config.model.memory, bank)
     clip = replace(
         _phase("clip", phase, model, config.train.trainable, batches, objective), end_step=objective.end_step
     )

@@ -93,7 +93,7 @@ def test_training_and_inference_are_one_forward(always_seg, frames):
     images = video.tokens[[*video.context_frames, 0, 1, 2, 3]].flatten(0, 1).unsqueeze(0)
     positions = (input_ids[0] == model.seg_id).nonzero()[:, 0] - 1
     assert (input_ids == IMAGE_ID).sum() == images.shape[1]
-    prompts = model.seg_prompts(model.mllm(input_ids, mask, images)[0, positions])
+    prompts = model.seg_prompts(model.mllm(input_ids, mask, images)[0, positions].seg)
     assert torch.allclose(prompts, stream.seg_embeddings[0], atol=1e-4)
     bank = MemoryBank(1)
     for frame in range(4):

@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from glus.config import Config, parse_config, read_parameters
 from glus.data.tokenizer import train_tokenizer
 from glus.errors import InputError
+from glus.inference.key_frame_sources import drawn_frame
 from glus.manifest import hash_file, read_manifest, write_manifest
+from glus.masks import encode_rle
 from glus.model.scratch import build_from_scratch
 from glus.model.weights import WEIGHTS, save_glus
-from glus.pipeline import keyframes, selector
+from glus.pipeline import keyframes, propagate, selector
 from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
 from glus.pipeline.runner import find_step
@@ -38,18 +40,20 @@ def make_config(**keyframes_section: Any) -> Config:
     values["model"]["language"]["vocabulary"] = 400
     values["model"]["sam2_config"] = str(ROOT / "glus/model/sam2_tiny.yaml")
     values["selector"] |= {"steps": 6, "samples": 2, "checkpoint_every": 2, "log_every": 2, "held_out": 0.3}
-    values["selector"] |= {"num_context_frames": 2, "max_expressions": 2}
+    values["selector"] |= {"num_context_frames": [2, 2], "max_expressions": 2}
     values["keyframes"] |= keyframes_section
     values["compute"] |= {"device": "cpu", "processes": 1, "workers": 0}
     return parse_config(values, Path("params.yaml"))
 
 
 def write_split(config: Config, name: str, videos: list[str]) -> None:
-    """Stages clips of noise; the same names give the same clips."""
+    """Stages clips of noise in which the object is a square in all frames but the first; equal names, equal clips."""
     dataset, split = name.split("/")
     folder, frames_root = Path("data/staged") / name, Path("data/raw/synthetic")
     key = {"dataset": dataset, "split": split}
-    video_rows, expression_rows = [], []
+    video_rows, expression_rows, mask_rows = [], [], []
+    square = np.zeros((SIZE, SIZE), dtype=bool)
+    square[8:40, 16:48] = True
     for video in videos:
         generator = np.random.default_rng(list(video.encode()))
         frame_dir = Path(split) / video
@@ -67,20 +71,26 @@ def write_split(config: Config, name: str, videos: list[str]) -> None:
             | {"object_ids": ["1"], "annotation_ids": ["1"]}
             for number, (text, family) in EXPRESSIONS.items()
         ]
+        mask_rows += [
+            {**key, "video_id": video, "annotation_id": "1", "frame_index": index, "height_px": SIZE, "width_px": SIZE}
+            | {"rle_counts": encode_rle(square), "area_px": int(square.sum())}
+            for index in range(1, NUM_FRAMES)
+        ]
     write_table("videos", video_rows, folder / "videos.parquet")
     write_table("expressions", expression_rows, folder / "expressions.parquet")
-    write_table("masks", [], folder / "masks.parquet")
+    write_table("masks", mask_rows, folder / "masks.parquet")
     extra = {"frames_root": frames_root.as_posix()}
     write_manifest(folder, step="stage", parameters=split_parameters(config, name), inputs={}, extra=extra)
 
 
-def write_labelling_model(config: Config) -> str:
-    """An untrained GLUS; returns the hash of its weights."""
+def write_models(config: Config) -> str:
+    """An untrained GLUS, as labelling and as final model; returns the hash of its weights."""
     directory = Path(config.pseudolabel.checkpoint)
     texts = [text for text, _ in EXPRESSIONS.values()]
     tokenizer = with_glus_tokens(train_tokenizer(texts, config.model.language.vocabulary))
     model = build_from_scratch(config.model, tokenizer, seed=0)
-    save_glus(model, model.state_dict(), directory)
+    for folder in (directory, Path("models/glus/final")):
+        save_glus(model, model.state_dict(), folder)
     sha256 = hash_file(directory / WEIGHTS)
     extra = {"checkpoint_step": 500, "weights_sha256": sha256}
     write_manifest(directory, step="train", parameters={}, inputs={}, extra=extra)
@@ -116,7 +126,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     labelled = [f"train {index}" for index in range(5)]
     write_split(config, "synthetic/train", labelled)
     write_split(config, "synthetic/test", ["test 0", "test 1"])
-    write_labels(labelled, write_labelling_model(config))
+    write_labels(labelled, write_models(config))
     return config
 
 
@@ -127,6 +137,10 @@ def test_selector_then_key_frames(config: Config) -> None:
     assert metrics["pseudo_iou"]["oracle"] >= metrics["pseudo_iou"]["selected"]
     assert metrics["pseudo_iou"].keys() == {"first", "random", "selected", "oracle"}
     assert metrics["families"].keys() == {"appearance", "shape"}
+    for part in (metrics, *metrics["families"].values()):
+        assert part["jf"].keys() == {"first", "random", "selected", "oracle"}
+        assert all(0 <= value <= 100 for value in part["jf"].values())
+    assert Image.open("metrics/selector.png").size > (600, 400)
     assert metrics["num_expressions"] == metrics["num_videos"] * len(EXPRESSIONS) > 0
     with Path("metrics/selector_curves.csv").open() as file:
         curves = list(csv.DictReader(file))
@@ -176,11 +190,57 @@ def test_labels_of_another_checkpoint_are_refused(config: Config) -> None:
     assert not Path("models/selector").exists()
 
 
-def test_first_frame_as_source(config: Config) -> None:
-    keyframes.run(make_context(make_config(source="first_frame"), "keyframes"))
-    table = read_table("keyframes", Path("data/keyframes/synthetic/test.parquet")).to_pandas()
-    assert table["score"].tolist() == [1, 0, 0] * 4
-    assert table["is_key_frame"].tolist() == [True, False, False] * 4
+def key_frames(table: str) -> list[int]:
+    """Of the two test videos' expressions, in order."""
+    rows = read_table("keyframes", Path("data/keyframes") / f"{table}.parquet").to_pandas()
+    assert len(rows) == 4 * NUM_FRAMES
+    return rows[rows["is_key_frame"]]["frame_index"].tolist()
+
+
+def test_every_source_of_table_5(config: Config) -> None:
+    """The object is not there in the first frame, so no oracle starts from it."""
+    selector.run(make_context(config, "selector"))
+    listed = {f"test {video}_{expression}": f"0000{video + 1}" for video in range(2) for expression in EXPRESSIONS}
+    Path("key_frames.json").write_text(json.dumps(listed))
+    comparisons = ["first_frame", "random_frame", "oracle_frame", "chat_univi", "file"]
+    changed = make_config(comparisons=comparisons, files={"synthetic/test": "key_frames.json"})
+    keyframes.run(make_context(changed, "keyframes"))
+    found = {name: key_frames(f"comparisons/{name}/synthetic/test") for name in comparisons}
+    assert found["first_frame"] == [0, 0, 0, 0]
+    assert found["file"] == [1, 1, 2, 2]
+    assert 0 not in found["oracle_frame"]
+    again = [
+        drawn_frame(f"synthetic/test/test {v}/{e}", config.seed, NUM_FRAMES) for v in range(2) for e in EXPRESSIONS
+    ]
+    assert found["random_frame"] == again
+    oracle = read_table("keyframes", Path("data/keyframes/comparisons/oracle_frame/synthetic/test.parquet")).to_pandas()
+    assert oracle["score"].between(-1, 1).all() and (oracle.groupby("frame_index")["score"].max()[0] == -1)
+    untuned = read_table("keyframes", Path("data/keyframes/comparisons/chat_univi/synthetic/test.parquet")).to_pandas()
+    assert untuned["score"].nunique() > NUM_FRAMES
+
+
+def test_propagation_from_every_source(config: Config) -> None:
+    first = make_config(source="first_frame", comparisons=["oracle_frame"])
+    keyframes.run(make_context(first, "keyframes"))
+    propagate.run(make_context(first, "propagate"))
+    folder = Path("predictions/synthetic/test")
+    main, compared = (
+        read_table("predictions", folder / name / "predictions.parquet").to_pandas()
+        for name in (".", "comparisons/oracle_frame")
+    )
+    assert len(main) == 4 * NUM_FRAMES
+    assert set(compared["expression_id"]) == {"0"}  # of propagate.comparisons.key_frames only `appearance` is here
+    anchors = read_table("anchors", folder / "anchors.parquet").to_pandas()
+    starts = {source: rows["frame_index"].tolist() for source, rows in anchors.groupby("source")}
+    assert starts == {"selected": [0] * 4, "oracle_frame": key_frames("comparisons/oracle_frame/synthetic/test")[::2]}
+
+
+def test_an_oracle_needs_ground_truth(config: Config) -> None:
+    write_table("masks", [], Path("data/staged/synthetic/test/masks.parquet"))
+    with pytest.raises(InputError, match="synthetic/test has no ground truth"):
+        keyframes.run(make_context(make_config(source="oracle_frame"), "keyframes"))
+    keyframes.run(make_context(make_config(source="first_frame"), "keyframes"))  # and nothing is compared without
+    assert not Path("data/keyframes/comparisons").exists()
 
 
 def test_finished_shards_of_key_frames_are_kept(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +253,8 @@ def test_finished_shards_of_key_frames_are_kept(config: Config, monkeypatch: pyt
             raise KeyboardInterrupt
         return np.ones((len(expressions), video.num_frames))
 
-    monkeypatch.setattr(keyframes, "_first_frame_scores", dies_at_second)
-    context = make_context(make_config(source="first_frame"), "keyframes")
+    monkeypatch.setattr(keyframes, "first_frame", dies_at_second)
+    context = make_context(make_config(source="first_frame", comparisons=[]), "keyframes")
     with pytest.raises(KeyboardInterrupt):
         keyframes.run(context)
     assert not Path("data/keyframes").exists()
@@ -210,6 +270,6 @@ def test_a_score_that_is_no_number_is_named(config: Config) -> None:
     weights = load_file(Path("models/selector") / WEIGHTS)
     weights["score_head.4.bias"] += float("nan")
     save_file(weights, Path("models/selector") / WEIGHTS)
-    with pytest.raises(InputError, match=r"synthetic/test video test 0, expression 0, frame 0 is nan"):
+    with pytest.raises(InputError, match=r"synthetic/test, video test 0: the score of frame 0 .* is nan"):
         keyframes.run(make_context(config, "keyframes"))
     assert not Path("data/keyframes").exists()

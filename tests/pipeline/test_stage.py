@@ -1,20 +1,32 @@
 """The step: what it publishes, what it refuses, what a second or an interrupted run does."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from dvc.repo import Repo
+from PIL import Image
 
-from glus.config import ClipKind, Config, load_config
-from glus.errors import InputError
+from glus.commands.params import edited
+from glus.config import ClipKind, Config, load_config, parse_config
+from glus.errors import ConfigError, InputError
 from glus.manifest import read_manifest
 from glus.pipeline import stage
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.pipeline.runner import WORK, run_step
+from glus.pipeline.stage import REPORT
 from glus.pipeline.steps import STEPS
+from glus.records import read_table
+from glus.staging.videos import VideoChecker
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = next(step for step in STEPS if step.name == "stage")
@@ -34,10 +46,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs the step in an empty project."""
     monkeypatch.chdir(tmp_path)
 
-    def start(config: Config, work: str = "work") -> None:
+    def start(config: Config, work: str = "work", **options: Any) -> None:
         folder = tmp_path / ".glus" / work
         folder.mkdir(parents=True, exist_ok=True)
-        stage.run(StepContext(config, STEP, folder, {}, SimpleNamespace()))  # type: ignore[arg-type]
+        stage.run(StepContext(config, STEP, folder, {}, SimpleNamespace()), **options)  # type: ignore[arg-type]
 
     return start
 
@@ -89,12 +101,20 @@ def test_another_evaluation_set_leaves_the_training_list(
 
 
 def test_counts_stand_beside_the_published_ones(
-    config: Config, run: Callable[..., None], shared: Path, capsys: pytest.CaptureFixture[str]
+    config: Config,
+    run: Callable[..., None],
+    shared: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     run(with_splits(config, [*config.stage.splits, "mevis/valid_u"], roots={"mevis": str(shared / "realclips/mevis")}))
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("mevis/valid_u"))
-    assert "3 videos (published: 50)" in line
-    assert "24 expressions (published: 793)" in line
+    facts = read_manifest(Path("data/staged/mevis/valid_u")).extra
+    assert facts["release"] == "v1"
+    for kind, published in (("videos", 50), ("expressions", 793)):
+        assert f"{facts['counts'][kind]} {kind} (published: {published})" in line
+        assert f"{facts['counts'][kind]} {kind}, published are {published}" in caplog.text
+    assert facts["counts"]["objects"] <= facts["counts"]["masks"]
 
 
 def test_a_fault_anywhere_publishes_nothing(config: Config, run: Callable[..., None], shared: Path) -> None:
@@ -137,12 +157,12 @@ def test_an_interrupted_run_goes_on(
     examined: list[str] = []
     examine = stage.examine
 
-    def stop_at_the_second(dataset: str, root: Path, split: str, *others: Any) -> Any:
+    def stop_at_the_second(dataset: str, root: Path, split: str, *others: Any, **options: Any) -> Any:
         if len(examined) == 1:
             examined.append("stopped")
             raise KeyboardInterrupt
         examined.append(split)
-        return examine(dataset, root, split, *others)
+        return examine(dataset, root, split, *others, **options)
 
     monkeypatch.setattr(stage, "examine", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -165,3 +185,212 @@ def test_without_generated_splits_the_folder_is_empty(config: Config, run: Calla
     run(real.model_copy(update={"data": data}))
     assert list(Path("data/raw/synthetic").iterdir()) == []
     assert json.loads(Path("data/staged/train.json").read_text())["splits"].keys() == {"mevis/train"}
+
+
+# ---------------------------------------------------------------- resuming, faults of several splits
+
+
+def write_clips(root: Path, split: str, count: int, size: tuple[int, int] = (48, 32)) -> None:
+    """A split in MeViS's layout without masks, as the server splits are."""
+    frames = [f"{index:05d}" for index in range(4)]
+    names = [f"clip{number:02d}" for number in range(count)]
+    for name in names:
+        folder = root / split / "JPEGImages" / name
+        folder.mkdir(parents=True)
+        for index, frame in enumerate(frames):
+            Image.effect_noise(size, 10 * index + 10).convert("RGB").save(folder / f"{frame}.jpg")
+    videos = {name: {"frames": frames, "expressions": {"0": {"exp": f"the {name}"}}} for name in names}
+    (root / split / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
+
+
+def only(config: Config, splits: list[str], root: Path) -> Config:
+    """The configuration with nothing but the given splits of MeViS, from one folder."""
+    data = config.data.model_copy(
+        update={
+            "train": [config.data.train[0].model_copy(update={"split": splits[0]})],
+            "evaluation": [splits[-1]],
+        }
+    )
+    return with_splits(config, splits, roots={"mevis": str(root)}).model_copy(update={"data": data})
+
+
+def wait_for_pieces(process: subprocess.Popen[bytes], count: int) -> list[Path]:
+    """What a step at work has kept of single videos, as soon as there is some of it."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        pieces = [path for path in WORK.glob("stage/*/kept/mevis/valid/*.json") if not path.name.startswith(".")]
+        if len(pieces) >= count:
+            return pieces
+        time.sleep(0.002)
+    pytest.fail(f"the step ended ({process.poll()}) before it could be killed")
+
+
+def test_a_killed_run_goes_on_video_by_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 30
+    write_clips(tmp_path / "raw", "valid", count, size=(640, 480))
+    changes = ["data.train=[{split: mevis/valid, weight: 1.0}]", "data.evaluation=[mevis/valid]"]
+    changes += ["stage.splits=[mevis/valid]", f"stage.roots={{mevis: {tmp_path}/raw}}", "compute.workers=1"]
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+        text = edited(ROOT / "params.yaml", ["tracking.enabled=false", *changes])
+        (tmp_path / name / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path / "undisturbed")
+    run_step("stage", load_config())
+    wanted = read_manifest(Path("data/staged"))
+    monkeypatch.chdir(tmp_path / "killed")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-m", "glus", "stage"], env=environment, stderr=subprocess.DEVNULL)
+    wait_for_pieces(process, 3)
+    process.kill()
+    process.wait()
+    kept = wait_for_pieces(SimpleNamespace(poll=lambda: None), 3)  # type: ignore[arg-type]
+    assert len(kept) < count
+    assert not Path("data").exists()
+    examined = []
+    examine = VideoChecker._examine
+    monkeypatch.setattr(
+        VideoChecker,
+        "_examine",
+        lambda self, video, folders: (examined.append(video), examine(self, video, folders))[1],
+    )
+    run_step("stage", load_config())
+    assert len(examined) == count - len(kept)
+    assert read_manifest(Path("data/staged")) == wanted
+
+
+def test_only_what_was_mended_is_looked_at_again(
+    config: Config, run: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clips(tmp_path / "raw", "valid", 3)
+    write_clips(tmp_path / "raw", "valid_u", 2)
+    frame = tmp_path / "raw/valid_u/JPEGImages/clip01/00002.jpg"
+    content = frame.read_bytes()
+    frame.write_bytes(b"")
+    real = only(config, ["mevis/valid", "mevis/valid_u"], tmp_path / "raw")
+    with pytest.raises(InputError, match=r"clip01/00002\.jpg is empty"):
+        run(real)
+    assert not Path("data").exists()
+    frame.write_bytes(content)
+    (tmp_path / "raw/valid/JPEGImages/clip00/00000.jpg").write_bytes(content)  # sound, but another one than before
+    examined: list[str] = []
+    examine = VideoChecker._examine
+
+    def noting(self: VideoChecker, video: Any, folders: Any) -> Any:
+        examined.append(f"{video.frame_dir}")
+        return examine(self, video, folders)
+
+    monkeypatch.setattr(VideoChecker, "_examine", noting)
+    run(real)
+    assert examined == ["valid/JPEGImages/clip00", "valid_u/JPEGImages/clip01"]
+    resumed = read_manifest(Path("data/staged"))
+    run(real, "fresh")
+    assert read_manifest(Path("data/staged")) == resumed
+
+
+def broken_splits(config: Config, tmp_path: Path) -> Config:
+    """A sound split between two broken ones, and a dataset that is not there."""
+    for split in ("train", "valid", "valid_u"):
+        write_clips(tmp_path / "raw", split, 2)
+    (tmp_path / "raw/valid_u/JPEGImages/clip01/00002.jpg").write_bytes(b"")
+    real = only(config, ["mevis/train", "mevis/valid", "mevis/valid_u"], tmp_path / "raw")
+    return with_splits(real, [*real.stage.splits, "lvvis/train"], roots=real.stage.roots)
+
+
+def test_keep_going_writes_the_faults_of_all_splits(config: Config, run: Callable[..., None], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing was published; all of it is in reports/staging_errors\.parquet"):
+        run(broken_splits(config, tmp_path), keep_going=True)
+    assert not Path("data").exists()
+    rows = read_table("staging_errors", REPORT).to_pandas()
+    errors = rows[rows.severity == "error"]
+    assert set(errors.dataset + "/" + errors.split) == {"lvvis/train", "mevis/train", "mevis/valid_u"}
+    assert set(errors[errors.split == "valid_u"].file) == {"valid_u/JPEGImages/clip01/00002.jpg"}
+    assert errors[errors.dataset == "lvvis"].problem.str.contains("github.com/haochenheheda/LVVIS").all()
+    assert errors[(errors.dataset == "mevis") & (errors.split == "train")].problem.str.contains("obj_id").sum() == 2
+    differing = rows[(rows.split == "valid") & (rows.severity == "warning")]
+    assert differing.problem.tolist() == ["2 videos, published are 140; 2 expressions, published are 2236"]
+
+
+def test_without_it_the_first_faulty_split_ends_the_step(
+    config: Config, run: Callable[..., None], tmp_path: Path
+) -> None:
+    real = broken_splits(config, tmp_path)
+    real = with_splits(real, real.stage.splits[:-1], roots=real.stage.roots)
+    with pytest.raises(InputError, match=r"--keep-going` writes all of it") as caught:
+        run(real)
+    assert "mevis/train" in str(caught.value)
+    assert "valid_u" not in str(caught.value)
+    assert not REPORT.exists()
+
+
+def test_a_sound_run_removes_the_report_of_a_faulty_one(
+    config: Config, run: Callable[..., None], tmp_path: Path
+) -> None:
+    write_clips(tmp_path / "raw", "valid", 2)
+    real = only(config, ["mevis/valid"], tmp_path / "raw")
+    run(real, keep_going=True)
+    assert set(read_table("staging_errors", REPORT)["severity"].to_pylist()) == {"warning"}
+    run(real)
+    assert not REPORT.exists()
+
+
+def test_the_report_and_what_evaluate_writes_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC empties and hashes `reports`, which `evaluate` writes; of the report of `stage` it knows nothing."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy2(ROOT / ".dvcignore", tmp_path)
+    make = "import pathlib; p = pathlib.Path('reports'); p.mkdir(exist_ok=True); (p / 'index.html').write_text('page')"
+    Path("dvc.yaml").write_text(
+        json.dumps({"stages": {"evaluate": {"cmd": f'{sys.executable} -c "{make}"', "outs": ["reports"]}}})
+    )
+    REPORT.parent.mkdir()
+    REPORT.write_bytes(b"faults")
+    Repo.init(no_scm=True).close()
+    with Repo() as repo:
+        assert [run_stage.name for run_stage in repo.reproduce()] == ["evaluate"]
+        assert not REPORT.exists()
+        REPORT.write_bytes(b"faults")
+        assert repo.status() == {}
+        assert repo.reproduce() == []
+        assert REPORT.exists()
+        assert Path("reports/index.html").read_text() == "page"
+
+
+def test_videos_are_left_out_by_parameter(config: Config, run: Callable[..., None], tmp_path: Path) -> None:
+    write_clips(tmp_path / "raw", "valid", 3)
+    (tmp_path / "raw/valid/JPEGImages/clip01/00000.jpg").write_bytes(b"")
+    real = only(config, ["mevis/valid"], tmp_path / "raw")
+    without = with_splits(real, real.stage.splits, roots=real.stage.roots, exclude={"mevis/valid": ["clip01"]})
+    run(without)
+    assert open_split(without, "mevis/valid").videos.keys() == {"clip00", "clip02"}
+    with pytest.raises(InputError, match="exclude"):
+        open_split(real, "mevis/valid")
+
+
+def test_a_split_that_is_not_staged_cannot_have_exclusions(config: Config) -> None:
+    values = config.model_dump(mode="json")
+    values["stage"]["exclude"] = {"mevis/valid": ["clip01"]}
+    with pytest.raises(ConfigError, match=r"stage.exclude: mevis/valid is not among stage.splits"):
+        parse_config(values, Path("params.yaml"))
+
+
+def test_own_films_are_staged_with_their_frames(config: Config, run: Callable[..., None], tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    raw = tmp_path / "raw/mine"
+    (raw / "Videos").mkdir(parents=True)
+    with av.open(str(raw / "Videos/street.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.height, stream.width = 32, 48
+        for number in range(5):
+            frame = av.VideoFrame.from_image(Image.new("RGB", (48, 32), (40 * number, 80, 120)))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (raw / "expressions.csv").write_text("video,expression,objects\nstreet,the car,\n")
+    real = only(config, ["own/mine"], tmp_path / "raw")
+    real = with_splits(real, real.stage.splits, roots={"own": str(tmp_path / "raw")})
+    run(real)
+    split = open_split(real, "own/mine")
+    video = split.videos["street"]
+    assert (video.num_frames, video.height_px, video.width_px) == (5, 32, 48)
+    assert [split.frame_path(video, index).is_file() for index in range(5)] == [True] * 5
+    assert split.frame_path(video, 0).is_relative_to("data/staged/own/mine")

@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from glus.data.selector_conversation import encode_context, encode_tail, normalise_expression
 from glus.data.tokenizer import IMAGE_ID, SCORE
 from glus.errors import InputError
+from glus.selector import clip_reading
 from glus.selector.model import KeyFrameSelector, Reading
 from glus.selector.packing import Node, pack
+from tests.selector.conftest import build_selector
 
 EXPRESSIONS = ["the small red circle", "The  large blue square that moves", "which circle moves?"]
 
@@ -37,13 +41,33 @@ def score_alone(selector: KeyFrameSelector, clip: np.ndarray, expression: str, q
     return float(selector.score_head(states[before_score]))
 
 
-@pytest.mark.parametrize("max_context", [11, 3])
-def test_scores_equal_unshared_sequences(selector: KeyFrameSelector, clip: np.ndarray, max_context: int) -> None:
-    scores = selector.score(clip, EXPRESSIONS, max_context_frames=max_context)
-    assert scores.shape == (3, 7)
-    expected = [[score_alone(selector, clip, text, query, max_context) for query in range(7)] for text in EXPRESSIONS]
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
-    assert scores.std() > 1e-3  # equal scores everywhere would prove nothing
+@given(
+    num_frames=st.integers(1, 30),
+    max_context=st.integers(1, 12),
+    num_expressions=st.integers(1, 3),
+    batch=st.sampled_from([1, 2, 5, 36]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=12)
+def test_scores_equal_unshared_sequences(
+    num_frames: int, max_context: int, num_expressions: int, batch: int, seed: int
+) -> None:
+    """One frame, contexts of one to twelve, expressions of different lengths, rests of batches."""
+    selector = build_selector(seed)
+    clip = np.random.default_rng(seed).integers(0, 256, (num_frames, 40, 48, 3), dtype=np.uint8)
+    texts = EXPRESSIONS[:num_expressions]
+    scores = selector.score(clip, texts, max_context_frames=max_context, batch=batch)
+    assert scores.shape == (num_expressions, num_frames)
+    queries = sorted({0, num_frames // 2, num_frames - 1})
+    expected = [[score_alone(selector, clip, text, query, max_context) for query in queries] for text in texts]
+    np.testing.assert_allclose(scores[:, queries], expected, atol=1e-5)
+
+
+def test_frames_and_expressions_have_scores_of_their_own(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    """Equal scores everywhere would make every comparison here worthless."""
+    scores = selector.score(clip, EXPRESSIONS)
+    assert scores.std(dim=0).min() > 1e-3
+    assert scores.std(dim=1).min() > 1e-3
 
 
 def test_training_and_scoring_read_the_same(selector: KeyFrameSelector, clip: np.ndarray) -> None:
@@ -53,13 +77,6 @@ def test_training_and_scoring_read_the_same(selector: KeyFrameSelector, clip: np
     tails = [encode_tail(selector.tokenizer, normalise_expression(text)) for text in EXPRESSIONS]
     packed = selector([Reading(tokens, tokens, tails)]).scores[0]
     torch.testing.assert_close(packed.detach(), selector.score(clip, EXPRESSIONS), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("batch", [1, 2, 5])
-def test_scores_do_not_depend_on_the_batch(selector: KeyFrameSelector, clip: np.ndarray, batch: int) -> None:
-    expected = selector.score(clip, EXPRESSIONS, max_context_frames=3)
-    found = selector.score(clip, EXPRESSIONS, max_context_frames=3, batch=batch)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_scores_follow_permuted_expressions(selector: KeyFrameSelector, clip: np.ndarray) -> None:
@@ -102,6 +119,47 @@ def test_packed_rows_count_positions_along_the_branch() -> None:
     assert packed.starts == [[0, 3, 5, 7]]
     assert packed.mask[0, 0, 7].tolist() == [True, True, True, False, False, True, True, True]
     assert packed.mask[0, 0, 4].tolist() == [True, True, True, True, True, False, False, False]
+
+
+def test_noise_is_drawn_once_a_frame(selector: KeyFrameSelector) -> None:
+    """Patches that are alike are told apart by noise alone: a frame keeps its tokens, another seed gives others."""
+    clip = np.full((4, 40, 48, 3), 128, dtype=np.uint8)
+    clip[1, :20] = 90
+    scores = selector.score(clip, EXPRESSIONS, noise_seed=1)
+    assert torch.equal(scores, selector.score(clip, EXPRESSIONS, noise_seed=1))
+    assert not torch.equal(scores, selector.score(clip, EXPRESSIONS, noise_seed=2))
+    assert not torch.equal(scores, selector.score(clip, EXPRESSIONS))
+    alone = selector.score(clip, EXPRESSIONS[:1], noise_seed=1)
+    torch.testing.assert_close(scores[:1], alone, atol=1e-5, rtol=0)
+
+
+def test_clip_sees_some_frames_at_a_time(
+    selector: KeyFrameSelector, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = selector.score(clip, EXPRESSIONS[:1])
+    seen: list[int] = []
+    selector.vision_tower.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    monkeypatch.setattr(clip_reading, "FRAMES_PER_PASS", 3)
+    torch.testing.assert_close(selector.score(clip, EXPRESSIONS[:1]), expected, atol=1e-5, rtol=0)
+    assert seen == [3, 3, 1]
+
+
+def test_an_empty_expression_is_refused(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"expression 1 is empty \(' \\n'\)"):
+        selector.score(clip, ["it", " \n"])
+
+
+def test_a_clip_without_frames_is_refused(selector: KeyFrameSelector) -> None:
+    with pytest.raises(InputError, match="no frames"):
+        selector.score([], ["it"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_refused(selector: KeyFrameSelector, clip: np.ndarray, value: float) -> None:
+    selector.score_head[4].bias.fill_(value)
+    with pytest.raises(InputError, match=rf"score of frame 0 for expression 0 \('it'\) is {value}"):
+        selector.score(clip, ["it", "that"])
 
 
 def test_a_saved_selector_scores_the_same(selector: KeyFrameSelector, clip: np.ndarray, tmp_path: Path) -> None:

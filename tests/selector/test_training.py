@@ -26,8 +26,9 @@ CONFIG = SelectorConfig.model_validate(
             "lora": {"rank": 0, "alpha": 16, "dropout": 0.0, "targets": []},
             "head_size": 16,
         },
-        "num_context_frames": 2,
+        "num_context_frames": [2, 2],
         "num_query_frames": 2,
+        "query_in_context": False,
         "steps": 1,
         "samples": 4,
         "accumulation": 1,
@@ -88,7 +89,7 @@ def test_a_step_can_be_drawn_again(sampler: SelectorSampler) -> None:
         assert torch.equal(left.queries, right.queries)
         assert torch.equal(left.targets, right.targets)
         assert left.tails == right.tails
-        assert left.context.shape == (CONFIG.num_context_frames, 3, 32, 32)
+        assert left.context.shape == (2, 3, 32, 32)
         assert left.queries.shape == (CONFIG.num_query_frames, 3, 32, 32)
         assert left.targets.shape == (len(left.tails), CONFIG.num_query_frames)
         assert len(left.tails) == CONFIG.max_expressions
@@ -102,6 +103,21 @@ def test_targets_belong_to_the_query_frames(sampler: SelectorSampler) -> None:
             bright = (sample.queries.mean(dim=(1, 2, 3)) > 0).float()
             assert sample.targets.tolist() == [bright.tolist()] * len(sample.tails)
             assert len(torch.unique(sample.queries, dim=0)) == CONFIG.num_query_frames
+
+
+def test_as_published_the_number_of_context_frames_varies_and_queries_are_among_them(
+    videos: list[LabelledVideo], selector: KeyFrameSelector
+) -> None:
+    published = CONFIG.model_copy(
+        update={"num_context_frames": [1, 2], "num_query_frames": 1, "query_in_context": True}
+    )
+    sampler = SelectorSampler(
+        videos, {"synthetic/train": 1.0}, published, selector.tokenizer, selector.image_processor, seed=0
+    )
+    samples = [sample for step in range(8) for sample in sampler(step).samples]
+    assert {len(sample.context) for sample in samples} == {1, 2}
+    for sample in samples:
+        assert any(torch.equal(sample.queries[0], frame) for frame in sample.context)
 
 
 def test_context_frames_come_from_equal_segments() -> None:

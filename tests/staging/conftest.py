@@ -1,12 +1,9 @@
-"""Small generated sets and hand-made datasets."""
+"""Small generated sets."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from glus.config import ClipKind, SyntheticConfig, load_config
 
@@ -26,29 +23,3 @@ def synthetic() -> SyntheticConfig:
             "other_sentences": dict.fromkeys(splits, 2),
         }
     )
-
-
-@pytest.fixture
-def write_frames() -> Callable[..., None]:
-    """Writes JPEG frames of one colour, 48 x 32."""
-
-    def write(folder: Path, names: list[str]) -> None:
-        folder.mkdir(parents=True)
-        for index, name in enumerate(names):
-            Image.new("RGB", (48, 32), (10 * index, 80, 120)).save(folder / f"{name}.jpg")
-
-    return write
-
-
-@pytest.fixture
-def write_pngs() -> Callable[..., None]:
-    """Writes uint8 arrays as indexed PNG."""
-
-    def write(folder: Path, pixels: dict[str, Any]) -> None:
-        folder.mkdir(parents=True)
-        for name, values in pixels.items():
-            image = Image.fromarray(np.asarray(values, dtype=np.uint8), mode="P")
-            image.putpalette([value for index in range(256) for value in (index, 255 - index, 0)])
-            image.save(folder / f"{name}.png")
-
-    return write

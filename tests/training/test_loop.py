@@ -9,7 +9,7 @@ from torch import nn
 
 from glus.config import ComputeConfig, OptimiserConfig
 from glus.errors import ConfigError, GlusError
-from glus.training.loop import Hooks, Phase, Trainer, build_optimiser, rate_factor
+from glus.training.loop import Hooks, Phase, Trainer, build_optimiser, rate_factor, train_mode
 
 COMPUTE = ComputeConfig(device="cpu", precision="float32", processes=1, threads=1, workers=0)
 
@@ -93,6 +93,14 @@ def test_first_phase_trains_only_its_own(tmp_path):
     untouched = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Linear(4, 1)}).state_dict()
     assert torch.equal(weights["second.weight"], untouched["second.weight"])
     assert not torch.equal(weights["first.weight"], untouched["first.weight"])
+
+
+def test_frozen_parts_drop_nothing_out():
+    frozen = nn.TransformerEncoderLayer(4, 1, 8, dropout=0.1).requires_grad_(False)
+    trained = nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Dropout(0.1), nn.Linear(4, 4))
+    train_mode(nn.ModuleList([frozen, trained]))
+    assert not any(module.training for module in frozen.modules())
+    assert trained.training and trained[1].training and trained[2].training
 
 
 def test_each_part_has_its_rate_and_only_matrices_decay():

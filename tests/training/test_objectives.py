@@ -1,10 +1,48 @@
-"""What the image phase demands of the states, by hand."""
+"""What the image phase demands of the states, by hand; which gradients pass through memory; targets of 2."""
 
 import math
 
+import pytest
 import torch
+from torch.nn import functional
 
-from glus.training.objectives import recall_loss
+from glus.config import MemoryConfig
+from glus.training.objectives import mask_losses, recall_loss, segment_window
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_gradients_reach_earlier_prompts_through_memory_unless_cut_off(model, detach):
+    """d logits(frame 3) / d [SEG](frame q): it flows (4.2); the published code has 0 for q < 3."""
+    masks, generator = model.masks.requires_grad_(False), torch.Generator().manual_seed(0)
+    features = masks.encode(torch.randn(4, 3, masks.image_size, masks.image_size, generator=generator))
+    prompts = torch.randn(2, 4, masks.sam2.hidden_dim, generator=generator, requires_grad=True)
+    memory = MemoryConfig(train_stride=1, max_strided=6, detach=detach)
+    logits = segment_window(masks, features, prompts, torch.zeros(2, dtype=torch.long), memory)
+    logits[0, 3].sum().backward()
+    reached = prompts.grad.abs().amax(dim=-1) > 0
+    assert reached[0].tolist() == ([False, False, False, True] if detach else [True] * 4)
+    assert not reached[1].any()  # another expression has a memory of its own
+
+
+@pytest.mark.parametrize("module", ["memory_attention", "memory_encoder"])
+def test_both_halves_of_memory_are_trained_through_later_frames(model, module):
+    masks, generator = model.masks, torch.Generator().manual_seed(0)
+    features = masks.encode(torch.randn(2, 3, masks.image_size, masks.image_size, generator=generator))
+    prompts = torch.randn(1, 2, masks.sam2.hidden_dim, generator=generator)
+    memory = MemoryConfig(train_stride=1, max_strided=6, detach=False)
+    segment_window(masks, features, prompts, torch.zeros(1, dtype=torch.long), memory)[0, 1].sum().backward()
+    weights = [value for value in getattr(masks.sam2, module).parameters() if value.ndim > 1]
+    assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in weights)
+
+
+def test_a_pixel_of_two_summed_annotations_counts_two():
+    """As published: a target of 2 makes a confident logit's BCE negative."""
+    logits = torch.full((1, 1, 1, 1), 6.0)
+    for target in (0, 1, 2):
+        bce, dice = mask_losses(logits, [torch.tensor([[[[target]]]], dtype=torch.uint8)])
+        assert math.isclose(float(bce), float(functional.softplus(torch.tensor(6.0))) - 6 * target, abs_tol=1e-5)
+        probability = 1 / (1 + math.exp(-6))
+        assert math.isclose(float(dice), 1 - 2 * probability * target / (probability + target), abs_tol=2e-3)
 
 
 def test_recall_names_the_words_that_tell_conversations_apart():

@@ -1,0 +1,202 @@
+"""What each departure of the published code from the paper is worth on the generated set (a table of docs/LOG.md).
+
+For each seed one image and one tracking phase, then a short clip phase for each switch, all from the same weights,
+scored on the validation split. Needs `glus stage`; about an hour and a half of one core. A run that was stopped goes
+on; the table is printed from all results there are.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ruamel.yaml import YAML
+
+from glus.commands.params import PARAMS, edited
+from glus.config import Config, parse_config
+from glus.data.clips import summed_target, union_target
+from glus.data.frames import read_frame
+from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.inference.published_names import published_sources
+from glus.inference.video import propagate
+from glus.manifest import write_json
+from glus.masks import encode_rle
+from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
+from glus.model import GLUS
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.train import build_trainer
+from glus.records import Expression, StagedSplit, Video
+from glus.training.curves import Curves
+from glus.training.loop import IGNORE
+
+SEEDS = (0, 1)
+CLIP_STEPS = 150
+SPLIT = "synthetic/valid_u"
+WORK = Path(".glus/experiments/published_switches")
+
+DEFAULT = "default"
+VARIANTS = {  # name -> what differs from params.yaml
+    DEFAULT: (),
+    "detached memory": ("model.memory.detach=true",),
+    "fresh projector": ("train.clip.fresh_text_hidden_fcs=true",),
+    "penultimate layer": ("model.seg_layer=penultimate",),
+    "same object negatives": ("train.contrastive.same_object_negatives=true",),
+    "no single contributor": ("train.contrastive.single_contributor=false",),
+}
+DECIDES_THE_START = "model.seg_layer="  # the other switches act in the clip phase only
+COLUMNS = (
+    "appearance J", "referent", "greyed J on", "off", "starts grey J first", "key", "near the end",
+    "appearance J from the middle", "with published names", "starts grey J, all frames", "with the published names",
+)  # fmt: skip
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    report_overlaps()
+    for seed in SEEDS:
+        for name, overrides in VARIANTS.items():
+            folder = WORK / f"seed-{seed}" / name.replace(" ", "_")
+            if not (folder / "scores.json").is_file():
+                logging.info("seed %d, %s", seed, name)
+                write_json(scores(train(seed, overrides, folder)), folder / "scores.json")
+            report()
+
+
+def report_overlaps() -> None:
+    """Sums of annotations differ from unions only where annotations of one expression overlap: counted."""
+    split = open_split(config_of(0, ()), "synthetic/train")
+    pixels = sum(
+        int((summed_target(split, item, frames) != union_target(split, item, frames)).sum())
+        for video_id, video in split.videos.items()
+        for frames in [range(video.num_frames)]
+        for item in split.expressions[video_id]
+        if len(item.annotation_ids) > 1
+    )
+    print(f"pixels of the training split in two annotations of one expression: {pixels}")
+
+
+def config_of(seed: int, overrides: Sequence[str], clip_steps: int = CLIP_STEPS) -> Config:
+    """The parameters of `params.yaml` with a short clip phase, in one process."""
+    phases = parse_config(_plain(edited(PARAMS, [])), PARAMS).train
+    last = phases.image.steps + phases.tracking.steps + clip_steps
+    changed = [
+        f"seed={seed}", f"train.clip.steps={clip_steps}", f"train.early_stop_step={last}",
+        f"pseudolabel.checkpoint=models/glus/step-{last:06d}", "compute.processes=1", "compute.workers=0", *overrides,
+    ]  # fmt: skip
+    return parse_config(_plain(edited(PARAMS, changed)), PARAMS)
+
+
+def _plain(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def train(seed: int, overrides: Sequence[str], folder: Path) -> GLUS:
+    """The clip phase of one variant, from the image and tracking phase that it shares with others."""
+    start = [item for item in overrides if item.startswith(DECIDES_THE_START)]
+    shared = WORK / f"seed-{seed}" / "-".join(["start", *start])
+    _, trainer = build_trainer(config_of(seed, start, clip_steps=0), shared, IGNORE, Curves())
+    trainer.run()
+    checkpoint = folder / "checkpoints" / "last.pt"
+    if not checkpoint.is_file():
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        aside = checkpoint.with_suffix(".copied")
+        shutil.copyfile(shared / "checkpoints" / "last.pt", aside)
+        aside.replace(checkpoint)
+    model, trainer = build_trainer(config_of(seed, overrides), folder, IGNORE, Curves())
+    trainer.run()
+    return model.eval()
+
+
+def scores(model: GLUS) -> dict[str, float]:
+    """The columns of the table, percent."""
+    config = config_of(0, ())
+    split = open_split(config, SPLIT)
+    found = [(video, score) for video in split.videos.values() for score in score_ways(model, split, video)]
+
+    def grey(video: Video, j: Iterable[float]) -> float:
+        return float(np.asarray(j)[list(video.grey_frames)].mean())
+
+    def of(family: str) -> list[tuple[Video, ExpressionScore]]:
+        return [(video, score) for video, score in found if score.family == family]
+
+    appearance, greyed, starts_grey = of("appearance"), of("greyed"), of("starts_grey")
+    values = (
+        [score.mean_j for _, score in appearance],
+        [score.referent_correct for _, score in appearance if score.referent_correct is not None],
+        [grey(video, score.j) for video, score in greyed],
+        [grey(video, score.comparisons["memory off"]) for video, score in greyed],
+        [grey(video, score.j) for video, score in starts_grey],
+        [grey(video, score.comparisons["key"]) for video, score in starts_grey],
+        [grey(video, score.comparisons["near the end"]) for video, score in starts_grey],
+        [np.mean(score.comparisons["middle"]) for _, score in appearance],
+        [np.mean(score.comparisons["middle, published names"]) for _, score in appearance],
+        [np.mean(score.comparisons["key"]) for _, score in starts_grey],
+        [np.mean(score.comparisons["key, published names"]) for _, score in starts_grey],
+    )
+    return {name: 100 * float(np.mean(column)) for name, column in zip(COLUMNS, values, strict=True)}
+
+
+def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[ExpressionScore]:
+    """Scores of a video's expressions from the first frame; J in the other ways that the table shows."""
+    frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
+    encoder = VideoEncoder(model, frames)
+    on = PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
+    coloured = [index for index in range(video.num_frames) if index not in video.grey_frames]
+    expressions = split.expressions[video.video_id]
+
+    def tracks(families: set[str], anchor: int, settings: PropagationSettings = on, *, renamed: bool = False):
+        chosen = [item for item in expressions if item.family in families]
+        if not chosen:
+            return {}
+        anchors, texts = [anchor] * len(chosen), [item.text for item in chosen]
+        masks = propagate(encoder, texts, anchors, settings, frames[0].size).masks
+        sources = published_sources(video.num_frames, anchor) if renamed else range(video.num_frames)
+        return {item.expression_id: track(masks[row], sources) for row, item in enumerate(chosen)}
+
+    shown = {"appearance", "greyed", "starts_grey"}
+    middle = video.num_frames // 2
+    task = VideoTask(
+        split.dataset,
+        split.split,
+        video,
+        wanted(expressions, shown),
+        split.mask_rles(video.video_id),
+        tracks(shown, 0),
+        {
+            "memory off": tracks({"greyed"}, 0, replace(on, use_memory=False)),
+            "key": tracks({"starts_grey"}, coloured[0]),
+            "key, published names": tracks({"starts_grey"}, coloured[0], renamed=True),
+            "near the end": tracks({"starts_grey"}, coloured[-1]),
+            "middle": tracks({"appearance"}, middle),
+            "middle, published names": tracks({"appearance"}, middle, renamed=True),
+        },
+    )
+    return score_video(task, bound_th=0.008, seed=0)
+
+
+def wanted(expressions: Iterable[Expression], families: set[str]) -> tuple[Expression, ...]:
+    return tuple(item for item in expressions if item.family in families)
+
+
+def track(masks: np.ndarray, sources: Sequence[int | None]) -> dict[int, str]:
+    """Run lengths of masks, bool [T, H, W], each taken from another frame; left out where there is none."""
+    return {frame: encode_rle(masks[source]) for frame, source in enumerate(sources) if source is not None}
+
+
+def report() -> None:
+    """Prints the table of all results so far."""
+    print("| seed | | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 2))
+    for file in sorted(WORK.glob("seed-*/*/scores.json")):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        cells = " | ".join(f"{values[name]:.1f}" for name in COLUMNS)
+        print(f"| {file.parts[-3].removeprefix('seed-')} | {file.parts[-2].replace('_', ' ')} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

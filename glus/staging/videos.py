@@ -1,0 +1,95 @@
+"""One video examined: its frames and its folders of masks. What was found is kept, so that a killed run goes on.
+
+What is kept of a video holds for the files it was found in, told by their names, sizes and times of change: whoever
+mends a frame has that video looked at again, and no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from glus.manifest import hash_json, write_json
+from glus.staging.faults import Fault
+from glus.staging.films import check_film
+from glus.staging.frames import Size, check_frames
+from glus.staging.mask_files import Row, read_mask_folder
+from glus.staging.raw import MaskFolder, RawVideo
+from glus.staging.state import file_state
+
+
+@dataclass
+class VideoCheck:
+    """What a video's files turned out to be.
+
+    Attributes:
+        size_px: height and width; None where no frame could be opened.
+        frames_sha256: hash over the bytes of all frames.
+        rows: of the table `masks`, from folders of PNG files.
+        faults: of the frames, then of the masks.
+    """
+
+    size_px: Size | None
+    frames_sha256: str
+    rows: list[Row] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class VideoChecker:
+    """Examines videos of a split; picklable.
+
+    Attributes:
+        root: of the dataset.
+        listed_in: the list that names the videos, for messages.
+        kept: where what was found is kept; None keeps nothing.
+    """
+
+    root: Path
+    listed_in: str
+    kept: Path | None
+
+    def __call__(self, item: tuple[RawVideo, tuple[MaskFolder, ...]]) -> VideoCheck:
+        """Examines a video, or takes what an interrupted run has found in the same files."""
+        video, folders = item
+        if self.kept is None:
+            return self._examine(video, folders)
+        piece = self.kept / f"{hashlib.sha256(video.video_id.encode()).hexdigest()[:32]}.json"
+        state = hash_json([repr(item), list(_states(self.root, video, folders))])
+        found = _read_piece(piece, state)
+        if found is None:
+            found = self._examine(video, folders)
+            write_json({"state": state, **asdict(found)}, piece)
+        return found
+
+    def _examine(self, video: RawVideo, folders: Iterable[MaskFolder]) -> VideoCheck:
+        frames = check_film(self.root, video) if video.film else check_frames(self.root, self.listed_in, video)
+        check = VideoCheck(frames.size_px, frames.sha256, faults=frames.faults)
+        for folder in folders:
+            rows, faults = read_mask_folder(self.root, self.listed_in, folder, video, check.size_px)
+            check.rows.extend(rows)
+            check.faults.extend(faults)
+        return check
+
+
+def _states(root: Path, video: RawVideo, folders: Iterable[MaskFolder]) -> Iterator[list[object]]:
+    """Name, size and time of change of every file that a check opens; folders too, for files that come and go."""
+    yield file_state(root, video.film or video.frame_dir)
+    for name in video.frame_names if not video.film else ():
+        yield file_state(root, f"{video.frame_dir}/{name}.jpg")
+    for folder in folders:
+        yield file_state(root, folder.folder)
+        yield from (file_state(root, f"{folder.folder}/{name}.png") for name in video.frame_names)
+
+
+def _read_piece(piece: Path, state: str) -> VideoCheck | None:
+    if not piece.is_file():
+        return None
+    content = json.loads(piece.read_text(encoding="utf-8"))
+    if content.pop("state") != state:
+        return None
+    size, faults = content.pop("size_px"), content.pop("faults")
+    return VideoCheck(tuple(size) if size else None, faults=[Fault(**fault) for fault in faults], **content)

@@ -1,0 +1,47 @@
+"""Phases from parameters: where the [SEG] projector starts."""
+
+import pytest
+import torch
+
+from glus.config import Config
+from glus.model.assembly import build_text_hidden_fcs
+from glus.model.contrastive import TokenBank
+from glus.records import StagedSplit, write_table
+from glus.training.lora import add_lora
+from glus.training.phases import build_phases
+
+
+@pytest.fixture
+def split(tmp_path):
+    key = {"dataset": "synthetic", "split": "train", "video_id": "v"}
+    folder = tmp_path / "synthetic" / "train"
+    names = [f"{index:05d}" for index in range(4)]
+    video = {"num_frames": 4, "height_px": 4, "width_px": 4, "frame_names": names, "frame_dir": "v", "grey_frames": []}
+    expression = {"expression_id": "0", "expression": "a", "object_ids": ["0"], "annotation_ids": ["0"]}
+    write_table("videos", [key | video], folder / "videos.parquet")
+    write_table("expressions", [key | expression | {"family": "greyed"}], folder / "expressions.parquet")
+    return StagedSplit(folder, tmp_path)
+
+
+def clip_phase(model, config: Config, split: StagedSplit, **switches):
+    values = config.model_dump(mode="json")
+    values["train"]["image"]["families"] = values["train"]["tracking"]["families"] = []
+    values["train"]["clip"] |= switches
+    add_lora(model.language_model, config.model.lora)
+    return build_phases(model, Config.model_validate(values), [(split, 1.0)], TokenBank(1))[-1]
+
+
+def test_the_projector_starts_where_it_is_unless_it_is_drawn_anew(model, config, split):
+    before = {name: value.clone() for name, value in model.text_hidden_fcs.state_dict().items()}
+    clip_phase(model, config, split).start()
+    assert all(torch.equal(value, before[name]) for name, value in model.text_hidden_fcs.state_dict().items())
+
+
+def test_a_projector_drawn_anew_has_torchs_own_start(model, config, split):
+    clip_phase(model, config, split, fresh_text_hidden_fcs=True).start()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        fresh = build_text_hidden_fcs(model.language_model.config.hidden_size, model.masks.sam2.hidden_dim)
+    assert all(
+        torch.equal(value, fresh.state_dict()[name]) for name, value in model.text_hidden_fcs.state_dict().items()
+    )
