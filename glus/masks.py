@@ -43,7 +43,7 @@ def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         The runs of all masks in pixels, int64 [R]; where each mask's runs begin and, last, R, int64 [masks + 1].
 
     Raises:
-        InputError: a character outside the format, or a string that ends inside a number.
+        InputError: a character outside the format, a string that ends inside a number, or a negative run.
     """
     text = "".join(masks)
     groups = np.frombuffer(text.encode("utf-8", errors="surrogatepass"), dtype=np.uint8) - np.uint8(48)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from glus.errors import InputError
-from glus.masks import decode_rle, encode_polygons, encode_rle, encode_runs, rle_pixels, rle_runs, union
+from glus.masks import decode_rle, encode_polygons, encode_rle, encode_runs, rle_pixels, union
 from glus.staging.faults import shown
 from glus.staging.frames import Size
 
@@ -25,7 +23,7 @@ def read_entry(entry: Any, size: Size | None) -> str | None:
     Raises:
         InputError: what is wrong with it, to be read after "frame 00001 of clipA".
     """
-    if is_absent(entry):
+    if entry is None or entry == [] or entry == {}:
         return None
     if isinstance(entry, list) and all(isinstance(part, list) for part in entry):
         return _read_polygons(entry, size)
@@ -33,36 +31,6 @@ def read_entry(entry: Any, size: Size | None) -> str | None:
     if size is None or len(parts) == 1:
         return parts[0]
     return encode_rle(union((decode_rle(part, *size) for part in parts), *size))
-
-
-def is_absent(entry: Any) -> bool:
-    """Whether an entry says that the object is not in the frame."""
-    return entry is None or entry == [] or entry == {}
-
-
-def read_sound_track(entries: list[Any], size: Size) -> dict[int, tuple[str, int]] | None:
-    """Run lengths and area of each mask of a track by frame, all checked at once, which is many times faster.
-
-    Returns:
-        None where an entry is not one sound compressed RLE of the frame's size; then each is to be looked at by itself.
-    """
-    present = {index: entry for index, entry in enumerate(entries) if not is_absent(entry)}
-    of_size = [entry for entry in present.values() if isinstance(entry, dict) and entry.get("size") == list(size)]
-    counts = [entry["counts"] for entry in of_size if isinstance(entry.get("counts"), str) and entry["counts"]]
-    if len(counts) < len(present):
-        return None
-    if not counts:
-        return {}
-    try:
-        runs, begins = rle_runs(counts)
-    except InputError:
-        return None
-    order = np.arange(len(runs)) - np.repeat(begins[:-1], np.diff(begins))
-    pixels, areas = (np.add.reduceat(part, begins[:-1]) for part in (runs, runs * (order % 2)))
-    if (pixels != size[0] * size[1]).any():
-        return None
-    found = zip(present, counts, areas.tolist(), strict=True)
-    return {index: (rle, area) for index, rle, area in found if area}
 
 
 def _read_rle(rle: Any, frame: Size | None) -> str:

@@ -16,12 +16,12 @@ import ijson
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import encode_rle, read_index_png, rle_area
+from glus.masks import encode_rle, read_index_png, rle_area, rle_runs
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.frames import UNDECODABLE, Size
 from glus.staging.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, not_json
 from glus.staging.lists import MIN_TRAINING_FRAMES
-from glus.staging.mask_entries import read_entry, read_sound_track
+from glus.staging.mask_entries import read_entry
 from glus.staging.paths import leads_out, led_out, missing_folder, other_spelling
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
 
@@ -165,35 +165,60 @@ def _track_rows(place: _Place, track: Any, faults: list[Fault]) -> list[Row]:
         problem = f"{place.name} has {len(track)} masks but video {video.video_id} has {len(video.frame_names)} frames"
         faults.append(error(place.file, record, problem, "Masks go by position: give every frame a mask or null"))
         return []
-    if place.size and (masks := read_sound_track(track, place.size)) is not None:
-        broken = False
-    else:
-        masks, broken = _read_one_by_one(place, track, faults)
-    if not masks and not broken and place.size and len(track) >= MIN_TRAINING_FRAMES:
+    rows, broken = _sound_rows(place, track), False
+    if rows is None:
+        rows, broken = _rows_one_by_one(place, track, faults)
+    if not rows and not broken and place.size and len(track) >= MIN_TRAINING_FRAMES:
         text = f"{place.name} of {video.video_id} has no mask in any frame"
         faults.append(warning(place.file, record, text, "The object counts as absent throughout; check the ids"))
+    return rows
+
+
+def _sound_rows(place: _Place, track: list[Any]) -> list[Row] | None:
+    """Rows of a track whose masks are all checked at once; None where an entry is not null or one sound RLE."""
+    if place.size is None:
+        return None
+    height, width = place.size
+    frames = [index for index, entry in enumerate(track) if entry not in (None, [], {})]
+    if not frames:
+        return []
+    whole = [track[index] for index in frames if isinstance(track[index], dict)]
+    of_size = [
+        entry for entry in whole if entry.get("size") == [height, width] and {*map(type, entry["size"])} == {int}
+    ]
+    counts = [entry["counts"] for entry in of_size if isinstance(entry.get("counts"), str) and entry["counts"]]
+    if len(counts) < len(frames):
+        return None
+    try:
+        runs, begins = rle_runs(counts)
+    except InputError:
+        return None
+    order = np.arange(len(runs)) - np.repeat(begins[:-1], np.diff(begins))
+    pixels, areas = (np.add.reduceat(part, begins[:-1]) for part in (runs, runs * (order % 2)))
+    if (pixels != height * width).any():
+        return None
     return [
-        _row(video.video_id, place.annotation_id, index, place.size, counts, area)
-        for index, (counts, area) in masks.items()
-        if place.size
+        _row(place.video.video_id, place.annotation_id, index, place.size, text, area)
+        for index, text, area in zip(frames, counts, areas.tolist(), strict=True)
+        if area
     ]
 
 
-def _read_one_by_one(place: _Place, track: list[Any], faults: list[Fault]) -> tuple[dict[int, tuple[str, int]], bool]:
-    """Run lengths and area by frame, and whether an entry is broken; each is named."""
-    masks, broken = {}, False
+def _rows_one_by_one(place: _Place, track: list[Any], faults: list[Fault]) -> tuple[list[Row], bool]:
+    """Rows of entries of any form, and whether there are others, which are named."""
+    video, record = place.video, f"anno_id {place.annotation_id}"
+    rows, broken = [], False
     for index, entry in enumerate(track):
         try:
             counts = read_entry(entry, place.size)
         except InputError as problem:
             broken = True
-            where = f"{place.name}, frame {place.video.frame_names[index]} of {place.video.video_id}"
-            record = f"anno_id {place.annotation_id}, frame {index}"
-            faults.append(error(place.file, record, f"{where} {problem}", DOWNLOAD_AGAIN))
+            where = f"{place.name}, frame {video.frame_names[index]} of {video.video_id}"
+            faults.append(error(place.file, f"{record}, frame {index}", f"{where} {problem}", DOWNLOAD_AGAIN))
             continue
         if counts and place.size and (area := rle_area(counts, *place.size)):
-            masks[index] = counts, area
-    return masks, broken
+            rows.append(_row(video.video_id, place.annotation_id, index, place.size, counts, area))
+    return rows, broken
 
 
 def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts: str, area_px: int) -> Row:
