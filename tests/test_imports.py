@@ -61,7 +61,7 @@ def test_flows_know_the_steps_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "records.py", "masks.py", "config.py", "manifest.py", "tracking.py", "staging", "metrics", "reporting",
+        "records.py", "masks.py", "config", "manifest.py", "tracking.py", "staging", "metrics", "reporting",
         "pipeline/stage.py", "pipeline/evaluate.py", "pipeline/runner.py",
     ],
 )  # fmt: skip

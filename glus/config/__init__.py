@@ -1,0 +1,39 @@
+"""`params.yaml` as frozen, validated sections: one per step, plus `model`, `data`, `tracking` and `compute`.
+
+Loading is strict: an unknown key, a value of the wrong type or a contradiction between two values is an error that
+names the key. Values of the method cite the paper's table beside their default or in the presets.
+"""
+
+from glus.config.base import ClipKind
+from glus.config.data import SyntheticConfig
+from glus.config.evaluation import PropagateConfig
+from glus.config.loading import PRESETS, load_config, parse_config, read_parameters
+from glus.config.model import LanguageConfig, LoraConfig, MemoryConfig, ModelConfig, VisionConfig
+from glus.config.selection import KeyFrameSourceName, PseudolabelConfig, SelectorConfig
+from glus.config.surroundings import ComputeConfig
+from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig
+from glus.config.whole import Config
+
+__all__ = [
+    "PRESETS",
+    "ClipKind",
+    "ComputeConfig",
+    "Config",
+    "ContrastiveConfig",
+    "KeyFrameSourceName",
+    "LanguageConfig",
+    "LoraConfig",
+    "LossConfig",
+    "MemoryConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "PhaseConfig",
+    "PropagateConfig",
+    "PseudolabelConfig",
+    "SelectorConfig",
+    "SyntheticConfig",
+    "VisionConfig",
+    "load_config",
+    "parse_config",
+    "read_parameters",
+]

@@ -1,0 +1,98 @@
+"""Section `train`: phases, losses, optimiser (paper B.2, Table A)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from glus.config.base import Count, Positive, Rate, Section, Share, Weight
+
+
+class OptimiserConfig(Section):
+    """AdamW and its schedule (Table A)."""
+
+    learning_rate: Rate
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    weight_decay: Weight  # on matrices only
+    warmup_steps: Count
+    schedule: Literal["linear", "cosine", "constant"]
+    clip_norm: Rate
+    rate_factors: dict[str, Rate]  # part of `trainable` -> its share of the rate; 1 for parts that are not named
+
+
+class PhaseConfig(Section):
+    """What every training phase has: how many steps, of how many samples, drawn from which families."""
+
+    steps: Count
+    samples: Positive  # clips per batch
+    accumulation: Positive  # batches per step, shared by `compute.processes`
+    max_expressions: Positive  # expressions drawn per clip
+    families: list[str]  # families of expressions to draw from; empty: all
+    optimiser: OptimiserConfig
+
+
+class ImagePhaseConfig(PhaseConfig):
+    """Single frames, no memory: what stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
+
+    recall: Weight  # of the loss by which states have to know the words of their conversation
+
+
+class TrackingPhaseConfig(PhaseConfig):
+    """A true first mask carried on, no words: what stands for SAM-2's pretraining at the tiny size."""
+
+    num_frames: Annotated[int, Field(ge=2)]
+
+
+class ClipPhaseConfig(PhaseConfig):
+    """The paper's training: context and query frames, memory, all losses (4.1 to 4.3)."""
+
+    reverse: Share  # share of the query windows that are played backwards; 0 in the paper
+    into_grey: Share  # share of the windows that go on into grey frames, where a clip of the synthetic set has them
+    fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
+    sum_annotations: bool  # true: annotations of an expression are added, so overlaps count 2, as published
+
+
+class LossConfig(Section):
+    """Weights of the losses that each mask and each [SEG] has (Table A)."""
+
+    ce: Weight
+    bce: Weight
+    dice: Weight
+
+
+class ContrastiveConfig(Section):
+    """The object contrastive loss and its token bank (4.3, Table A); weight 0 trains without it."""
+
+    weight: Weight
+    temperature: Rate
+    bank_size: Positive
+    num_negatives: Positive
+    same_object_negatives: bool  # true: the same object at another time counts as a negative, as published
+    single_contributor: bool  # false: the term is dropped where one token alone contributes, as published
+
+
+Trainable = Literal[
+    "vision_tower", "mm_projector", "language", "lora", "embeddings", "lm_head", "text_hidden_fcs",
+    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder",
+]  # fmt: skip
+
+
+class TrainConfig(Section):
+    """Step 2, paper 4.1 to 4.3, B.2, Table A."""
+
+    image: ImagePhaseConfig
+    tracking: TrackingPhaseConfig
+    clip: ClipPhaseConfig
+    loss: LossConfig
+    contrastive: ContrastiveConfig
+    trainable: list[Trainable]  # parts trained in the clip phase
+    early_stop_step: Positive  # B.4: the step whose weights label the frames, counted over all phases
+    vary_conversation: bool  # draw question and answer texts as published; false: always those of inference
+    checkpoint_every: Positive  # steps
+    log_every: Positive  # steps
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all phases."""
+        return self.image.steps + self.tracking.steps + self.clip.steps
