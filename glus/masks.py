@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +20,54 @@ def encode_rle(mask: np.ndarray) -> str:
     return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
 
 
-def rle_pixels(counts: str) -> int:
-    """Number of pixels that the runs of a compressed COCO string cover.
+def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the runs of compressed COCO strings, all at once.
 
-    pycocotools decodes runs that end early into uninitialised memory, so the sum is to be checked
-    before decoding. The format stores each run as groups of six bits (bit 5: more follow), and from
-    the third run on the difference to the run before the last.
+    The format stores each run as groups of six bits (bit 5: more follow), and from the fourth run on the difference
+    to the run before the last. Runs of zeros and ones take turns, zeros first.
+
+    Returns:
+        The runs of all masks in pixels, int64 [R]; where each mask's runs begin and, last, R, int64 [masks + 1].
 
     Raises:
         InputError: a character outside the format, or a string that ends inside a number.
     """
-    groups = np.frombuffer(counts.encode("utf-8", errors="surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
-    if not len(groups):
-        return 0
+    text = "".join(masks)
+    groups = np.frombuffer(text.encode("utf-8", errors="surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
     unknown = np.flatnonzero((groups < 0) | (groups >= 64))
     if len(unknown):
-        raise InputError(f"invalid character {counts[unknown[0]]!r} in run lengths")
-    last = np.flatnonzero(groups & 0x20 == 0)  # the group that ends each number
-    if not len(last) or last[-1] != len(groups) - 1:
+        raise InputError(f"invalid character {text[unknown[0]]!r} in run lengths")
+    ends = np.cumsum([len(counts) for counts in masks], dtype=np.int64)
+    is_last = groups & 0x20 == 0  # the group that ends each number
+    if not is_last[ends[ends > 0] - 1].all():
         raise InputError("run lengths end in the middle of a number")
-    first = np.concatenate(([0], last[:-1] + 1))
+    last = np.flatnonzero(is_last)
+    first = np.concatenate(([0], last[:-1] + 1))[: len(last)]
     lengths = last - first + 1
-    if lengths.max() > LONGEST_NUMBER:
+    if (lengths > LONGEST_NUMBER).any():
         raise InputError("run lengths hold a number that is too long")
     place = np.arange(len(groups)) - np.repeat(first, lengths)
-    runs = np.add.reduceat((groups & 0x1F) << (5 * place), first)
+    runs = np.add.reduceat((groups & 0x1F) << (5 * place), first) if len(first) else groups
     runs -= np.where(groups[last] & 0x10, np.int64(1) << (5 * lengths), 0)
-    for start in (1, 2):  # differences to the run before the last become runs
-        runs[start::2] = np.cumsum(runs[start::2])
+    begins = np.concatenate(([0], np.searchsorted(last, ends)))
+    for begin, end in pairwise(begins.tolist()):
+        for start in (begin + 1, begin + 2):  # differences to the run before the last become runs
+            runs[start:end:2] = np.cumsum(runs[start:end:2])
     if (runs < 0).any():
         raise InputError("run lengths hold a negative run")
-    return int(runs.sum())
+    return runs, begins
+
+
+def rle_pixels(counts: str) -> int:
+    """Number of pixels that the runs of a compressed COCO string cover.
+
+    pycocotools decodes runs that end early into uninitialised memory, so the sum is to be checked
+    before decoding.
+
+    Raises:
+        InputError: a character outside the format, or a string that ends inside a number.
+    """
+    return int(rle_runs([counts])[0].sum())
 
 
 def decode_rle(counts: str, height_px: int, width_px: int) -> np.ndarray:

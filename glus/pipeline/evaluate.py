@@ -15,7 +15,7 @@ import numpy as np
 
 from glus.manifest import write_json
 from glus.metrics.predictions import Predictions, Tracks, expressions_by_key, read_predictions
-from glus.metrics.protocols import NO_GROUND_TRUTH, grey_frame_comparisons, mevis
+from glus.metrics.protocols import NO_GROUND_TRUTH, average, grey_frame_comparisons, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
 from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
@@ -59,7 +59,7 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
         unscored = {"protocol": NO_GROUND_TRUTH, "num_expressions": len(expressions_by_key(split))}
         return SplitSection(name, unscored, [], gallery.unscored_examples(num_examples))
     scores = _score_split(context, split, predictions)
-    metrics = mevis(scores)
+    metrics = average(protocol_of(split.dataset), split.dataset, split.split, scores)
     if comparisons := grey_frame_comparisons(scores, split.videos):
         metrics["comparisons"] = comparisons
     _write_per_expression(split, scores, predictions, folder / "per_expression.parquet")

@@ -165,7 +165,8 @@ def test_numbers_computed_by_hand(project: Config) -> None:
             "starts_grey_first_frame": 0,
         }
     )
-    assert set(split) == {*families["greyed"], "protocol", "families", "comparisons"} - {"referent_accuracy"}
+    named = {"protocol", "protocol_version", "dataset_version", "families", "comparisons"}
+    assert set(split) == {*families["greyed"], *named} - {"referent_accuracy"}
 
 
 def test_baselines_computed_by_hand(project: Config) -> None:
