@@ -6,7 +6,7 @@ maps are in `glus.metrics.davis`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,54 +19,12 @@ from glus.records import Video
 
 MEVIS = "mevis"
 NO_GROUND_TRUTH = "no ground truth"
-NUM_NAMED = 5  # missing things that an error names before it only counts
 
 # Comparison shown: family, the way it was predicted for the comparison, names of (this way, the other way).
 COMPARISONS = (
     ("greyed", "memory_off", "greyed_memory_on", "greyed_memory_off"),
     ("starts_grey", "first_frame", "starts_grey_key_frame", "starts_grey_first_frame"),
 )
-
-
-def require_complete(
-    expected: Mapping[tuple[str, str], int], found: Mapping[tuple[str, str], Collection[int]], source: str
-) -> None:
-    """Checks that every frame of every expression is predicted, before anything is averaged.
-
-    Args:
-        expected: (video id, expression id) -> number of frames.
-        found: (video id, expression id) -> indices of the predicted frames.
-        source: what holds the predictions, for the error.
-
-    Raises:
-        InputError: naming what is missing, or predicted though it is not in the split.
-    """
-    faults = [f"video {video}, expression {name} is not in the split" for video, name in found.keys() - expected.keys()]
-    incomplete = 0
-    for (video, name), num_frames in expected.items():
-        frames = found.get((video, name), ())
-        missing = sorted(set(range(num_frames)) - set(frames))
-        beyond = sorted(set(frames) - set(range(num_frames)))
-        if missing:
-            incomplete += 1
-            what = f"frames {_ranges(missing)}" if frames else f"all {num_frames} frames"
-            faults.append(f"video {video}, expression {name}: {what} missing")
-        elif beyond or len(frames) != num_frames:
-            what = f"frames {_ranges(beyond)} do not exist" if beyond else "frames predicted twice"
-            faults.append(f"video {video}, expression {name}: {what}")
-    if faults:
-        more = f"; and {len(faults) - NUM_NAMED} more" if len(faults) > NUM_NAMED else ""
-        raise InputError(
-            f"{source}: {incomplete} of {len(expected)} expressions are incomplete, and a mean over the rest would"
-            f" mislead: {'; '.join(faults[:NUM_NAMED])}{more}. Run `glus propagate` again."
-        )
-
-
-def _ranges(indices: Sequence[int]) -> str:
-    """[0, 1, 2, 5] -> "0-2, 5"."""
-    breaks = np.flatnonzero(np.diff(indices) > 1) + 1
-    runs = [run.tolist() for run in np.split(np.asarray(indices), breaks)]
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def mevis(scores: Sequence[ExpressionScore]) -> dict[str, Any]:

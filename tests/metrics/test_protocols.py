@@ -9,8 +9,9 @@ from golden_sequences import GoldenSequences
 from glus.errors import InputError
 from glus.masks import encode_rle
 from glus.metrics import davis, revos
+from glus.metrics.completeness import require_complete
 from glus.metrics.davis import ObjectScore
-from glus.metrics.protocols import PROTOCOLS, average, mevis, protocol_of, require_complete
+from glus.metrics.protocols import PROTOCOLS, average, mevis, protocol_of
 from glus.metrics.scoring import ExpressionScore
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract, unite
 

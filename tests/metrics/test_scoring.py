@@ -5,7 +5,8 @@ import pytest
 
 from glus.errors import InputError
 from glus.masks import encode_rle
-from glus.metrics.protocols import grey_frame_comparisons, mevis, require_complete
+from glus.metrics.completeness import require_complete
+from glus.metrics.protocols import grey_frame_comparisons, mevis
 from glus.metrics.scoring import VideoTask, score_video, shuffled_partner
 from glus.records import Expression, Video
 

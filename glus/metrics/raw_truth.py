@@ -1,0 +1,110 @@
+"""What predictions are scored against: a staged split, or a dataset as its owners publish it, examined first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from glus.errors import InputError
+from glus.manifest import MANIFEST, read_manifest
+from glus.metrics.completeness import name_some
+from glus.records import Expression, StagedSplit, Video
+from glus.staging.checks import ExaminedSplit, Progress, examine, worker_pool
+from glus.staging.faults import errors
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """A split read from its published layout.
+
+    Attributes:
+        tracks: video id -> annotation id -> frame index -> run lengths.
+        label_maps: video id -> folder of PNG files whose values are objects, where the dataset has such.
+    """
+
+    dataset: str
+    split: str
+    videos: dict[str, Video]
+    expressions: dict[str, list[Expression]]
+    tracks: dict[str, dict[str, dict[int, str]]]
+    label_maps: dict[str, Path]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it comes with ground truth."""
+        return bool(self.tracks)
+
+    def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
+        """Annotation id -> frame index -> run lengths."""
+        return self.tracks.get(video_id, {})
+
+
+def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
+
+    Raises:
+        InputError: it is not there, it has faults (names them), or its owners keep its masks.
+    """
+    staged = root / dataset / split
+    truth: StagedSplit | RawSplit
+    if (staged / MANIFEST).is_file():
+        truth = StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
+    else:
+        truth = _open_raw(dataset, root, split, workers, progress)
+    if not truth.has_masks:
+        raise InputError(
+            f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
+            " `glus export submission` writes the zip for it."
+        )
+    return truth
+
+
+def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> RawSplit:
+    with worker_pool(workers) as pool:
+        examined = examine(dataset, root, split, pool, progress)
+    faults = errors(examined.faults)
+    if faults:
+        raise InputError(
+            f"{root}: {dataset}/{split} has {len(faults)} errors, and scores against it would mislead:"
+            f" {name_some([str(fault).rstrip('.') for fault in faults])}. `glus check` lists all of them."
+        )
+    return RawSplit(
+        dataset, split, _videos(examined), _expressions(examined), _tracks(examined), _label_maps(root, examined)
+    )
+
+
+def _videos(examined: ExaminedSplit) -> dict[str, Video]:
+    return {
+        video.video_id: Video(
+            video.video_id,
+            len(video.frame_names),
+            *examined.sizes[video.video_id],
+            video.frame_names,
+            video.frame_dir,
+            video.grey_frames,
+        )
+        for video in examined.raw.videos
+    }
+
+
+def _expressions(examined: ExaminedSplit) -> dict[str, list[Expression]]:
+    grouped: dict[str, list[Expression]] = {video.video_id: [] for video in examined.raw.videos}
+    for item in examined.raw.expressions:
+        grouped[item.video_id].append(
+            Expression(item.video_id, item.expression_id, item.text, item.object_ids, item.annotation_ids, item.family)
+        )
+    return grouped
+
+
+def _tracks(examined: ExaminedSplit) -> dict[str, dict[str, dict[int, str]]]:
+    tracks: dict[str, dict[str, dict[int, str]]] = {}
+    for row in examined.mask_rows:
+        of_annotation = tracks.setdefault(row["video_id"], {}).setdefault(row["annotation_id"], {})
+        of_annotation[row["frame_index"]] = row["rle_counts"]
+    return tracks
+
+
+def _label_maps(root: Path, examined: ExaminedSplit) -> dict[str, Path]:
+    masks = examined.raw.masks
+    folders = masks if isinstance(masks, list) else []
+    return {item.video_id: root / item.folder for item in folders if item.annotation_id is None}
