@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -119,7 +120,7 @@ def read_index_png(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             image.load()
             mode, pixels = image.mode, np.asarray(image)
-    except OSError as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be decoded: {error}") from error
     if mode == "1":
         return pixels.astype(np.uint8)
@@ -133,4 +134,11 @@ def read_index_png(path: Path) -> np.ndarray:
 def write_mask_png(mask: np.ndarray, path: Path) -> None:
     """Writes a bool mask [H, W] as an 8-bit grey PNG with the values 0 and 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    path.write_bytes(encode_mask_png(mask))
+
+
+def encode_mask_png(mask: np.ndarray) -> bytes:
+    """The bytes of a bool mask [H, W] as an 8-bit grey PNG with the values 0 and 255."""
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+    return file.getvalue()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from glus.commands.output import progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,19 +34,11 @@ def score(
     from glus.metrics.scorecard import Request, score_folder
 
     request = Request(dataset, root, split, predictions, protocol, allow_missing, processes)
-    found = score_folder(request, _progress)
+    found = score_folder(request, progress_bar)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:
         _show(request, found)
-
-
-def _progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(items, description, total, console=console, disable=not console.is_terminal)
 
 
 def _show(request: Request, found: dict[str, Any]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import encode_rle, read_index_png
+from glus.masks import decode_rle, encode_rle, read_index_png
 from glus.metrics.completeness import Key, name_some
 from glus.metrics.ground_truth import GroundTruth
 from glus.metrics.predictions import read_tracks
@@ -71,6 +71,24 @@ def _read_png(path: Path, video: Video) -> np.ndarray:
             f" {video.height_px} x {video.width_px}; save masks at the size of the frames."
         )
     return pixels
+
+
+def read_rles(track: Track | PngTrack, video: Video) -> Track:
+    """The run lengths of a track, from its files where it has such. Raises as `PngTrack.read_masks`."""
+    return track.read_masks(video) if isinstance(track, PngTrack) else track
+
+
+def decode_masks(track: Track | PngTrack, video: Video) -> Iterator[tuple[int, np.ndarray]]:
+    """The masks of a track in the order of its frames: frame index and bool [H, W].
+
+    Raises:
+        InputError: a mask cannot be used; names it.
+    """
+    for index, counts in sorted(read_rles(track, video).items()):
+        try:
+            yield index, decode_rle(counts, video.height_px, video.width_px)
+        except InputError as error:
+            raise InputError(f"A mask of video {video.video_id}, frame {index} cannot be used: {error}.") from error
 
 
 @dataclass

@@ -11,8 +11,13 @@ from glus.records import Expression, Video
 class GroundTruth(Protocol):
     """A split with its masks; `glus.records.StagedSplit` is one."""
 
-    dataset: str
-    split: str
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
 
     @property
     def videos(self) -> Mapping[str, Video]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from glus.errors import InputError
 from glus.metrics import davis
-from glus.metrics.answers import PngTrack
+from glus.metrics.answers import PngTrack, read_rles
 from glus.metrics.davis import ObjectScore
 from glus.metrics.scoring import Track
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract
@@ -165,10 +165,6 @@ def _read_answer(
         labels = answer.read_labels(video)
         tracks = [read_spans(labels.get(label, {}).items(), clip) for label in range(1, max(labels, default=0) + 1)]
         return tracks, set(answer.files)
-    masks = [_read_masks(answer[label], video) if label in answer else {} for label in objects]
+    masks = [read_rles(answer[label], video) if label in answer else {} for label in objects]
     predicted = set.intersection(*map(set, masks)) if masks else set()
     return davis.first_of_each_pixel([read_spans(track.items(), clip) for track in masks]), predicted
-
-
-def _read_masks(track: Track | PngTrack, video: Video) -> Track:
-    return track.read_masks(video) if isinstance(track, PngTrack) else track

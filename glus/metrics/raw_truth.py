@@ -40,17 +40,8 @@ class RawSplit:
 
 
 def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
-    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
-
-    Raises:
-        InputError: it is not there, it has faults (names them), or its owners keep its masks.
-    """
-    staged = root / dataset / split
-    truth: StagedSplit | RawSplit
-    if (staged / MANIFEST).is_file():
-        truth = StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
-    else:
-        truth = _open_raw(dataset, root, split, workers, progress)
+    """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
+    truth = open_split(dataset, root, split, workers, progress)
     if not truth.has_masks:
         raise InputError(
             f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
@@ -59,13 +50,25 @@ def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progre
     return truth
 
 
+def open_split(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
+
+    Raises:
+        InputError: it is not there, or it has faults; names them.
+    """
+    staged = root / dataset / split
+    if (staged / MANIFEST).is_file():
+        return StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
+    return _open_raw(dataset, root, split, workers, progress)
+
+
 def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> RawSplit:
     with worker_pool(workers) as pool:
         examined = examine(dataset, root, split, pool, progress)
     faults = errors(examined.faults)
     if faults:
         raise InputError(
-            f"{root}: {dataset}/{split} has {len(faults)} errors, and scores against it would mislead:"
+            f"{root}: {dataset}/{split} has {len(faults)} errors, so that nothing can be matched with it:"
             f" {name_some([str(fault).rstrip('.') for fault in faults])}. `glus check` lists all of them."
         )
     return RawSplit(

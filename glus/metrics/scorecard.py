@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glus.errors import InputError
-from glus.metrics.answers import Answers, PngTrack, find_answers, find_label_maps
+from glus.metrics.answers import Answers, PngTrack, find_answers, find_label_maps, read_rles
 from glus.metrics.completeness import Key, describe_missing, find_missing, name_some
 from glus.metrics.davis import ObjectScore
 from glus.metrics.ground_truth import GroundTruth
@@ -66,8 +66,10 @@ def score_folder(request: Request, progress: Progress) -> dict[str, Any]:
     """
     protocol = find_protocol(request.dataset, request.protocol)
     truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, progress)
-    score = _score_expressions if isinstance(protocol, Protocol) else _score_objects
-    found = score(request, protocol, truth, progress)  # type: ignore[arg-type]
+    if isinstance(protocol, LabelMapProtocol):
+        found = _score_objects(request, protocol, truth, progress)
+    else:
+        found = _score_expressions(request, protocol, truth, progress)
     return {"dataset": request.dataset, "split": request.split, "rule": protocol.rule, **found}
 
 
@@ -114,9 +116,7 @@ def _job(truth: GroundTruth, video: Video, answers: Answers) -> tuple[VideoTask,
 
 def _score_video(job: tuple[VideoTask, dict[str, Track | PngTrack]]) -> list[ExpressionScore]:
     task, tracks = job
-    masks = {
-        name: track.read_masks(task.video) if isinstance(track, PngTrack) else track for name, track in tracks.items()
-    }
+    masks = {name: read_rles(track, task.video) for name, track in tracks.items()}
     return score_predictions(replace(task, predictions=masks), BOUND_TH)
 
 

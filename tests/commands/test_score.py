@@ -168,7 +168,7 @@ def broken(kind: str) -> None:
         ("no folder", "predictions does not exist"),
         (
             "broken ground truth",
-            "mevis/valid_u has 1 errors, and scores against it would mislead: valid_u/JPEGImages/b",
+            "mevis/valid_u has 1 errors, so that nothing can be matched with it: valid_u/JPEGImages/b",
         ),
         ("no ground truth", "mevis/valid_u comes without masks"),
     ],
