@@ -144,8 +144,10 @@ def _pack_spans(spans: Spans, clip: Clip, begin: int, end: int) -> np.ndarray:
     A bit is set where a span starts or ends; the parity of the bits up to a pixel then says whether it is inside.
     """
     height, column_words = clip.height_px, -(-clip.height_px // _WORD)
-    bounds = np.searchsorted(spans.starts, [begin * clip.frame_px, end * clip.frame_px])
-    places = np.concatenate((spans.starts[slice(*bounds)], spans.ends[slice(*bounds)])) - begin * clip.frame_px
+    low, high = begin * clip.frame_px, end * clip.frame_px
+    inside = slice(np.searchsorted(spans.ends, low, "right"), np.searchsorted(spans.starts, high))
+    starts, ends = np.maximum(spans.starts[inside], low), np.minimum(spans.ends[inside], high)
+    places = np.concatenate((starts, ends)) - low
     column, row = np.divmod(places, height)
     words = np.zeros((end - begin) * clip.width_px * column_words + 1, dtype=np.uint64)
     word, bit = np.divmod(row, _WORD)

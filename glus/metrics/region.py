@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from glus.errors import InputError
 from glus.metrics.spans import Clip, Spans, count_overlaps, read_spans
 
-Rle = Mapping[str, Any]  # {"size": [height, width], "counts": compressed run lengths}, as COCO writes them
+Rle = dict[str, Any]  # {"size": [height, width], "counts": compressed run lengths}, as COCO writes them
 
 
 def jaccard(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None) -> np.ndarray:
@@ -51,15 +51,24 @@ def jaccard_rle(pred: Sequence[Rle | Sequence[Rle] | None], gt: Sequence[Rle | S
     """
     if len(pred) != len(gt):
         raise ValueError(f"pred has {len(pred)} frames, gt has {len(gt)}")
-    tracks = [[(index, rle) for index, entry in enumerate(track) for rle in _parts(entry)] for track in (pred, gt)]
-    sizes = {tuple(rle["size"]) for track in tracks for _, rle in track}
+    sizes = {tuple(rle["size"]) for entry in (*pred, *gt) for rle in _parts(entry)}
     if not sizes:
         return np.ones(len(gt))
     if len(sizes) > 1:
         raise InputError(f"masks of {len(sizes)} sizes cannot be compared: {', '.join(map(str, sorted(sizes)))}")
     clip = Clip(len(gt), *sizes.pop())
-    of_pred, of_gt = (read_spans([(index, _text(rle["counts"])) for index, rle in track], clip) for track in tracks)
-    return jaccard_of_spans(of_pred, of_gt, clip)
+    return jaccard_of_spans(read_spans(_masks(pred), clip), read_spans(_masks(gt), clip), clip)
+
+
+def _parts(entry: Rle | Sequence[Rle] | None) -> Sequence[Rle]:
+    return (entry,) if isinstance(entry, dict) else entry or ()
+
+
+def _masks(track: Sequence[Rle | Sequence[Rle] | None]) -> Iterator[tuple[int, str]]:
+    for index, entry in enumerate(track):
+        for rle in _parts(entry):
+            counts = rle["counts"]
+            yield index, counts.decode("latin-1") if isinstance(counts, bytes) else counts
 
 
 def jaccard_of_spans(pred: Spans, gt: Spans, clip: Clip) -> np.ndarray:
@@ -75,16 +84,6 @@ def jaccard_of_overlaps(overlaps: np.ndarray) -> np.ndarray:
 
 def _ratio(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
     return np.divide(intersection, union, out=np.ones(len(union)), where=union > 0)
-
-
-def _parts(entry: Rle | Sequence[Rle] | None) -> Sequence[Rle]:
-    if entry is None:
-        return []
-    return [entry] if isinstance(entry, Mapping) else entry
-
-
-def _text(counts: str | bytes) -> str:
-    return counts.decode("latin-1") if isinstance(counts, bytes) else counts
 
 
 def comparable(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Spans:
-    """True pixels of a mask track: ascending spans that do not overlap, none of which lies in two frames.
+    """True pixels of a mask track: ascending spans that do not overlap.
 
     Attributes:
         starts: first pixel of each span, int64 [S].
@@ -56,39 +56,47 @@ def read_spans(masks: Iterable[tuple[int, str]], clip: Clip) -> Spans:
     listed = list(masks)
     if not listed:
         return NOTHING
-    runs, begins = _checked_runs(listed, clip)
+    runs, begins = _read_runs(listed)
+    ends = np.cumsum(runs)
+    _check_pixels(listed, np.diff(np.concatenate(([0], ends))[begins]), clip)
     num_runs = np.diff(begins)
-    shift = (np.array([index for index, _ in listed]) - np.arange(len(listed))) * clip.frame_px
-    ends = np.cumsum(runs) + np.repeat(shift, num_runs)
-    is_true = (np.arange(len(runs)) - np.repeat(begins[:-1], num_runs)) % 2 == 1
-    is_true &= runs > 0
-    spans = Spans((ends - runs)[is_true], ends[is_true])
-    return unite([spans]) if (spans.starts[1:] < spans.ends[:-1]).any() else spans
+    shift = np.array([index for index, _ in listed]) - np.arange(len(listed))
+    if shift.any():
+        ends += np.repeat(shift * clip.frame_px, num_runs)
+    is_true = np.zeros(len(runs), dtype=bool)
+    is_true[1::2] = True  # of each mask every other run, from its second on
+    is_true ^= np.repeat(begins[:-1] % 2 == 1, num_runs)
+    true = np.flatnonzero(is_true)
+    lengths, ends = runs[true], ends[true]
+    spans = Spans(ends - lengths, ends)
+    if not lengths.all():
+        spans = Spans(spans.starts[lengths > 0], ends[lengths > 0])
+    return unite([spans])
 
 
-def _checked_runs(masks: Sequence[tuple[int, str]], clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+def _read_runs(masks: Sequence[tuple[int, str]]) -> tuple[np.ndarray, np.ndarray]:
     try:
-        runs, begins = rle_runs([counts for _, counts in masks])
+        return rle_runs([counts for _, counts in masks])
     except InputError:
         for index, counts in masks:
-            _checked_alone(index, counts)
+            _check_alone(index, counts)
         raise
-    ends = np.concatenate(([0], np.cumsum(runs)))[begins]
-    pixels = np.diff(ends)
+
+
+def _check_alone(index: int, counts: str) -> None:
+    try:
+        rle_runs([counts])
+    except InputError as error:
+        raise InputError(f"frame {index} cannot be used: {error}") from error
+
+
+def _check_pixels(masks: Sequence[tuple[int, str]], pixels: np.ndarray, clip: Clip) -> None:
     wrong = np.flatnonzero(pixels != clip.frame_px)
     if len(wrong):
         raise InputError(
             f"frame {masks[wrong[0]][0]} cannot be used: runs add up to {pixels[wrong[0]]} pixels, expected"
             f" {clip.height_px} x {clip.width_px} = {clip.frame_px}"
         )
-    return runs, begins
-
-
-def _checked_alone(index: int, counts: str) -> None:
-    try:
-        rle_runs([counts])
-    except InputError as error:
-        raise InputError(f"frame {index} cannot be used: {error}") from error
 
 
 def unite(tracks: Sequence[Spans]) -> Spans:
@@ -115,12 +123,13 @@ def count_overlaps(pred: Spans, truth: Sequence[Spans], clip: Clip) -> np.ndarra
         them. The sum over the last two axes is the size of the frame.
     """
     num_depths = len(truth) + 1
-    frames = np.arange(clip.num_frames + 1) * clip.frame_px
-    positions, state = _walk([(pred, num_depths), *((spans, 1) for spans in truth)], frames)
+    stops = np.arange(clip.num_frames + 1) * clip.frame_px
+    positions, state = _walk([(pred, num_depths), *((spans, 1) for spans in truth)], stops)
+    begins = np.searchsorted(positions, stops[:-1])
+    frames = np.repeat(np.arange(clip.num_frames), np.diff(begins, append=len(state)))
     kinds = 2 * num_depths
-    bins = positions[:-1] // clip.frame_px * kinds + state
-    pixels = np.bincount(bins, np.diff(positions), clip.num_frames * kinds)
-    return pixels.astype(np.int64)[: clip.num_frames * kinds].reshape(clip.num_frames, 2, num_depths)
+    pixels = np.bincount(frames * kinds + state, np.diff(positions), clip.num_frames * kinds)
+    return pixels.astype(np.int64).reshape(clip.num_frames, 2, num_depths)
 
 
 def _spans_where(positions: np.ndarray, holds: np.ndarray) -> Spans:
@@ -138,13 +147,13 @@ def _walk(tracks: Sequence[tuple[Spans, int]], stops: np.ndarray | None = None) 
         stops: further places to list.
 
     Returns:
-        Positions, ascending, int64 [N]; sum of the numbers of the tracks that hold there, int64 [N - 1]. Spans that
-        touch stay apart: ends come before starts.
+        Positions, ascending, int64 [N]; sum of the numbers of the tracks that hold there, int64 [N - 1].
     """
-    ends = [(spans.ends, -weight) for spans, weight in tracks]
-    starts = [(spans.starts, weight) for spans, weight in tracks]
-    events = [*ends, *starts] if stops is None else [*ends, (stops, 0), *starts]
-    positions = np.concatenate([places for places, _ in events])
-    changes = np.repeat([change for _, change in events], [len(places) for places, _ in events])
-    order = np.argsort(positions, kind="stable")
-    return positions[order], np.cumsum(changes[order])[:-1]
+    edges = [np.stack((spans.starts, spans.ends), axis=1).ravel() for spans, _ in tracks]
+    changes = [np.tile((weight, -weight), len(spans.starts)) for spans, weight in tracks]
+    if stops is not None:
+        edges.append(stops)
+        changes.append(np.zeros_like(stops))
+    positions = np.concatenate(edges)
+    order = np.argsort(positions, kind="stable")  # merges what is sorted already
+    return positions[order], np.cumsum(np.concatenate(changes)[order])[:-1]

@@ -14,7 +14,8 @@ from glus.errors import InputError
 from glus.masks import decode_rle, encode_rle
 from glus.metrics import boundary_f, boundary_matches, jaccard, jaccard_rle
 from glus.metrics.boundary import boundary_matches_of_spans, disk_radius
-from glus.metrics.spans import Clip, read_spans
+from glus.metrics.region import jaccard_of_spans
+from glus.metrics.spans import Clip, read_spans, subtract, unite
 
 
 def plain_boundary(mask: np.ndarray) -> np.ndarray:
@@ -108,8 +109,16 @@ def test_run_lengths_give_the_same_without_decoding(clip: tuple[np.ndarray, np.n
     united = [[rle(a), rle(b)] for a, b in zip(gt, other, strict=True)]
     assert jaccard_rle([rle(mask) for mask in pred], united).tolist() == jaccard(pred, gt | other).tolist()
     size = Clip(*gt.shape)
-    of_pred, of_gt = (read_spans([(i, encode_rle(m)) for i, m in enumerate(track)], size) for track in (pred, gt))
-    assert boundary_matches_of_spans(of_pred, of_gt, size).f.tolist() == boundary_f(pred, gt).tolist()
+    of_pred, of_gt, of_other = (
+        read_spans([(index, encode_rle(mask)) for index, mask in enumerate(track)], size) for track in (pred, gt, other)
+    )
+    for target, spans in (
+        (gt, of_gt),
+        (gt | other, unite([of_gt, of_other])),
+        (gt & ~other, subtract(of_gt, [of_other])),
+    ):
+        assert jaccard_of_spans(of_pred, spans, size).tolist() == jaccard(pred, target).tolist()
+        assert boundary_matches_of_spans(of_pred, spans, size).f.tolist() == boundary_f(pred, target).tolist()
 
 
 @settings(max_examples=60)
