@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from glus.errors import InputError
-from glus.masks import decode_rle, encode_rle, rle_area, rle_intersection_px, rle_pixels
+from glus.masks import decode_rle, encode_rle, rle_area, rle_intersection_px, rle_pixels, rle_runs
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -31,6 +31,15 @@ def test_pixels_of_runs_of_any_length(runs: list[int]) -> None:
 def test_intersection_without_decoding(mask: np.ndarray, data: st.DataObject) -> None:
     other = data.draw(hnp.arrays(bool, mask.shape))
     assert rle_intersection_px(encode_rle(mask), encode_rle(other), *mask.shape) == (mask & other).sum()
+
+
+@given(st.lists(masks, max_size=5))
+def test_runs_of_many_masks_at_once(several: list[np.ndarray]) -> None:
+    runs, begins = rle_runs([encode_rle(mask) for mask in several])
+    assert len(begins) == len(several) + 1
+    for mask, begin, end in zip(several, begins[:-1], begins[1:], strict=True):
+        pixels = np.repeat(np.arange(end - begin) % 2 == 1, runs[begin:end])
+        assert (pixels.reshape(mask.shape, order="F") == mask).all()
 
 
 @pytest.mark.parametrize(

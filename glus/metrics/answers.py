@@ -119,11 +119,7 @@ def find_answers(source: Path, truth: GroundTruth) -> Answers:
     table = source / PARQUET if source.is_dir() else source
     if table.is_file():
         tracks = read_tracks(table, truth.videos)
-        _refuse_unknown(
-            table,
-            truth,
-            [f"video {video}, expression {name}" for video, name in tracks if not _has(truth, video, name)],
-        )
+        _refuse_unknown(table, truth, [place for key, track in tracks.items() for place in _unknown(truth, key, track)])
         return Answers(dict(tracks))
     tree = _scan(source)
     places: dict[str, Key] = {}
@@ -147,8 +143,15 @@ def find_label_maps(source: Path, truth: GroundTruth, annotators: tuple[str, ...
     return _match(source, _scan(source), places, truth, layout)
 
 
-def _has(truth: GroundTruth, video_id: str, expression_id: str) -> bool:
-    return any(item.expression_id == expression_id for item in truth.expressions.get(video_id, ()))
+def _unknown(truth: GroundTruth, key: Key, track: Track) -> Iterator[str]:
+    """What a table holds of an expression and the split does not."""
+    video_id, name = key
+    place = f"video {video_id}, expression {name}"
+    if all(item.expression_id != name for item in truth.expressions.get(video_id, ())):
+        yield place
+    else:
+        num_frames = truth.videos[video_id].num_frames
+        yield from (f"{place}, frame {index}" for index in track if not 0 <= index < num_frames)
 
 
 def _reasonvos_folders(tree: Mapping[str, list[str]], expression: Expression) -> list[str]:
@@ -164,7 +167,7 @@ def _scan(source: Path) -> dict[str, list[str]]:
         raise InputError(f"{source} does not exist; a folder of masks, or our {PARQUET}, is expected.")
     return {
         Path(folder).relative_to(source).as_posix(): sorted(files)
-        for folder, _, files in sorted(os.walk(source, followlinks=True))
+        for folder, _, files in sorted(os.walk(source))
         if files
     }
 

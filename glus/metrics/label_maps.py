@@ -138,12 +138,12 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
     clip = Clip(video.num_frames, video.height_px, video.width_px)
     labels = task.truth.read_labels(video)
     void = read_spans(labels.pop(VOID, {}).items(), clip)
-    objects = {label: read_spans(labels[label].items(), clip) for label in sorted(labels)}
+    objects = _read_objects(labels, clip)
     results = []
     for answer in task.answers:
-        pred, predicted = _read_answer(answer, list(objects), video, clip)
+        pred, predicted = _read_answer(answer, video, clip)
         try:
-            j, f = protocol.score(pred, list(objects.values()), void, clip)
+            j, f = protocol.score(pred, objects, void, clip)
         except InputError as error:
             raise InputError(f"video {video.video_id}: {error}.") from error
         missing = [index for index in range(video.num_frames) if index not in predicted]
@@ -151,20 +151,25 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
         results.append(
             [
                 ObjectScore(video.video_id, str(label), tuple(of_j.tolist()), tuple(of_f.tolist()))
-                for label, of_j, of_f in zip(objects, j[:, protocol.counted], f[:, protocol.counted], strict=True)
+                for label, (of_j, of_f) in enumerate(
+                    zip(j[:, protocol.counted], f[:, protocol.counted], strict=True), 1
+                )
             ]
         )
     return results
 
 
+def _read_objects(labels: Mapping[int, Track], clip: Clip) -> list[Spans]:
+    """The objects of label maps, from label 1 to the largest, as the official script counts them."""
+    return [read_spans(labels.get(label, {}).items(), clip) for label in range(1, max(labels, default=0) + 1)]
+
+
 def _read_answer(
-    answer: PngTrack | Mapping[int, Track | PngTrack], objects: list[int], video: Video, clip: Clip
+    answer: PngTrack | Mapping[int, Track | PngTrack], video: Video, clip: Clip
 ) -> tuple[list[Spans], set[int]]:
     """The predicted objects by label, and the frames that are predicted."""
     if isinstance(answer, PngTrack):
-        labels = answer.read_labels(video)
-        tracks = [read_spans(labels.get(label, {}).items(), clip) for label in range(1, max(labels, default=0) + 1)]
-        return tracks, set(answer.files)
-    masks = [read_rles(answer[label], video) if label in answer else {} for label in objects]
-    predicted = set.intersection(*map(set, masks)) if masks else set()
-    return davis.first_of_each_pixel([read_spans(track.items(), clip) for track in masks]), predicted
+        return _read_objects(answer.read_labels(video), clip), set(answer.files)
+    tracks = {label: read_rles(track, video) for label, track in answer.items()}
+    predicted = set.intersection(*map(set, tracks.values())) if tracks else set()
+    return davis.first_of_each_pixel(_read_objects(tracks, clip)), predicted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -118,7 +118,7 @@ class _VideoScorer:
         }
         self.areas = {annotation: int((spans.ends - spans.starts).sum()) for annotation, spans in self.truth.items()}
         self.visible = tuple(annotation for annotation, area in self.areas.items() if area)
-        self.target = lru_cache(maxsize=None)(self._unite_truth)
+        self.target = cache(self._unite_truth)
         self.predicted = lru_cache(maxsize=1)(self._read_predicted)
         meant = frozenset(name for expression in task.expressions for name in expression.annotation_ids)
         self.foreground_px = self._overlaps(NOTHING, [self.target(meant)])[:, 0, 1]
@@ -192,7 +192,7 @@ class _Baselines:
 
     def __init__(self, scorer: _VideoScorer, seed: int) -> None:
         self.scorer, self.task, self.seed = scorer, scorer.task, seed
-        self._score_objects = lru_cache(maxsize=None)(
+        self._score_objects = cache(
             lambda answer, target: self._score_pair(scorer.target(answer), scorer.target(target))
         )
 

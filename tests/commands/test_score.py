@@ -51,12 +51,12 @@ def mevis(run: Callable[..., Any]) -> None:
     write_masks(Path("predictions"), ANSWERS)
 
 
-def write_parquet(source: Path, answers: dict[tuple[str, str], np.ndarray]) -> None:
+def write_parquet(source: Path, answers: dict[tuple[str, str], np.ndarray], num_frames: int = len(FRAMES)) -> None:
     rows = [
         {"dataset": "mevis", "split": "valid_u", "video_id": video, "expression_id": name, "frame_index": index}
         | {"height_px": HEIGHT, "width_px": WIDTH, "rle_counts": encode_rle(mask), "seg_token_generated": True}
         for (video, name), mask in answers.items()
-        for index in range(len(FRAMES))
+        for index in range(num_frames)
     ]
     write_table("predictions", rows, source)
 
@@ -190,6 +190,16 @@ def test_files_that_nothing_lists_are_noted(score: Score, mevis: None) -> None:
     assert found["notes"] == ["2 files are not scored, since nothing lists them: ./log.txt; a/0/00001.png"]
 
 
+def test_tables_are_refused_too(score: Score, mevis: None) -> None:
+    shutil.rmtree("predictions")
+    write_parquet(Path("predictions"), {key: mask for key, mask in ANSWERS.items() if key != ("b", "1")})
+    assert "video b, expression 1: all 3 frames missing" in score()[2]
+    write_parquet(Path("predictions"), ANSWERS | {("c", "0"): EMPTY})
+    assert "belong to nothing in mevis/valid_u: video c, expression 0" in score()[2]
+    write_parquet(Path("predictions"), ANSWERS, num_frames=4)
+    assert "video a, expression 0, frame 3; video a, expression 1, frame 3" in score()[2]
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -279,6 +289,15 @@ def test_ref_davis17_officially_and_per_expression(score: Score, ref_davis17: No
     found = score("ref_davis17", "valid", "--protocol", "ref_davis17_official", "--allow-missing")[1]
     assert found["annotators"]["anno_2"]["J"] == pytest.approx(100 * 2 / 3)
     assert found["J"] == pytest.approx(100 * (3 + 2 / 3) / 4)
+
+
+def test_ref_davis17_object_that_an_annotator_says_nothing_about(score: Score, ref_davis17: None) -> None:
+    meta = json.loads(Path("data/meta_expressions/valid/meta_expressions.json").read_text())
+    del meta["videos"]["v"]["expressions"]["4"]  # annotator 0 on object 2
+    write_json(meta, Path("data/meta_expressions/valid/meta_expressions.json"))
+    shutil.rmtree("predictions/v/4")
+    found = score("ref_davis17", "valid", "--protocol", "ref_davis17_official")[1]
+    assert [values["J"] for values in found["annotators"].values()] == [50, 100, 100, 100]
 
 
 def test_ref_davis17_from_label_maps(score: Score, ref_davis17: None) -> None:
