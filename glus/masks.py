@@ -13,7 +13,6 @@ from pycocotools import mask as coco
 
 from glus.errors import InputError
 
-MORE_FOLLOW = 0x20  # bit of a group of six in run lengths
 LONGEST_NUMBER = 8  # groups of six bits in a run length: 40 bits, far more pixels than a mask has
 
 
@@ -25,8 +24,8 @@ def encode_rle(mask: np.ndarray) -> str:
 def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Reads the runs of compressed COCO strings, all at once.
 
-    The format stores each run as groups of six bits (bit 5: more follow), and from the fourth run on the difference
-    to the run before the last. Runs of zeros and ones take turns, zeros first.
+    The format stores each run as groups of six bits, lowest first (bit 5: more follow; the last one is signed), and
+    from the fourth run on the difference to the run before the last. Runs of zeros and ones take turns, zeros first.
 
     Returns:
         The runs of all masks in pixels, int64 [R]; where each mask's runs begin and, last, R, int64 [masks + 1].
@@ -35,15 +34,21 @@ def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         InputError: a character outside the format, a string that ends inside a number, or a negative run.
     """
     text = "".join(masks)
-    groups = np.frombuffer(text.encode("utf-8", errors="surrogatepass"), dtype=np.uint8) - 48
+    groups = np.frombuffer(text.encode("utf-8", errors="surrogatepass"), dtype=np.uint8) - np.uint8(48)
     if groups.max(initial=0) >= 64:
         raise InputError(f"invalid character {text[np.argmax(groups >= 64)]!r} in run lengths")
     ends = np.cumsum([len(counts) for counts in masks], dtype=np.int64)
-    is_last = groups < MORE_FOLLOW  # the group that ends each number
-    if not is_last[ends[ends > 0] - 1].all():
+    if (groups[ends[ends > 0] - 1] >= 32).any():
         raise InputError("run lengths end in the middle of a number")
-    last = np.flatnonzero(is_last)
-    runs = _read_numbers(groups, last)
+    last = np.flatnonzero(groups < 32)  # the group that ends each number
+    lengths = np.diff(last, prepend=-1)
+    longest = int(lengths.max(initial=0))
+    if longest > LONGEST_NUMBER:
+        raise InputError("run lengths hold a number that is too long")
+    runs = (groups[last] & 0x0F).astype(np.int64) - (groups[last] & 0x10)
+    for before in range(1, longest):
+        longer = np.flatnonzero(lengths > before)
+        runs[longer] = runs[longer] << 5 | groups[last[longer] - before] & 0x1F
     begins = np.concatenate(([0], np.searchsorted(last, ends)))
     for begin, end in pairwise(begins.tolist()):
         for start in (begin + 1, begin + 2):  # differences to the run before the last become runs
@@ -53,49 +58,11 @@ def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return runs, begins
 
 
-def _read_numbers(groups: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Numbers by their last groups, int64: five bits a group, the lowest first; bit 4 of the last group is the sign."""
-    first = np.concatenate(([0], last[:-1] + 1))[: len(last)]
-    lengths = last - first
-    lengths += 1
-    if lengths.max(initial=0) > LONGEST_NUMBER:
-        raise InputError("run lengths hold a number that is too long")
-    pairs = groups.astype(np.uint16)
-    pairs[:-1] |= pairs[1:] << 6
-    numbers = _SHORT_NUMBERS[pairs[first]]
-    longer = np.flatnonzero(lengths > 2)
-    numbers[longer] = _read_long_numbers(groups, first[longer], lengths[longer])
-    return numbers
-
-
-def _read_long_numbers(groups: np.ndarray, first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    numbers = np.where(groups[first + lengths - 1] & 0x10, np.int64(-1) << (5 * lengths), 0)
-    for place in range(lengths.max(initial=0)):
-        has_place = lengths > place
-        numbers[has_place] |= (groups[first[has_place] + place] & 0x1F).astype(np.int64) << (5 * place)
-    return numbers
-
-
-def _short_numbers() -> np.ndarray:
-    """The value of a number of one or two groups, which nearly all are, by its group and, times 64, the next one."""
-    low, high = np.tile(np.arange(64), 64), np.repeat(np.arange(64), 64)
-    one = low - np.where(low & 0x10, 32, 0)
-    two = (low & 0x1F) | (high << 5)
-    two -= np.where(high & 0x10, 1024, 0)
-    return np.where(low < MORE_FOLLOW, one, two)
-
-
-_SHORT_NUMBERS = _short_numbers()
-
-
 def rle_pixels(counts: str) -> int:
     """Number of pixels that the runs of a compressed COCO string cover.
 
-    pycocotools decodes runs that end early into uninitialised memory, so the sum is to be checked
-    before decoding.
-
     Raises:
-        InputError: a character outside the format, or a string that ends inside a number.
+        InputError: as for `rle_runs`.
     """
     return int(rle_runs([counts])[0].sum())
 
