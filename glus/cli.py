@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from glus.commands import check, doctor, params, plan, report, segment, steps, weights
+from glus.commands import check, doctor, export, params, plan, report, score, segment, steps, weights
 from glus.errors import GlusError
 
 TRACEBACK = Path(".glus/traceback.txt")
@@ -26,9 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 steps.register(app)
-for command in (segment.segment, report.report, check.check, params.params, plan.plan, doctor.doctor):
+for command in (segment.segment, score.score, report.report, check.check, params.params, plan.plan, doctor.doctor):
     app.command()(command)
 app.add_typer(weights.app, name="weights")
+app.add_typer(export.app, name="export")
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -47,9 +48,8 @@ def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """
     text = "".join(masks)
     groups = np.frombuffer(text.encode("utf-8", errors="surrogatepass"), dtype=np.uint8) - np.uint8(48)
-    unknown = np.flatnonzero(groups >= 64)
-    if len(unknown):
-        raise InputError(f"invalid character {text[unknown[0]]!r} in run lengths")
+    if groups.max(initial=0) >= 64:
+        raise InputError(f"invalid character {text[np.argmax(groups >= 64)]!r} in run lengths")
     ends = np.cumsum([len(counts) for counts in masks], dtype=np.int64)
     if (groups[ends[ends > 0] - 1] >= 32).any():
         raise InputError("run lengths end in the middle of a number")
@@ -65,8 +65,8 @@ def rle_runs(masks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     begins = np.concatenate(([0], np.searchsorted(last, ends)))
     for begin, end in pairwise(begins.tolist()):
         for start in (begin + 1, begin + 2):  # differences to the run before the last become runs
-            runs[start:end:2] = np.cumsum(runs[start:end:2])
-    if (runs < 0).any():
+            np.add.accumulate(runs[start:end:2], out=runs[start:end:2])
+    if runs.min(initial=0) < 0:
         raise InputError("run lengths hold a negative run")
     return runs, begins
 
@@ -133,7 +133,7 @@ def read_index_png(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             image.load()
             mode, pixels = image.mode, np.asarray(image)
-    except OSError as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be decoded: {error}") from error
     if mode == "1":
         return pixels.astype(np.uint8)
@@ -147,4 +147,11 @@ def read_index_png(path: Path) -> np.ndarray:
 def write_mask_png(mask: np.ndarray, path: Path) -> None:
     """Writes a bool mask [H, W] as an 8-bit grey PNG with the values 0 and 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    path.write_bytes(encode_mask_png(mask))
+
+
+def encode_mask_png(mask: np.ndarray) -> bytes:
+    """The bytes of a bool mask [H, W] as an 8-bit grey PNG with the values 0 and 255."""
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+    return file.getvalue()

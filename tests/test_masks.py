@@ -64,6 +64,15 @@ def test_intersection_without_decoding(mask: np.ndarray, data: st.DataObject) ->
     assert rle_intersection_px(encode_rle(mask), encode_rle(other), *mask.shape) == (mask & other).sum()
 
 
+@given(st.lists(masks, max_size=5))
+def test_runs_of_many_masks_at_once(several: list[np.ndarray]) -> None:
+    runs, begins = rle_runs([encode_rle(mask) for mask in several])
+    assert len(begins) == len(several) + 1
+    for mask, begin, end in zip(several, begins[:-1], begins[1:], strict=True):
+        pixels = np.repeat(np.arange(end - begin) % 2 == 1, runs[begin:end])
+        assert (pixels.reshape(mask.shape, order="F") == mask).all()
+
+
 @pytest.mark.parametrize(
     ("counts", "words"),
     [

@@ -1,12 +1,13 @@
-"""Folders that commands write: whole or not at all."""
+"""What commands write, whole or not at all, and what they show meanwhile."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from glus.errors import InputError
 
@@ -31,3 +32,24 @@ def new_folder(output: Path) -> Iterator[Path]:
         aside.rename(output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def new_file(output: Path) -> Iterator[Path]:
+    """A file beside `output` to write; it becomes `output` when all went well, and vanishes otherwise."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f".{os.getpid()}.{output.name}")
+    try:
+        yield aside
+        aside.rename(output)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def progress_bar(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    """The items, with a bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, description, total, console=console, disable=not console.is_terminal)

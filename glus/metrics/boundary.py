@@ -1,21 +1,57 @@
-"""F, the boundary score, bit-identical to the official scorer and about twenty times faster.
+"""F, the boundary score, bit-identical to the official scorer and more than ten times faster.
 
-Masks are packed to 64 pixels per machine word and cropped to where they are. A disk is a union of rows whose
-half-widths are nested, so its dilation is one horizontal span that grows pixel by pixel and is OR-ed up and down at
-the rows where it has the disk's width.
+Masks are packed to 64 pixels per machine word, straight from run lengths where they come so, and cropped to where they
+are. A disk is a union of rows whose half-widths are nested, so its dilation is one horizontal span that grows pixel by
+pixel and is OR-ed up and down at the rows where it has the disk's width.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from glus.metrics.region import comparable
+from glus.metrics.spans import Clip, Spans
 
 _WORD = 64
 _CHUNK_WORDS = 1 << 15  # frames worked on at a time: what stays in a core's cache
+
+
+@dataclass(frozen=True)
+class BoundaryMatches:
+    """Boundary pixels of each frame, and how many of them lie near the other mask's boundary; float64 [T] each.
+
+    Attributes:
+        num_pred: boundary pixels of the prediction.
+        num_gt: boundary pixels of the ground truth.
+        pred_matched: those of the prediction that match.
+        gt_matched: those of the ground truth that match.
+    """
+
+    num_pred: np.ndarray
+    num_gt: np.ndarray
+    pred_matched: np.ndarray
+    gt_matched: np.ndarray
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Share of the prediction's boundary that matches; 1 where it has none."""
+        return _share(self.pred_matched, self.num_pred)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Share of the ground truth's boundary that matches; 1 where it has none."""
+        return _share(self.gt_matched, self.num_gt)
+
+    @property
+    def f(self) -> np.ndarray:
+        """Harmonic mean of precision and recall; 0 where both are 0."""
+        precision, recall = self.precision, self.recall
+        total = precision + recall
+        return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
 def boundary_f(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None, bound_th: float = 0.008) -> np.ndarray:
@@ -36,17 +72,32 @@ def boundary_f(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None,
     Raises:
         ValueError: the shapes differ, or an array is not bool [T, H, W].
     """
+    return boundary_matches(pred, gt, void, bound_th).f
+
+
+def boundary_matches(
+    pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None, bound_th: float = 0.008
+) -> BoundaryMatches:
+    """What `boundary_f` is computed from: boundary pixels and matches, precision and recall. Arguments as there."""
     pred, gt = comparable(pred, gt, void)
+    num_frames, height, width = gt.shape
     if gt.strides[1] < gt.strides[2]:  # decoded run lengths are column-major; F of transposed masks is the same
         pred, gt = pred.swapaxes(1, 2), gt.swapaxes(1, 2)
-    num_frames, height, width = gt.shape
-    radius = disk_radius(height, width, bound_th)
-    chunk = max(1, _CHUNK_WORDS // max(1, 2 * height * math.ceil(width / _WORD)))
-    scores = [
-        _score_frames(pred[start : start + chunk], gt[start : start + chunk], radius)
-        for start in range(0, num_frames, chunk)
-    ]
-    return np.concatenate(scores) if scores else np.empty(0)
+
+    def pack(begin: int, end: int) -> np.ndarray:
+        return np.stack((_pack(pred[begin:end]), _pack(gt[begin:end])))
+
+    return _match(pack, num_frames, gt.shape[1], gt.shape[2], disk_radius(height, width, bound_th))
+
+
+def boundary_matches_of_spans(pred: Spans, gt: Spans, clip: Clip, bound_th: float = 0.008) -> BoundaryMatches:
+    """The same of tracks that are read from run lengths, without decoding them."""
+
+    def pack(begin: int, end: int) -> np.ndarray:
+        return np.stack((_pack_spans(pred, clip, begin, end), _pack_spans(gt, clip, begin, end)))
+
+    radius = disk_radius(clip.height_px, clip.width_px, bound_th)
+    return _match(pack, clip.num_frames, clip.width_px, clip.height_px, radius)
 
 
 def disk_radius(height_px: int, width_px: int, bound_th: float) -> float:
@@ -54,19 +105,28 @@ def disk_radius(height_px: int, width_px: int, bound_th: float) -> float:
     return bound_th if bound_th >= 1 else float(np.ceil(bound_th * np.linalg.norm((height_px, width_px))))
 
 
-def _score_frames(pred: np.ndarray, gt: np.ndarray, radius: float) -> np.ndarray:
-    words, inner = _crop(np.stack((_pack(pred), _pack(gt))), pred.shape[-1])
-    boundary = _boundary(words, inner)
-    matched = boundary & _dilate(boundary, radius)[::-1]
-    num_boundary, num_matched = (
-        np.bitwise_count(bits).sum(axis=(-2, -1), dtype=np.float64) for bits in (boundary, matched)
-    )
-    # No boundary at all: precision (or recall) is 1 where the other side has none either, else F is 0.
-    share = np.divide(num_matched, num_boundary, out=np.ones_like(num_boundary), where=num_boundary > 0)
-    share[(num_boundary == 0) & (num_boundary[::-1] > 0)] = 0
-    precision, recall = share
-    total = precision + recall
-    return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+def _share(matched: np.ndarray, boundary: np.ndarray) -> np.ndarray:
+    return np.divide(matched, boundary, out=np.ones_like(boundary), where=boundary > 0)
+
+
+def _match(
+    pack: Callable[[int, int], np.ndarray], num_frames: int, num_rows: int, row_px: int, radius: float
+) -> BoundaryMatches:
+    """Matches the boundaries of packed masks, some frames at a time.
+
+    Args:
+        pack: packed prediction and ground truth of frames begin to end, uint64 [2, frames, rows, words].
+    """
+    chunk = max(1, _CHUNK_WORDS // max(1, 2 * num_rows * math.ceil(row_px / _WORD)))
+    counts = np.empty((4, num_frames))
+    for begin in range(0, num_frames, chunk):
+        end = min(begin + chunk, num_frames)
+        words, inner = _crop(pack(begin, end), row_px)
+        boundary = _boundary(words, inner)
+        matched = boundary & _dilate(boundary, radius)[::-1]
+        counts[:2, begin:end] = np.bitwise_count(boundary).sum(axis=(-2, -1))
+        counts[2:, begin:end] = np.bitwise_count(matched).sum(axis=(-2, -1))
+    return BoundaryMatches(*counts)
 
 
 def _pack(masks: np.ndarray) -> np.ndarray:
@@ -76,6 +136,29 @@ def _pack(masks: np.ndarray) -> np.ndarray:
     padded = np.zeros((*packed.shape[:-1], num_words * 8), dtype=np.uint8)
     padded[..., : packed.shape[-1]] = packed
     return padded.view("<u8")
+
+
+def _pack_spans(spans: Spans, clip: Clip, begin: int, end: int) -> np.ndarray:
+    """Packs frames of a track, transposed, into uint64 [T, W, ceil(H / 64)]; pixel y is bit y % 64 of word y // 64.
+
+    A bit is set where a span starts or ends; the parity of the bits up to a pixel then says whether it is inside.
+    """
+    height, column_words = clip.height_px, -(-clip.height_px // _WORD)
+    low, high = begin * clip.frame_px, end * clip.frame_px
+    inside = slice(np.searchsorted(spans.ends, low, "right"), np.searchsorted(spans.starts, high))
+    starts, ends = np.maximum(spans.starts[inside], low), np.minimum(spans.ends[inside], high)
+    places = np.concatenate((starts, ends)) - low
+    column, row = np.divmod(places, height)
+    words = np.zeros((end - begin) * clip.width_px * column_words + 1, dtype=np.uint64)
+    word, bit = np.divmod(row, _WORD)
+    np.bitwise_xor.at(words, column * column_words + word, np.left_shift(np.uint64(1), bit.astype(np.uint64)))
+    for shift in (1, 2, 4, 8, 16, 32):
+        words ^= words << np.uint64(shift)
+    is_open = np.bitwise_xor.accumulate(words >> np.uint64(63))  # whether a span goes on into the next word
+    words[1:] ^= -is_open[:-1]
+    packed = words[:-1].reshape(end - begin, clip.width_px, column_words)
+    packed[..., -1] &= np.uint64((1 << (height - (column_words - 1) * _WORD)) - 1)
+    return packed
 
 
 def _crop(words: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

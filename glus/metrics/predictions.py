@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import ArtifactError
-from glus.metrics.protocols import require_complete
-from glus.records import Expression, StagedSplit, read_table
+from glus.metrics.completeness import Key, require_complete
+from glus.metrics.ground_truth import GroundTruth
+from glus.records import Expression, StagedSplit, Video, read_table
 
 PREDICTIONS, KEYFRAMES = Path("predictions"), Path("data/keyframes")
 
-Key = tuple[str, str]  # video id, expression id
 Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame
 
 
@@ -32,7 +33,7 @@ class Predictions:
     key_frames: dict[Key, int]
 
 
-def expressions_by_key(split: StagedSplit) -> dict[Key, Expression]:
+def expressions_by_key(split: GroundTruth) -> dict[Key, Expression]:
     """Every expression of a split, in the order of its table."""
     return {(video_id, item.expression_id): item for video_id, items in split.expressions.items() for item in items}
 
@@ -48,11 +49,11 @@ def read_predictions(split: StagedSplit) -> Predictions:
     expressions = expressions_by_key(split)
     expected = {key: split.videos[key[0]].num_frames for key in expressions}
     source = folder / "predictions.parquet"
-    tracks = _read_tracks(source, split)
+    tracks = read_tracks(source, split.videos)
     require_complete(expected, tracks, str(source))
     comparisons = {}
     for source in sorted(folder.glob("comparisons/*/predictions.parquet")):
-        compared = _read_tracks(source, split)
+        compared = read_tracks(source, split.videos)
         families = {expressions[key].family for key in compared.keys() & expressions.keys()}
         of_families = {key: expected[key] for key, item in expressions.items() if item.family in families}
         require_complete(of_families, compared, str(source))
@@ -60,14 +61,19 @@ def read_predictions(split: StagedSplit) -> Predictions:
     return Predictions(tracks, comparisons, *_read_keyframes(split))
 
 
-def _read_tracks(source: Path, split: StagedSplit) -> Tracks:
+def read_tracks(source: Path, videos: Mapping[str, Video]) -> Tracks:
+    """Reads a table of predictions.
+
+    Raises:
+        ArtifactError: it is missing, or holds a mask twice or of another size than its video.
+    """
     columns = ["video_id", "expression_id", "frame_index", "height_px", "width_px", "rle_counts"]
     table = read_table("predictions", source, columns)
     tracks: Tracks = {}
     for video_id, expression_id, index, height, width, counts in zip(
         *(table[column].to_pylist() for column in columns), strict=True
     ):
-        video = split.videos.get(video_id)
+        video = videos.get(video_id)
         if video and (height, width) != (video.height_px, video.width_px):
             raise ArtifactError(
                 f"{source}: video {video_id}, expression {expression_id}, frame {index} is {height} x {width} pixels,"

@@ -1,19 +1,24 @@
-"""How the benchmarks average: from scores of expressions to the numbers of a split. Every number names its protocol."""
+"""The benchmarks' protocols by name and version: from scores of expressions to the numbers of a split.
+
+Every number carries the name of its protocol and the version of its dataset. The protocols that score objects of label
+maps are in `glus.metrics.davis`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glus.errors import InputError
+from glus.metrics import revos
 from glus.metrics.scoring import ExpressionScore
 from glus.records import Video
 
 MEVIS = "mevis"
 NO_GROUND_TRUTH = "no ground truth"
-NUM_NAMED = 5  # missing things that an error names before it only counts
 
 # Comparison shown: family, the way it was predicted for the comparison, names of (this way, the other way).
 COMPARISONS = (
@@ -22,64 +27,95 @@ COMPARISONS = (
 )
 
 
-def require_complete(
-    expected: Mapping[tuple[str, str], int], found: Mapping[tuple[str, str], Collection[int]], source: str
-) -> None:
-    """Checks that every frame of every expression is predicted, before anything is averaged.
-
-    Args:
-        expected: (video id, expression id) -> number of frames.
-        found: (video id, expression id) -> indices of the predicted frames.
-        source: what holds the predictions, for the error.
-
-    Raises:
-        InputError: naming what is missing, or predicted though it is not in the split.
-    """
-    faults = [f"video {video}, expression {name} is not in the split" for video, name in found.keys() - expected.keys()]
-    incomplete = 0
-    for (video, name), num_frames in expected.items():
-        frames = found.get((video, name), ())
-        missing = sorted(set(range(num_frames)) - set(frames))
-        beyond = sorted(set(frames) - set(range(num_frames)))
-        if missing:
-            incomplete += 1
-            what = f"frames {_ranges(missing)}" if frames else f"all {num_frames} frames"
-            faults.append(f"video {video}, expression {name}: {what} missing")
-        elif beyond or len(frames) != num_frames:
-            what = f"frames {_ranges(beyond)} do not exist" if beyond else "frames predicted twice"
-            faults.append(f"video {video}, expression {name}: {what}")
-    if faults:
-        more = f"; and {len(faults) - NUM_NAMED} more" if len(faults) > NUM_NAMED else ""
-        raise InputError(
-            f"{source}: {incomplete} of {len(expected)} expressions are incomplete, and a mean over the rest would"
-            f" mislead: {'; '.join(faults[:NUM_NAMED])}{more}. Run `glus propagate` again."
-        )
-
-
-def _ranges(indices: Sequence[int]) -> str:
-    """[0, 1, 2, 5] -> "0-2, 5"."""
-    breaks = np.flatnonzero(np.diff(indices) > 1) + 1
-    runs = [run.tolist() for run in np.split(np.asarray(indices), breaks)]
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
 def mevis(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
-    """MeViS's averaging: frames, then a plain mean over all expressions; J&F = (mean J + mean F) / 2. In percent.
+    """MeViS's averaging, named so. Returns and raises as `mean_over_expressions`."""
+    return {**mean_over_expressions(scores), "protocol": MEVIS}
+
+
+def mean_over_expressions(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+    """Frames, then a plain mean over all expressions, whatever video; J&F = (mean J + mean F) / 2. In percent.
 
     Returns:
-        `J`, `F`, `JF`, `num_expressions`, `protocol`, `baselines`, and the same for each family with its
-        `referent_accuracy` (0..1: the share of expressions of which the most covered object is a right one).
+        `J`, `F`, `JF`, `num_expressions`, `baselines`, and the same for each family with its `referent_accuracy`
+        (0..1: the share of expressions of which the most covered object is a right one).
 
     Raises:
         InputError: there is nothing to average.
     """
     if not scores:
         raise InputError("There are no expressions to score.")
-    families = sorted({score.family for score in scores if score.family is not None})
+    names = sorted({score.family for score in scores if score.family is not None})
+    families = {name: _family([score for score in scores if score.family == name]) for name in names}
+    return {**_mean_scores(scores), "families": families}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a benchmark's numbers come from the scores of its expressions.
+
+    Attributes:
+        version: counts the changes of what we compute under this name.
+        datasets: those whose results are published so; the first protocol that lists a dataset is its default.
+        rule: what is averaged, in words.
+        average: from all expressions of a split to `J`, `F`, `JF` in percent and what else the benchmark reports.
+    """
+
+    name: str
+    version: int
+    datasets: tuple[str, ...]
+    rule: str
+    average: Callable[[Sequence[ExpressionScore]], dict[str, Any]]
+
+
+PLAIN_MEAN = "frames, then a plain mean over expressions"
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(MEVIS, 1, ("mevis", "synthetic", "own", "lvvis"), PLAIN_MEAN, mean_over_expressions),
+        Protocol("refer_youtube_vos", 1, ("refer_youtube_vos",), PLAIN_MEAN, mean_over_expressions),
+        Protocol("reasonvos", 1, ("reasonvos",), PLAIN_MEAN, mean_over_expressions),
+        Protocol("ref_davis17_per_expression", 1, ("ref_davis17",), PLAIN_MEAN, mean_over_expressions),
+        Protocol(
+            "revos",
+            1,
+            ("revos",),
+            "frames, then expressions rounded to 2 decimals, then referring and reasoning apart; overall is their mean",
+            revos.average,
+        ),
+    )
+}
+
+# A release shows in its number of expressions, whatever its files were renamed to.
+RELEASES = {
+    ("mevis", "train"): {23051: "v1", 27502: "v2"},
+    ("mevis", "valid_u"): {793: "v1", 907: "v2"},
+    ("mevis", "valid"): {2236: "v1", 2523: "v2"},
+    ("refer_youtube_vos", "train"): {12913: "2020"},
+    ("refer_youtube_vos", "valid"): {834: "2020, 202 videos"},
+    ("ref_davis17", "train"): {576: "2018"},
+    ("ref_davis17", "valid"): {244: "2018"},
+    ("reasonvos", "test"): {458: "2024-12-26"},
+}
+
+
+def protocol_of(dataset: str) -> Protocol:
+    """The protocol that a dataset's results are published with; a plain mean where there is none."""
+    return next((item for item in PROTOCOLS.values() if dataset in item.datasets), PROTOCOLS[MEVIS])
+
+
+def dataset_version(dataset: str, split: str, num_expressions: int) -> str:
+    """The release of a split, as its number of expressions tells; that number itself where no release has it."""
+    return RELEASES.get((dataset, split), {}).get(num_expressions, f"{num_expressions} expressions")
+
+
+def average(protocol: Protocol, dataset: str, split: str, scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+    """The numbers of a split, with the names of the protocol and of the dataset's version. Raises as the protocol."""
     return {
-        **_mean_scores(scores),
-        "protocol": MEVIS,
-        "families": {name: _family([score for score in scores if score.family == name]) for name in families},
+        "baselines": _baselines(scores),
+        **protocol.average(scores),
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "dataset_version": dataset_version(dataset, split, len(scores)),
     }
 
 
@@ -91,17 +127,15 @@ def _family(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
 
 def _mean_scores(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
     j, f = _percent(score.mean_j for score in scores), _percent(score.mean_f for score in scores)
+    return {"J": j, "F": f, "JF": (j + f) / 2, "num_expressions": len(scores), "baselines": _baselines(scores)}
+
+
+def _baselines(scores: Sequence[ExpressionScore]) -> dict[str, dict[str, float]]:
     names = list(dict.fromkeys(name for score in scores for name in score.baselines))
     baselines = {name: [score.baselines[name] for score in scores if name in score.baselines] for name in names}
     return {
-        "J": j,
-        "F": f,
-        "JF": (j + f) / 2,
-        "num_expressions": len(scores),
-        "baselines": {
-            name: {"JF": (_percent(j for j, _ in pairs) + _percent(f for _, f in pairs)) / 2}
-            for name, pairs in baselines.items()
-        },
+        name: {"JF": (_percent(j for j, _ in pairs) + _percent(f for _, f in pairs)) / 2}
+        for name, pairs in baselines.items()
     }
 
 

@@ -1,18 +1,19 @@
-"""The scores of one video's expressions: J and F per frame, the referent, and baselines from the ground truth."""
+"""The scores of one video's expressions: J, F and robustness, the referent, and baselines from the ground truth."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import decode_rle, rle_area, rle_intersection_px
-from glus.metrics.boundary import boundary_f
-from glus.metrics.region import jaccard
+from glus.metrics.boundary import boundary_matches_of_spans
+from glus.metrics.region import jaccard_of_overlaps, jaccard_of_spans
+from glus.metrics.robustness import robustness
+from glus.metrics.spans import NOTHING, Clip, Spans, count_overlaps, read_spans, unite
 from glus.records import Expression, Video
 
 TRIVIAL_BASELINES = ("empty", "union_of_objects", "random_object", "largest_object")
@@ -28,7 +29,7 @@ class VideoTask:
 
     Attributes:
         truth: tracks of the annotated objects by annotation id, frames without the object left out.
-        predictions: tracks of all frames by expression id.
+        predictions: tracks by expression id; a frame that a track lacks scores 0.
         comparisons: name of another way to predict -> tracks by expression id, of some expressions.
     """
 
@@ -48,6 +49,7 @@ class ExpressionScore:
     Attributes:
         j: J of each frame.
         f: F of each frame.
+        robustness: R and A in each reading (see `glus.metrics.robustness`), mean over the frames.
         referent_correct: whether the object of which the mask covers the largest share is a right one; None where the
             clip has no wrong object, or none of the right ones is ever visible.
         baselines: mean J and mean F of each baseline that the clip allows.
@@ -61,9 +63,10 @@ class ExpressionScore:
     j: tuple[float, ...]
     f: tuple[float, ...]
     referent_correct: bool | None
-    baselines: Mapping[str, tuple[float, float]]
-    comparisons: Mapping[str, tuple[float, ...]]
+    baselines: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    comparisons: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     comparisons_f: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    robustness: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean_j(self) -> float:
@@ -82,12 +85,20 @@ class ExpressionScore:
 
 
 def score_video(task: VideoTask, bound_th: float, seed: int) -> list[ExpressionScore]:
-    """Scores all expressions of one video.
+    """Scores all expressions of one video, and the baselines and comparisons beside them.
 
     Raises:
         InputError: a mask is broken or of another size than the video; names the expression and the frame.
     """
-    return _VideoScorer(task, bound_th, seed).scores()
+    scorer = _VideoScorer(task, bound_th)
+    beside = _Baselines(scorer, seed)
+    return [beside.added_to(scorer.score(expression), expression) for expression in task.expressions]
+
+
+def score_predictions(task: VideoTask, bound_th: float) -> list[ExpressionScore]:
+    """Scores all expressions of one video, and nothing beside them. Raises as `score_video`."""
+    scorer = _VideoScorer(task, bound_th)
+    return [scorer.score(expression) for expression in task.expressions]
 
 
 def shuffled_partner(expression: Expression, expressions: tuple[Expression, ...]) -> Expression | None:
@@ -98,113 +109,138 @@ def shuffled_partner(expression: Expression, expressions: tuple[Expression, ...]
 
 
 class _VideoScorer:
-    def __init__(self, task: VideoTask, bound_th: float, seed: int) -> None:
-        self.task, self.bound_th, self.seed = task, bound_th, seed
-        self.height, self.width = task.video.height_px, task.video.width_px
-        self.areas = {
-            annotation: sum(rle_area(counts, self.height, self.width) for counts in track.values())
+    def __init__(self, task: VideoTask, bound_th: float) -> None:
+        self.task, self.bound_th = task, bound_th
+        self.clip = Clip(task.video.num_frames, task.video.height_px, task.video.width_px)
+        self.truth = {
+            annotation: self._read(track.items(), f"annotation {annotation}")
             for annotation, track in task.truth.items()
         }
+        self.areas = {annotation: int((spans.ends - spans.starts).sum()) for annotation, spans in self.truth.items()}
         self.visible = tuple(annotation for annotation, area in self.areas.items() if area)
-        # The target, the partner's target and the baseline's answer come again and again.
-        self._truth = lru_cache(maxsize=4)(self._decode_truth)
-        self.known_pairs: dict[tuple[Objects, Objects], tuple[float, float]] = {}
+        self.target = cache(self._unite_truth)
+        self.predicted = lru_cache(maxsize=1)(self._read_predicted)
+        meant = frozenset(name for expression in task.expressions for name in expression.annotation_ids)
+        self.foreground_px = self._overlaps(NOTHING, [self.target(meant)])[:, 0, 1]
 
-    def scores(self) -> list[ExpressionScore]:
-        return [self._score(expression) for expression in self.task.expressions]
-
-    def _score(self, expression: Expression) -> ExpressionScore:
-        track = self.task.predictions[expression.expression_id]
-        masks = self._predicted(expression, track)
-        target = self._truth(frozenset(expression.annotation_ids))
-        j, f = self._frame_scores(masks, target)
-        compared = {
-            name: self._frame_scores(self._predicted(expression, tracks[expression.expression_id]), target)
-            for name, tracks in self.task.comparisons.items()
-            if expression.expression_id in tracks
-        }
+    def score(self, expression: Expression) -> ExpressionScore:
+        pred = self.predicted(expression.expression_id)
+        annotations = [self.truth[name] for name in expression.annotation_ids if name in self.truth]
+        overlaps = self._overlaps(pred, annotations)
+        j, f = jaccard_of_overlaps(overlaps), self.boundary_f(pred, self.target(frozenset(expression.annotation_ids)))
+        missing = self._missing(self.task.predictions[expression.expression_id])
+        measures = robustness(overlaps, self.foreground_px)
+        for values in (j, f, *measures.values()):
+            values[missing] = 0
         return ExpressionScore(
             video_id=expression.video_id,
             expression_id=expression.expression_id,
             family=expression.family,
-            j=j,
-            f=f,
-            referent_correct=self._referent_correct(expression, track),
-            baselines=self._trivial(expression) | self._shuffled(expression, masks),
-            comparisons={name: of_frames for name, (of_frames, _) in compared.items()},
-            comparisons_f={name: of_frames for name, (_, of_frames) in compared.items()},
+            j=tuple(j.tolist()),
+            f=tuple(f.tolist()),
+            referent_correct=self._referent_correct(expression, pred),
+            robustness={name: float(values.mean()) for name, values in measures.items()},
         )
 
-    def _frame_scores(self, masks: np.ndarray, target: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """J and F of each frame."""
-        j, f = jaccard(masks, target), boundary_f(masks, target, bound_th=self.bound_th)
-        return tuple(j.tolist()), tuple(f.tolist())
+    def jaccard(self, pred: Spans, gt: Spans) -> np.ndarray:
+        """J of each frame, float64 [T]."""
+        return jaccard_of_spans(pred, gt, self.clip)
 
-    def _referent_correct(self, expression: Expression, track: Track) -> bool | None:
+    def boundary_f(self, pred: Spans, gt: Spans) -> np.ndarray:
+        """F of each frame, float64 [T]."""
+        return boundary_matches_of_spans(pred, gt, self.clip, self.bound_th).f
+
+    def read_track(self, track: Track, expression_id: str) -> Spans:
+        """A predicted track, checked."""
+        return self._read(track.items(), f"expression {expression_id}")
+
+    def _overlaps(self, pred: Spans, truth: Sequence[Spans]) -> np.ndarray:
+        return count_overlaps(pred, truth, self.clip)
+
+    def _read(self, masks: Iterable[tuple[int, str]], whose: str) -> Spans:
+        try:
+            return read_spans(masks, self.clip)
+        except InputError as error:
+            raise InputError(
+                f"{self.task.dataset}/{self.task.split}: mask of video {self.task.video.video_id}, {whose}, {error}."
+            ) from error
+
+    def _read_predicted(self, expression_id: str) -> Spans:
+        return self.read_track(self.task.predictions[expression_id], expression_id)
+
+    def _unite_truth(self, annotations: Objects) -> Spans:
+        return unite([self.truth[name] for name in sorted(annotations) if name in self.truth])
+
+    def _missing(self, track: Track) -> np.ndarray:
+        return np.array([index not in track for index in range(self.clip.num_frames)])
+
+    def _referent_correct(self, expression: Expression, pred: Spans) -> bool | None:
         right = [name for name in self.visible if name in expression.annotation_ids]
         wrong = [name for name in self.visible if name not in expression.annotation_ids]
         if not right or not wrong:
             return None
-        return max(self._covered(name, track) for name in right) > max(self._covered(name, track) for name in wrong)
+        return max(self._covered(name, pred) for name in right) > max(self._covered(name, pred) for name in wrong)
 
-    def _covered(self, annotation: str, track: Track) -> float:
+    def _covered(self, annotation: str, pred: Spans) -> float:
         """Share of an object's own pixels, over the clip, that a predicted track covers."""
-        shared = (
-            rle_intersection_px(counts, track[index], self.height, self.width)
-            for index, counts in self.task.truth[annotation].items()
+        shared = self._overlaps(pred, [self.truth[annotation]])[:, 1, 1].sum()
+        return float(shared) / self.areas[annotation]
+
+
+class _Baselines:
+    """What ignores the words, scored like the prediction, and the prediction scored against other words."""
+
+    def __init__(self, scorer: _VideoScorer, seed: int) -> None:
+        self.scorer, self.task, self.seed = scorer, scorer.task, seed
+        self._score_objects = cache(
+            lambda answer, target: self._score_pair(scorer.target(answer), scorer.target(target))
         )
-        return sum(shared) / self.areas[annotation]
+
+    def added_to(self, score: ExpressionScore, expression: Expression) -> ExpressionScore:
+        """The score of an expression with all that is shown beside it."""
+        compared = self._comparisons(expression)
+        return replace(
+            score,
+            baselines=self._trivial(expression) | self._shuffled(expression),
+            comparisons={way: tuple(j.tolist()) for way, (j, _) in compared.items()},
+            comparisons_f={way: tuple(f.tolist()) for way, (_, f) in compared.items()},
+        )
 
     def _trivial(self, expression: Expression) -> dict[str, tuple[float, float]]:
         """Baselines that know every object of the clip and ignore the words: each is a set of objects."""
-        target = frozenset(expression.annotation_ids)
-        answers: dict[str, Objects] = {"empty": frozenset(), "union_of_objects": frozenset(self.visible)}
-        if self.visible:
+        target, visible = frozenset(expression.annotation_ids), self.scorer.visible
+        answers: dict[str, Objects] = {"empty": frozenset(), "union_of_objects": frozenset(visible)}
+        if visible:
             answers["random_object"] = frozenset({self._draw(expression)})
-            answers["largest_object"] = frozenset({max(self.visible, key=self.areas.__getitem__)})
-        return {name: self._score_pair(answer, target) for name, answer in answers.items()}
+            answers["largest_object"] = frozenset({max(visible, key=self.scorer.areas.__getitem__)})
+        return {name: self._score_objects(answer, target) for name, answer in answers.items()}
+
+    def _shuffled(self, expression: Expression) -> dict[str, tuple[float, float]]:
+        """The prediction against the target of another expression of the clip."""
+        other = shuffled_partner(expression, self.task.expressions)
+        if other is None:
+            return {}
+        target = self.scorer.target(frozenset(other.annotation_ids))
+        return {SHUFFLED: self._score_pair(self.scorer.predicted(expression.expression_id), target)}
+
+    def _comparisons(self, expression: Expression) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """J and F of each frame, predicted in other ways."""
+        target, name = self.scorer.target(frozenset(expression.annotation_ids)), expression.expression_id
+        compared = {
+            way: self.scorer.read_track(tracks[name], name)
+            for way, tracks in self.task.comparisons.items()
+            if name in tracks
+        }
+        return {
+            way: (self.scorer.jaccard(pred, target), self.scorer.boundary_f(pred, target))
+            for way, pred in compared.items()
+        }
 
     def _draw(self, expression: Expression) -> str:
         """An object of the clip, drawn from the seed and the expression's name alone, whatever else is scored."""
         key = (self.task.dataset, self.task.split, expression.video_id, expression.expression_id, str(self.seed))
         digest = hashlib.sha256("\0".join(key).encode()).digest()
-        return sorted(self.visible)[int.from_bytes(digest[:8]) % len(self.visible)]
+        return sorted(self.scorer.visible)[int.from_bytes(digest[:8]) % len(self.scorer.visible)]
 
-    def _score_pair(self, answer: Objects, target: Objects) -> tuple[float, float]:
-        if (answer, target) not in self.known_pairs:
-            masks, truth = self._truth(answer), self._truth(target)
-            scores = jaccard(masks, truth), boundary_f(masks, truth, bound_th=self.bound_th)
-            self.known_pairs[answer, target] = (float(scores[0].mean()), float(scores[1].mean()))
-        return self.known_pairs[answer, target]
-
-    def _shuffled(self, expression: Expression, masks: np.ndarray) -> dict[str, tuple[float, float]]:
-        other = shuffled_partner(expression, self.task.expressions)
-        if other is None:
-            return {}
-        target = self._truth(frozenset(other.annotation_ids))
-        f = boundary_f(masks, target, bound_th=self.bound_th)
-        return {SHUFFLED: (float(jaccard(masks, target).mean()), float(f.mean()))}
-
-    def _decode_truth(self, annotations: Objects) -> np.ndarray:
-        """Union of some objects, bool [T, H, W]."""
-        masks = self._no_masks()
-        for name in annotations & self.task.truth.keys():
-            for index, counts in self.task.truth[name].items():
-                masks[index] |= decode_rle(counts, self.height, self.width)
-        return masks
-
-    def _predicted(self, expression: Expression, track: Track) -> np.ndarray:
-        masks = self._no_masks()
-        for index, counts in track.items():
-            try:
-                masks[index] = decode_rle(counts, self.height, self.width)
-            except InputError as error:
-                raise InputError(
-                    f"{self.task.dataset}/{self.task.split}: predicted mask of video {expression.video_id}, expression"
-                    f" {expression.expression_id}, frame {index} cannot be used: {error}."
-                ) from error
-        return masks
-
-    def _no_masks(self) -> np.ndarray:
-        """All false, bool [T, H, W], each frame column-major in memory as run lengths are."""
-        return np.zeros((self.task.video.num_frames, self.width, self.height), dtype=bool).swapaxes(1, 2)
+    def _score_pair(self, pred: Spans, gt: Spans) -> tuple[float, float]:
+        return float(self.scorer.jaccard(pred, gt).mean()), float(self.scorer.boundary_f(pred, gt).mean())

@@ -15,7 +15,7 @@ from glus.manifest import write_json
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret, read_anchors
 from glus.metrics.predictions import Predictions, Tracks, expressions_by_key, read_predictions
-from glus.metrics.protocols import NO_GROUND_TRUTH, grey_frame_comparisons, mevis
+from glus.metrics.protocols import NO_GROUND_TRUTH, average, grey_frame_comparisons, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
 from glus.parallel import map_in_processes
 from glus.pipeline.artifacts import open_split
@@ -78,7 +78,10 @@ def _metrics(
     config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
 ) -> dict[str, Any]:
     bounds = config.evaluate.failures.model_dump()
-    metrics = {**mevis(scores), "failures": failure_split(scores, failures) | bounds}
+    metrics = {
+        **average(protocol_of(split.dataset), split.dataset, split.split, scores),
+        "failures": failure_split(scores, failures) | bounds,
+    }
     if comparisons := grey_frame_comparisons(scores, split.videos):
         metrics["comparisons"] = comparisons
     if regret := key_frame_regret(scores):

@@ -1,14 +1,12 @@
 """Referents, shuffled partners, drawn baselines and completeness, on masks made by hand."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from glus.errors import InputError
 from glus.masks import encode_rle
-from glus.metrics.protocols import grey_frame_comparisons, mevis, require_complete
+from glus.metrics.completeness import require_complete
+from glus.metrics.protocols import grey_frame_comparisons, mevis
 from glus.metrics.scoring import VideoTask, score_video, shuffled_partner
 from glus.records import Expression, Video
 
@@ -88,49 +86,6 @@ def test_overlapping_annotations_are_united() -> None:
     objects = {"one": box(2, 2, 4), "two": box(4, 4, 4)}
     [score] = score_video(task({expression("0", "one", "two"): objects["one"] | objects["two"]}, objects), 0.008, 0)
     assert (score.mean_j, score.mean_f) == (1, 1)
-
-
-def test_golden_sequences(shared: Path) -> None:
-    folder = shared / "goldens/metrics/sequences"
-    names = ("meta_expressions", "mask_dict", "predictions", "expected")
-    meta, masks, predictions, expected = (json.loads((folder / f"{name}.json").read_text()) for name in names)
-
-    def track(rles: list, height: int, width: int) -> dict[int, str]:
-        empty = encode_rle(np.zeros((height, width), dtype=bool))
-        return {index: rle["counts"] if rle else empty for index, rle in enumerate(rles)}
-
-    scores = []
-    for video_id, entry in meta["videos"].items():
-        size = entry["height"], entry["width"]
-        asked = tuple(
-            Expression(video_id, name, item["exp"], (), tuple(map(str, item["anno_id"])), None)
-            for name, item in entry["expressions"].items()
-        )
-        used = {name for item in asked for name in item.annotation_ids}
-        scores += score_video(
-            VideoTask(
-                dataset="mevis",
-                split="golden",
-                video=Video(video_id, len(entry["frames"]), *size, tuple(entry["frames"]), video_id, ()),
-                expressions=asked,
-                truth={name: track(masks[name], *size) for name in used},
-                predictions={
-                    name: track(predictions["tracks"][answer], *size)
-                    for name, answer in predictions["expression"][video_id].items()
-                },
-            ),
-            0.008,
-            0,
-        )
-    for score in scores:
-        golden = expected["per_expression"][f"{score.video_id}_{score.expression_id}"]
-        assert (score.mean_j, score.mean_f, score.jf) == pytest.approx(
-            (golden["J"], golden["F"], golden["JF"]), abs=1e-12
-        )
-    of_set, golden = mevis(scores), expected["dataset"]["mevis"]
-    assert of_set["num_expressions"] == golden["n_expressions"]
-    for name in ("J", "F", "JF"):
-        assert of_set[name] == pytest.approx(100 * golden[name], abs=1e-10)
 
 
 def test_nothing_to_average_is_an_error() -> None:

@@ -141,7 +141,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(tmp_path)
     config = make_config()
     write_split("synthetic/test", config.parameters(["stage.synthetic"]), with_masks=True)
-    write_split("mevis/valid", {"root": "data/raw/mevis"}, with_masks=False)
+    write_split("mevis/valid", {"exclude": [], "root": "data/raw/mevis"}, with_masks=False)
     for name in config.data.evaluation:
         write_predictions(name, PREDICTED)
         write_keyframes(name)
@@ -191,6 +191,8 @@ def test_numbers_computed_by_hand(project: Config) -> None:
     )
     assert set(split) - set(families["greyed"]) == {
         "protocol",
+        "protocol_version",
+        "dataset_version",
         "families",
         "comparisons",
         "failures",

@@ -1,0 +1,108 @@
+"""`glus export`: predictions as PNG trees, COCO JSON and server zips, and the check of a server zip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glus.commands.output import new_file, new_folder, progress_bar, refuse_existing
+
+if TYPE_CHECKING:
+    from glus.metrics.answers import Answers
+    from glus.metrics.raw_truth import RawSplit
+    from glus.records import StagedSplit
+
+app = typer.Typer(help="Predictions for other tools and for the benchmarks' servers.", no_args_is_help=True)
+
+Dataset = Annotated[str, typer.Option(help="Name of the dataset, e.g. mevis.")]
+Root = Annotated[Path, typer.Option(help="Its folder as published, or data/staged.")]
+Split = Annotated[str, typer.Option(help="E.g. valid.")]
+Predictions = Annotated[Path, typer.Option(help="Our Parquet, or a folder of <video>/<expression>/<frame>.png.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="What to write; must not exist yet.")]
+Processes = Annotated[int, typer.Option(min=1, help="Videos worked on at a time.")]
+
+
+@app.command()
+def png(
+    dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
+) -> None:
+    """Write <video>/<expression>/<frame>.png, 8-bit grey, 0 and 255."""
+    from glus.metrics.exports import write_png_tree
+
+    refuse_existing(output)
+    truth, answers = _open(dataset, root, split, predictions, processes)
+    with new_folder(output) as folder:
+        count = write_png_tree(truth, answers, folder, processes, progress_bar)
+    typer.echo(f"{output} written: {count} masks of {len(answers.tracks)} expressions")
+
+
+@app.command()
+def coco(
+    dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
+) -> None:
+    """Write COCO's JSON for videos: one annotation per expression, run lengths per frame."""
+    from glus.manifest import write_json
+    from glus.metrics.exports import to_coco
+
+    refuse_existing(output)
+    truth, answers = _open(dataset, root, split, predictions, processes)
+    write_json(to_coco(truth, answers), output)
+    typer.echo(f"{output} written: {len(answers.tracks)} expressions")
+
+
+@app.command()
+def submission(
+    dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
+) -> None:
+    """Write the zip that the server of MeViS or Refer-YouTube-VOS takes, and check it."""
+    from glus.metrics.submission import Submission, check_submission, server_folder, write_submission
+
+    refuse_existing(output)
+    folder = server_folder(dataset)
+    truth, answers = _open(dataset, root, split, predictions, processes)
+    wanted = Submission(truth, folder)
+    with new_file(output) as file:
+        write_submission(wanted, answers, file, processes, progress_bar)
+        count = check_submission(wanted, file, processes, progress_bar)
+    typer.echo(f"{output} written and checked: {_counts(truth, count)}")
+
+
+@app.command()
+def check(
+    archive: Annotated[Path, typer.Argument(metavar="ZIP", help="The zip to check.")],
+    dataset: Dataset,
+    root: Root,
+    split: Split,
+    processes: Processes = 1,
+) -> None:
+    """Check names, counts, sizes and values of a server zip, whoever wrote it; exit code 2 if it is wrong."""
+    from glus.metrics.raw_truth import open_split
+    from glus.metrics.submission import Submission, check_submission, server_folder
+
+    folder = server_folder(dataset)
+    truth = open_split(dataset, root, split, processes, progress_bar)
+    count = check_submission(Submission(truth, folder), archive, processes, progress_bar)
+    typer.echo(f"{archive} is what the server takes: {_counts(truth, count)}")
+
+
+def _open(
+    dataset: str, root: Path, split: str, predictions: Path, processes: int
+) -> tuple[StagedSplit | RawSplit, Answers]:
+    from glus.metrics.answers import find_answers
+    from glus.metrics.raw_truth import open_split
+
+    truth = open_split(dataset, root, split, processes, progress_bar)
+    return truth, find_answers(predictions, truth)
+
+
+def _counts(truth: StagedSplit | RawSplit, num_masks: int) -> str:
+    """What was counted, beside what the owners publish."""
+    from glus.metrics.raw_truth import release_of
+    from glus.staging.readers import published
+
+    num_expressions = sum(len(expressions) for expressions in truth.expressions.values())
+    known = published(truth.dataset, truth.split, release_of(truth))
+    beside = f" (published: {known.videos} and {known.expressions})" if known else ""
+    return f"{len(truth.videos)} videos, {num_expressions} expressions{beside}, {num_masks} masks"
