@@ -13,6 +13,7 @@ from raw_sets import FRAMES, LEFT, rle, write_frames, write_json, write_mevis, w
 
 from glus.errors import InputError
 from glus.staging.checks import check_dataset
+from glus.staging.davis_texts import FILES, TEXTS
 
 
 def write_revos(root: Path) -> None:
@@ -140,6 +141,57 @@ def test_any_json_ends_in_faults(
     for fault in faults:
         assert str(fault).isprintable()
         assert fault.problem and fault.action
+
+
+def write_own_csv(root: Path) -> None:
+    write_own(root)
+    (root / "train/expressions.json").unlink()
+    (root / "train/expressions.csv").write_text('video,expression,objects\ncat,"a cat, left",1\n')
+
+
+def write_davis(root: Path) -> None:
+    write_frames(root / "DAVIS/JPEGImages/480p/dog")
+    write_pngs(root / "DAVIS/Annotations/480p/dog", dict.fromkeys(FRAMES, LEFT * 1))
+    for file in DAVIS_FILES:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text('dog 1 "a dog"\n' if TEXTS in file else "dog\n")
+
+
+DAVIS_FILES = ("DAVIS/ImageSets/2017/train.txt", *(f"{TEXTS}/{name}" for name, _ in FILES))
+TEXT_SETS = [
+    *SETS,
+    ("own", "train", write_own_csv, ("train/expressions.csv",)),
+    ("ref_davis17", "train", write_davis, DAVIS_FILES),
+]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "write", "files"), TEXT_SETS, ids=[case[2].__name__ for case in TEXT_SETS]
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(choice=st.integers(0, 9), start=st.floats(0, 1), length=st.integers(0, 30), put=st.binary(max_size=8))
+def test_any_bytes_in_a_list_end_in_faults(
+    tmp_path: Path,
+    dataset: str,
+    split: str,
+    write: Callable[[Path], None],
+    files: tuple[str, ...],
+    choice: int,
+    start: float,
+    length: int,
+    put: bytes,
+) -> None:
+    if not any(tmp_path.iterdir()):
+        write(tmp_path)
+        assert check_dataset(dataset, tmp_path, split) == []
+    path = tmp_path / files[choice % len(files)]
+    sound = path.read_bytes()
+    place = int(start * len(sound))
+    path.write_bytes(sound[:place] + put + sound[place + length :])
+    try:
+        assert all(str(fault).isprintable() for fault in check_dataset(dataset, tmp_path, split))
+    finally:
+        path.write_bytes(sound)
 
 
 def watch(patched: pytest.MonkeyPatch) -> list[Path]:
