@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glus.errors import ArtifactError
+from glus.errors import ArtifactError, InputError
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -74,6 +74,23 @@ def write_json(value: Any, path: Path) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     aside.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        InputError: no such file, not JSON, or something else than an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, expected an object with named values.")
+    return content
 
 
 def write_manifest(

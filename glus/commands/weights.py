@@ -1,7 +1,8 @@
-"""`glus weights`: look into a checkpoint, check it against the model, convert it to our own format."""
+"""`glus weights`: look into a checkpoint, check it, convert it to our own format, merge an adapter into it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,14 @@ from glus.commands.output import new_folder, refuse_existing
 from glus.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from glus.model.glus import GLUS
 
 app = typer.Typer(help="Checkpoints: what they hold, whether they fit, and into our own format.", no_args_is_help=True)
 
 Checkpoint = Annotated[Path, typer.Argument(help="Folder: ours, a published GLUS, or LISA.")]
+Output = Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.")]
 VisionTower = Annotated[Path | None, typer.Option(help="CLIP folder; published checkpoints do not hold it.")]
 Sam2Config = Annotated[str, typer.Option(help="Name of a SAM-2 configuration of the sam2 package, or a YAML file.")]
 Sam2Weights = Annotated[Path | None, typer.Option(help="SAM-2's published .pt, for LISA.")]
@@ -30,7 +34,8 @@ def inspect(checkpoint: Checkpoint) -> None:
     from glus.model.inspection import summarise
 
     parts = summarise(checkpoint)
-    table = Table("part", "tensors", "parameters", "types", title=f"{checkpoint}: {_format(checkpoint)}")
+    typer.echo(f"{checkpoint}: {_format(checkpoint)}")
+    table = Table("part", "tensors", "parameters", "types")
     for name, part in parts.items():
         types = ", ".join(f"{dtype} x {count}" for dtype, count in part.dtypes.most_common())
         table.add_row(name, str(part.tensors), f"{part.parameters:,}", types)
@@ -55,7 +60,7 @@ def verify(
 @app.command("import")
 def import_(
     checkpoint: Checkpoint,
-    output: Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.")],
+    output: Output,
     vision_tower: VisionTower = None,
     sam2_config: Sam2Config = "sam2_hiera_l.yaml",
     sam2_weights: Sam2Weights = None,
@@ -64,29 +69,65 @@ def import_(
     ] = True,
 ) -> None:
     """Convert a published checkpoint to our format: safetensors, JSON, tokenizer, model card."""
-    from glus.model.weights import save_glus, write_model_card
-
     refuse_existing(output)
     model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma)
-    facts = {
-        "Source": f"{checkpoint.name} ({_format(checkpoint)})",
-        "CLIP tower": vision_tower.name if vision_tower else "its own",
-        "SAM-2 configuration": sam2_config,
-        "gamma of the memory encoder": "as stored" if load_gamma else "1e-6, as the published loader leaves it",
-    }
-    with new_folder(output) as folder:
-        save_glus(model, model.state_dict(), folder)
-        write_model_card(folder, facts)
+    gamma = "as stored" if load_gamma else "1e-6, as the published loader leaves it"
+    facts = _facts(checkpoint, vision_tower, sam2_config) | {"gamma of the memory encoder": gamma}
+    _write(model, model.state_dict(), output, facts)
     typer.echo(f"{output} written: `GLUS.from_pretrained` and `glus segment --model` need nothing else.{notes}")
 
 
-def _format(checkpoint: Path) -> str:
-    from glus.model.lisa import is_lisa
-    from glus.model.released import is_released
+@app.command()
+def merge(
+    checkpoint: Checkpoint,
+    adapter: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter in peft's format.")],
+    output: Output,
+    vision_tower: VisionTower = None,
+    sam2_config: Sam2Config = "sam2_hiera_l.yaml",
+    sam2_weights: Sam2Weights = None,
+) -> None:
+    """Merge a LoRA adapter into a checkpoint; the result is of our format."""
+    from glus.training.adapters import merge_adapter
 
-    if not is_released(checkpoint):
-        return "glus"
-    return "LISA" if is_lisa(checkpoint) else "published GLUS"
+    refuse_existing(output)
+    model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma=True)
+    weights = merge_adapter(model, adapter)
+    _write(model, weights, output, _facts(checkpoint, vision_tower, sam2_config) | {"Adapter": adapter.name})
+    typer.echo(f"{output} written, with {adapter} merged.{notes}")
+
+
+def _facts(checkpoint: Path, vision_tower: Path | None, sam2_config: str) -> dict[str, str]:
+    """What the model card says about where the weights come from."""
+    kind = _format(checkpoint)
+    if kind == "glus":
+        return {"Source": f"{checkpoint.name} (glus)"}
+    return {
+        "Source": f"{checkpoint.name} ({kind})",
+        "CLIP tower": vision_tower.name if vision_tower else "",
+        "SAM-2 configuration": sam2_config,
+    }
+
+
+def _write(model: GLUS, weights: Mapping[str, Tensor], output: Path, facts: Mapping[str, str]) -> None:
+    from glus.model.weights import save_glus, write_model_card
+
+    with new_folder(output) as folder:
+        save_glus(model, weights, folder)
+        write_model_card(folder, facts)
+
+
+def _format(checkpoint: Path) -> str:
+    """What a checkpoint is, by its `config.json`."""
+    from glus.manifest import read_json
+    from glus.model.lisa import is_lisa
+    from glus.model.released import model_type
+
+    if not checkpoint.is_dir():
+        raise InputError(f"{checkpoint} is not a folder; a folder with a checkpoint is expected.")
+    if model_type(checkpoint) == "llava":
+        return "LISA" if is_lisa(checkpoint) else "published GLUS"
+    config = read_json(checkpoint / "config.json")
+    return str(config.get("format") or config.get("model_type") or "unknown")
 
 
 def _load(
@@ -97,11 +138,11 @@ def _load(
     from glus.model.released import SETTINGS, load_released
     from glus.model.weights import load_glus
 
-    if not checkpoint.is_dir():
-        raise InputError(f"{checkpoint} is not a folder; a folder with a checkpoint is expected.")
     kind = _format(checkpoint)
     if kind == "glus":
         return load_glus(checkpoint), ""
+    if kind not in ("published GLUS", "LISA"):
+        raise InputError(f"{checkpoint} is of format {kind}; glus, a published GLUS or LISA is expected.")
     options: dict[str, Any] = {"vision_tower": _named(vision_tower, "--vision-tower", kind), "sam2_config": sam2_config}
     if kind == "published GLUS":
         return load_released(checkpoint, **options, load_gamma=load_gamma), ""

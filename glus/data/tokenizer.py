@@ -16,6 +16,7 @@ from pathlib import Path
 import sentencepiece
 
 from glus.errors import InputError
+from glus.manifest import read_json
 
 SEG, IM_START, IM_END, SCORE = "[SEG]", "<im_start>", "<im_end>", "[SCORE]"
 IMAGE = "<image>"
@@ -114,17 +115,21 @@ class LlamaSentencePiece:
         """Reads a slow LLaMA tokenizer's files.
 
         Raises:
-            InputError: no `tokenizer.model` there.
+            InputError: no `tokenizer.model` there, or a file that cannot be read.
         """
         model = directory / "tokenizer.model"
         if not model.is_file():
             raise InputError(f"{directory} has no tokenizer.model (a sentencepiece LLaMA tokenizer is expected).")
         added, config = directory / "added_tokens.json", directory / "tokenizer_config.json"
-        return cls(
-            model.read_bytes(),
-            json.loads(added.read_text()) if added.is_file() else {},
-            legacy=json.loads(config.read_text()).get("legacy", True) if config.is_file() else True,
-        )
+        tokens = read_json(added) if added.is_file() else {}
+        for token, number in tokens.items():
+            if not isinstance(number, int) or number < 0:
+                raise InputError(f"{added}: {token} has id {number!r}, expected a whole number.")
+        legacy = read_json(config).get("legacy", True) if config.is_file() else True
+        try:
+            return cls(model.read_bytes(), tokens, legacy=bool(legacy))
+        except RuntimeError as error:
+            raise InputError(f"{model} is not a sentencepiece model: {error}.") from error
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> LlamaSentencePiece:

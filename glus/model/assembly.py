@@ -65,7 +65,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], origin: str, *, apart:
     """Gives a model its tensors, as they are (type and all).
 
     Args:
-        weights: by the model's names; the CLIP tower's may be those of any release of transformers.
+        weights: by the model's names; those of CLIP's tower may be of any release of transformers.
         origin: what errors call the source.
         apart: prefixes of parts that have theirs already.
 
@@ -87,7 +87,7 @@ def _aligned(tensor: Tensor) -> Tensor:
 
 def _without_wrapper(name: str) -> str:
     """CLIP's tower wraps its layers in a module of their own in some releases of transformers."""
-    return name.replace("vision_tower.vision_model.", "vision_tower.")
+    return name.replace("vision_model.", "", 1)
 
 
 def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], shown: int = 10) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
 from glus.config import ModelConfig
-from glus.data.tokenizer import SEG, LlamaSentencePiece
+from glus.data.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
 from glus.data.transforms import FrameTransform
 from glus.errors import InputError
 from glus.model.mllm import MultimodalLanguageModel
@@ -55,7 +55,7 @@ class GLUS(nn.Module):
         settings: see there.
 
     Raises:
-        InputError: the tokenizer and the word embeddings have different sizes.
+        InputError: the tokenizer and the word embeddings have different sizes, or a token of GLUS is missing.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class GLUS(nn.Module):
         self.masks = masks
         self.tokenizer = tokenizer
         self.transform = transform
-        self.seg_id = tokenizer.token_id(SEG)
+        self.seg_id, *_ = (tokenizer.token_id(token) for token in (SEG, IM_START, IM_END))
         self.use(settings)
 
     def use(self, settings: GlusSettings) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from glus.model.released import is_weight, read_checkpoint, rename
+from glus.model.checkpoint import read_checkpoint
+from glus.model.released import is_weight, rename
 
 _PARTS = {  # the first pattern that a name begins with decides
     "vision tower": r"mllm\.vision_tower\.",

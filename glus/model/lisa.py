@@ -11,21 +11,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.data.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
 from glus.errors import InputError
 from glus.model.assembly import VISION_TOWER, assemble, fill
+from glus.model.checkpoint import read_checkpoint, read_plain, tensor_names
+from glus.model.clip import load_clip_processor, load_vision_tower
 from glus.model.glus import GLUS, GlusSettings
-from glus.model.released import (
-    is_weight,
-    language_config,
-    load_vision_tower,
-    read_checkpoint,
-    read_plain,
-    rename,
-    tensor_names,
-)
+from glus.model.released import is_weight, language_config, rename
 from glus.model.sam2 import load_sam2_config
 
 logger = logging.getLogger(__name__)
@@ -77,7 +70,7 @@ def build_from_lisa(
         language,
         load_sam2_config(sam2_config),
         tokenizer,
-        CLIPImageProcessorPil.from_pretrained(vision_tower),
+        load_clip_processor(vision_tower),
         settings,
     )
     weights, dropped = {}, []

@@ -6,22 +6,18 @@ the SAM-2 configuration. Nothing is unpickled (`weights_only`).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
-from transformers import CLIPVisionModel, LlamaConfig
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers import LlamaConfig
 
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.errors import InputError
+from glus.manifest import read_json
 from glus.model.assembly import VISION_TOWER, assemble, fill
+from glus.model.checkpoint import read_checkpoint, require_sizes
+from glus.model.clip import load_clip_processor, load_vision_tower
 from glus.model.glus import GLUS, GlusSettings
 from glus.model.sam2 import load_sam2_config
 
@@ -33,7 +29,10 @@ SETTINGS = GlusSettings(
     trailing_space=True,
     dynamic_multimask=True,
 )
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+LANGUAGE_SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "max_position_embeddings",
+)  # fmt: skip
 LOST_GAMMA = 1e-6  # what the published loader leaves in the memory fuser's blocks
 _PREFIXES = (
     ("model.visual_model.", "masks.sam2."),
@@ -50,9 +49,13 @@ def is_released(directory: Path) -> bool:
 
 
 def model_type(directory: Path) -> str | None:
-    """What the `config.json` of a folder calls its model; None where there is none."""
+    """What the `config.json` of a folder calls its model; None where there is none.
+
+    Raises:
+        InputError: the file is not JSON.
+    """
     config = directory / "config.json"
-    return json.loads(config.read_text(encoding="utf-8")).get("model_type") if config.is_file() else None
+    return read_json(config).get("model_type") if config.is_file() else None
 
 
 def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load_gamma: bool = True) -> GLUS:
@@ -73,7 +76,7 @@ def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load
         language_config(directory / "config.json"),
         load_sam2_config(sam2_config),
         LlamaSentencePiece.from_pretrained(directory),
-        CLIPImageProcessorPil.from_pretrained(vision_tower),
+        load_clip_processor(vision_tower),
         SETTINGS,
     )
     weights = {rename(name): tensor for name, tensor in read_checkpoint(directory) if is_weight(name)}
@@ -83,88 +86,19 @@ def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load
     return model
 
 
-def load_vision_tower(folder: Path) -> CLIPVisionModel:
-    """The CLIP tower of a folder, float32.
-
-    Raises:
-        InputError: no such folder, files that are missing or unreadable, or tensors that are missing (named).
-    """
-    if not folder.is_dir():
-        raise InputError(f"vision tower: {folder} is not a folder; the checkpoint does not hold it, name a folder.")
-    for name in ("config.json", "preprocessor_config.json"):
-        if not (folder / name).is_file():
-            raise InputError(f"vision tower: {folder} has no {name}; name the folder of a CLIP with its preprocessor.")
-    try:
-        loaded: Any = CLIPVisionModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    except (OSError, RuntimeError, UnpicklingError) as error:
-        raise InputError(f"vision tower: {folder} cannot be read: {error}") from error
-    tower, report = loaded
-    if missing := sorted(report["missing_keys"]):  # drawn at random otherwise
-        raise InputError(f"vision tower: {folder} does not fit its config.json: missing {', '.join(missing[:10])}.")
-    return tower
-
-
 def language_config(path: Path) -> LlamaConfig:
     """Sizes of LLaMA from the `config.json` of a LLaVA-like checkpoint.
 
     Raises:
-        InputError: unreadable, or without one of the sizes.
+        InputError: unreadable, or a size that is missing or impossible.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error
-    names = (
-        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-        "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "hidden_act",
-    )  # fmt: skip
-    missing = [name for name in names if name not in config and name != "num_key_value_heads"]
-    if missing:
+    config = read_json(path)
+    require_sizes(config, LANGUAGE_SIZES, path)
+    others = ("rms_norm_eps", "hidden_act", "num_key_value_heads")
+    if missing := [name for name in others[:2] if name not in config]:
         raise InputError(f"{path} lacks {', '.join(missing)}.")
-    return LlamaConfig(tie_word_embeddings=False, **{name: config[name] for name in names if name in config})
-
-
-def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a checkpoint, shard after shard.
-
-    Raises:
-        InputError: no weights there, a shard that is missing, or one that is not plain tensors.
-    """
-    for file in _weight_files(directory):
-        yield from read_plain(file).items()
-
-
-def read_plain(file: Path) -> dict[str, Any]:
-    """What a `.safetensors`, `.bin` or `.pt` file holds, provided that it is plain data and tensors.
-
-    Raises:
-        InputError: no such file, damaged, or with objects that would have to be unpickled.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
-        raise InputError(f"{file} cannot be read as plain tensors: {error}.") from error
-
-
-def tensor_names(directory: Path) -> list[str]:
-    """Names of all tensors of a checkpoint, from its index where it has one."""
-    for name in INDEXES:
-        if (directory / name).is_file():
-            return list(json.loads((directory / name).read_text(encoding="utf-8"))["weight_map"])
-    return [name for name, _ in read_checkpoint(directory)]
-
-
-def _weight_files(directory: Path) -> list[Path]:
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        index = directory / f"{name}.index.json"
-        if index.is_file():
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            return [directory / Path(shard).name for shard in shards]
-        if (directory / name).is_file():
-            return [directory / name]
-    raise InputError(f"{directory} holds no weights (model.safetensors or pytorch_model.bin, or their index).")
+    names = [name for name in (*LANGUAGE_SIZES, *others) if name in config]
+    return LlamaConfig(tie_word_embeddings=False, **{name: config[name] for name in names})
 
 
 def is_weight(name: str) -> bool:

@@ -15,6 +15,7 @@ import hydra.utils
 import torch
 from omegaconf import OmegaConf
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
@@ -75,7 +76,7 @@ def load_sam2_config(name: str) -> dict[str, Any]:
     """Reads a SAM-2 configuration: a YAML file, or the name of one that the sam2 package carries.
 
     Raises:
-        InputError: neither a file nor a name of the package.
+        InputError: neither a file nor a name of the package, or not a configuration of SAM-2.
     """
     path: Any = Path(name)
     if not path.is_file():
@@ -85,7 +86,13 @@ def load_sam2_config(name: str) -> dict[str, Any]:
             known = ", ".join(sorted(file for file in candidates if "hiera" in file))
             raise InputError(f"SAM-2 configuration {name}: no such file, and not one of the sam2 package ({known}).")
         path = candidates[name]
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["model"]
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"SAM-2 configuration {name} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise InputError(f"SAM-2 configuration {name} has no section `model`; one of the sam2 package is expected.")
+    return content["model"]
 
 
 def build_sam2(config: Mapping[str, Any]) -> SAM2Base:

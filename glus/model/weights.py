@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 
 from glus.data.tokenizer import LlamaSentencePiece
 from glus.data.transforms import build_clip_processor
 from glus.errors import InputError
-from glus.manifest import hash_file
+from glus.manifest import hash_file, read_json
 from glus.model.assembly import assemble, fill
+from glus.model.checkpoint import read_tensors, require_sizes
+from glus.model.clip import SIZES as CLIP_SIZES
 from glus.model.glus import GLUS, GlusSettings
+from glus.model.released import LANGUAGE_SIZES
 
 FORMAT, FORMAT_VERSION = "glus", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -97,20 +99,25 @@ def read_model_config(directory: Path) -> dict[str, Any]:
     """Reads and checks `config.json`.
 
     Raises:
-        InputError: no such file, not JSON, or of another format.
+        InputError: no such file, not JSON, of another format, or without something that a model needs.
     """
     path = directory / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{directory} holds no model ({CONFIG} is missing).") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
+    if not path.is_file():
+        raise InputError(f"{directory} holds no model ({CONFIG} is missing).")
+    config = read_json(path)
     found = config.get("format"), config.get("format_version")
     if found != (FORMAT, FORMAT_VERSION):
         raise InputError(
             f"{path}: found format {found[0]} version {found[1]}, expected {FORMAT} version {FORMAT_VERSION}."
         )
+    if missing := [name for name in ("settings", "vision", "language", "sam2") if name not in config]:
+        raise InputError(f"{path} lacks {', '.join(missing)}.")
+    require_sizes(config["vision"], CLIP_SIZES, f"{path}, vision")
+    require_sizes(config["language"], LANGUAGE_SIZES, f"{path}, language")
+    wanted = {field.name for field in fields(GlusSettings)}
+    if config["settings"].keys() != wanted:
+        differing = ", ".join(sorted(config["settings"].keys() ^ wanted))
+        raise InputError(f"{path}, settings: missing or not known: {differing}.")
     return config
 
 
@@ -120,8 +127,4 @@ def load_weights(module: nn.Module, file: Path) -> None:
     Raises:
         InputError: unreadable, or tensors that are missing, unexpected or of another shape (each named).
     """
-    try:
-        weights = load_file(file)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise InputError(f"{file} cannot be read as safetensors: {error}.") from error
-    fill(module, weights, str(file))
+    fill(module, read_tensors(file), str(file))

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.data.tokenizer import SCORE, LlamaSentencePiece
 from glus.errors import InputError
 from glus.model.assembly import fill, language_model_without_weights
-from glus.model.released import is_weight, language_config, load_vision_tower, model_type, read_checkpoint
+from glus.model.checkpoint import read_checkpoint
+from glus.model.clip import load_clip_processor, load_vision_tower
+from glus.model.released import is_weight, language_config, model_type
 from glus.selector.model import KeyFrameSelector, add_score_token
 
 CLUSTERS, NEIGHBOURS, HEAD_SIZE = (64, 32, 16), (5, 3, 3), 256
@@ -72,7 +73,7 @@ def _empty(directory: Path, vision_tower: Path, seed: int) -> KeyFrameSelector:
             mm_projector=nn.Linear(tower.config.hidden_size, language.hidden_size),
             language_model=language_model_without_weights(language),
             tokenizer=LlamaSentencePiece.from_pretrained(directory),
-            image_processor=CLIPImageProcessorPil.from_pretrained(vision_tower),
+            image_processor=load_clip_processor(vision_tower),
             clusters=_clusters(config, path),
             neighbours=NEIGHBOURS,
             head_size=config.get("out_dim", HEAD_SIZE),

@@ -25,7 +25,10 @@ def add_lora(language_model: nn.Module, config: LoraConfig) -> None:
 
 @torch.no_grad()
 def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
-    """The weights of a module as if its adapters were merged and gone; the module itself stays as it is."""
+    """The weights of a module as if its adapters were merged and gone; the module itself stays as it is.
+
+    Weights keep their types: a sum is rounded once.
+    """
     adapted = {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLinear)}
     merged = {}
     for name, tensor in module.state_dict().items():
@@ -35,5 +38,5 @@ def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
         elif ".base_layer." in name:
             weight = name.endswith(".weight")
             delta = adapted[owner].get_delta_weight("default") if weight else 0
-            merged[name.replace(".base_layer.", ".")] = tensor + delta
+            merged[name.replace(".base_layer.", ".")] = (tensor + delta).to(tensor.dtype)
     return merged

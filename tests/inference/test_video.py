@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from glus.data.batch import expand_images, pad_ids
+from glus.config import MemoryConfig
+from glus.data.batch import ClipBatch, expand_images, pad_ids
 from glus.data.conversation import training_prompt
-from glus.data.tokenizer import IMAGE_ID
+from glus.data.sampling import centre_context_frames
 from glus.errors import InputError
 from glus.inference import segment_video
 from glus.inference.engine import PropagationSettings, VideoEncoder, run_pass
-from glus.model.memory import MemoryBank
+from glus.training.objectives import encode_clip, seg_hidden, segment_window
 
 EXPRESSIONS = ["the red circle", "The small green square."]
 
@@ -80,26 +81,34 @@ def test_short_videos_are_segmented(always_seg, frames, num_frames):
 
 @torch.inference_mode()
 def test_training_and_inference_are_one_forward(always_seg, frames):
-    """Four frames, memory stride 1: the batch path (all [SEG] of one conversation) and the stream give equal masks."""
+    """Four frames, memory stride 1: the batch of training and the stream of inference give equal masks."""
     model, expression = always_seg, "the red circle"
     clip = frames[:4]
     stream = run_pass(
         VideoEncoder(model, clip), [expression], range(4), PropagationSettings(memory_stride=1, dynamic_multimask=False)
     )
-    video = VideoEncoder(model, clip)
-    prompt = training_prompt(expression, 4, [0] * 4, [3] * 4)
-    ids = expand_images(model.tokenizer.encode_with_images(prompt), model.mllm.tokens_per_frame)
+    ids = expand_images(
+        model.tokenizer.encode_with_images(training_prompt(expression, 4, [0] * 4, [3] * 4)),
+        model.mllm.tokens_per_frame,
+    )
     input_ids, mask = pad_ids([ids], model.tokenizer.pad_id)
-    images = video.tokens[[*video.context_frames, 0, 1, 2, 3]].flatten(0, 1).unsqueeze(0)
-    positions = (input_ids[0] == model.seg_id).nonzero()[:, 0] - 1
-    assert (input_ids == IMAGE_ID).sum() == images.shape[1]
-    prompts = model.seg_prompts(model.mllm(input_ids, mask, images)[0, positions].seg)
-    assert torch.allclose(prompts, stream.seg_embeddings[0], atol=1e-4)
-    bank = MemoryBank(1)
-    for frame in range(4):
-        decoded, memory = model.masks.segment_frame(video.features(frame), prompts[frame : frame + 1], bank.read(frame))
-        bank.write(frame, memory)
-        assert torch.allclose(decoded.logits, stream.logits[:, frame], atol=1e-3)
+    context = [clip[index] for index in centre_context_frames(4, 4)]
+    batch = ClipBatch(
+        clip_pixels=model.transform.clip(context + clip).unsqueeze(0),
+        sam2_pixels=model.transform.sam2(clip).unsqueeze(0),
+        input_ids=input_ids,
+        attention_mask=mask,
+        clip_of=torch.tensor([0]),
+        seg_positions=(input_ids == model.seg_id).nonzero()[:, 1].reshape(1, 4) - 1,
+        targets=(),
+        keys=(),
+    )
+    prompts = model.seg_prompts(seg_hidden(model, batch).seg)
+    assert torch.allclose(prompts, stream.seg_embeddings, atol=1e-4)
+    memory = MemoryConfig(train_stride=1, max_strided=6, detach=False)
+    logits = segment_window(model.masks, encode_clip(model, batch.sam2_pixels), prompts, batch.clip_of, memory)
+    assert torch.allclose(logits, stream.logits, atol=1e-3)
+    assert torch.equal(logits > 0, stream.logits > 0)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from published import SAM1, published_name, write_clip, write_glus, write_lisa
-from safetensors.torch import load_file
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
+from published import SAM1, published_name, published_tensors, write_clip, write_glus, write_lisa
+from safetensors.torch import load_file, save_file
+from sam2.build_sam import build_sam2
+from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 from typer.testing import CliRunner
 
 from glus.cli import app
@@ -16,11 +17,13 @@ from glus.errors import InputError
 from glus.inference import segment_video
 from glus.model import GLUS
 from glus.model.assembly import assemble
-from glus.model.glus import GlusSettings
+from glus.model.clip import load_vision_tower
 from glus.model.inspection import summarise
 from glus.model.lisa import build_from_lisa, is_lisa
-from glus.model.released import LOST_GAMMA, load_released
+from glus.model.released import LOST_GAMMA, load_released, rename
+from glus.model.released import SETTINGS as RELEASED
 from glus.model.sam2 import load_sam2_config
+from glus.model.weights import save_glus
 
 GAMMA = "masks.sam2.memory_encoder.fuser.layers.0.gamma"
 
@@ -132,13 +135,55 @@ def test_the_commands_for_lisa(model, from_lisa, tmp_path):
     parts = summarise(folder)
     assert parts["SAM-1 (LISA's, not used)"].tensors == len(SAM1)
     assert parts["LLaMA"].dtypes == {"bfloat16": parts["LLaMA"].tensors}
-    shown = CliRunner().invoke(app, ["weights", "inspect", str(folder)])
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["weights", "inspect", str(folder)])
     assert shown.exit_code == 0 and "LISA" in shown.output
     options = [f"--{name.replace('_', '-')}={value}" for name, value in from_lisa.items()]
     verified = CliRunner().invoke(app, ["weights", "verify", str(folder), *options])
     assert verified.exit_code == 0 and "model.visual_model.mask_decoder.iou_token.weight" in verified.output
     refused = CliRunner().invoke(app, ["weights", "verify", str(folder), *options[:2]])
     assert isinstance(refused.exception, InputError) and "--sam2-weights" in str(refused.exception)
+
+
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+@pytest.mark.parametrize("sharded", [True, False])
+def test_every_way_to_store_a_checkpoint_loads_and_is_shown(model, clip, sam2_config, tmp_path, suffix, sharded):
+    folder, tensors = write_glus(tmp_path / "glus", model), published_tensors(model)
+    for file in (*folder.glob("*.bin"), folder / "pytorch_model.bin.index.json"):
+        file.unlink()
+    save = save_file if suffix == "safetensors" else torch.save
+    whole = "model.safetensors" if suffix == "safetensors" else "pytorch_model.bin"
+    names = sorted(tensors)
+    shards = {f"1.{suffix}": names[::2], f"2.{suffix}": names[1::2]} if sharded else {whole: names}
+    for file, members in shards.items():
+        save({name: tensors[name].contiguous() for name in members}, folder / file)
+    if sharded:
+        index = {"weight_map": {name: file for file, members in shards.items() for name in members}}
+        (folder / f"{whole}.index.json").write_text(json.dumps(index))
+    loaded = load_released(folder, vision_tower=clip, sam2_config=sam2_config)
+    assert all(torch.equal(value, loaded.state_dict()[rename(name)]) for name, value in tensors.items())
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["weights", "inspect", str(folder)])
+    assert shown.exit_code == 0 and "published GLUS" in shown.output
+    assert sum(part.tensors for part in summarise(folder).values()) == len(tensors)
+
+
+def test_our_own_format_is_shown(model, tmp_path):
+    save_glus(model, model.state_dict(), tmp_path)
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["weights", "inspect", str(tmp_path)])
+    assert shown.exit_code == 0 and "vision tower" in shown.output and ": glus" in shown.output
+
+
+def test_a_whole_clip_gives_its_tower(model, tmp_path):
+    text = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    whole = CLIPModel(CLIPConfig(vision_config=model.vision_tower.config.to_dict(), text_config=text))
+    whole.save_pretrained(tmp_path)
+    tower, theirs = load_vision_tower(tmp_path), CLIPVisionModel.from_pretrained(tmp_path)
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in tower.state_dict().items())
 
 
 class Vocabulary(SimpleNamespace):
@@ -168,14 +213,32 @@ def published_7b():
     yield from (("model.text_hidden_fcs.0.2.weight", (256, width)), ("model.text_hidden_fcs.0.2.bias", (256,)))
 
 
+def clip_l():
+    """Names and shapes of CLIP ViT-L/14's tower at 224 px, the wrapper of some releases of transformers left out."""
+    width, inner = 1024, 4096
+    yield "embeddings.class_embedding", (width,)
+    yield "embeddings.patch_embedding.weight", (width, 3, 14, 14)
+    yield "embeddings.position_embedding.weight", (16 * 16 + 1, width)
+    layers = [f"encoder.layers.{layer}." for layer in range(24)]
+    norms = [f"{base}layer_norm{number}" for base in layers for number in (1, 2)]
+    for norm in ("pre_layrnorm", "post_layernorm", *norms):
+        yield from ((f"{norm}.weight", (width,)), (f"{norm}.bias", (width,)))
+    for base in layers:
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            yield from ((f"{base}self_attn.{name}.weight", (width, width)), (f"{base}self_attn.{name}.bias", (width,)))
+        yield from ((f"{base}mlp.fc1.weight", (inner, width)), (f"{base}mlp.fc1.bias", (inner,)))
+        yield from ((f"{base}mlp.fc2.weight", (width, inner)), (f"{base}mlp.fc2.bias", (width,)))
+
+
 @pytest.mark.parametrize(
     ("sam2", "millions"),
     [
-        ("sam2_hiera_l.yaml", 224.4), ("sam2_hiera_b+.yaml", 80.8), ("sam2_hiera_s.yaml", 46.0),
-        ("sam2_hiera_t.yaml", 38.9), ("sam2.1_hiera_l.yaml", 224.4), ("sam2.1_hiera_t.yaml", 38.9),
+        ("sam2/sam2_hiera_l.yaml", 224.4), ("sam2/sam2_hiera_b+.yaml", 80.8), ("sam2/sam2_hiera_s.yaml", 46.0),
+        ("sam2/sam2_hiera_t.yaml", 38.9), ("sam2.1/sam2.1_hiera_l.yaml", 224.4), ("sam2.1/sam2.1_hiera_t.yaml", 38.9),
     ],
 )  # fmt: skip
 def test_the_sizes_of_the_release(sam2, millions):
+    """Every parameter: LLaMA-2-7B and CLIP by their public sizes, SAM-2 by the package's own builder."""
     tower = CLIPVisionConfig(
         image_size=224, patch_size=14, hidden_size=1024, intermediate_size=4096, num_hidden_layers=24,
         num_attention_heads=16, projection_dim=768,
@@ -185,8 +248,8 @@ def test_the_sizes_of_the_release(sam2, millions):
     language = LlamaConfig(
         vocab_size=32_003, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
     )
-    settings = GlusSettings(4, 4, 4, "last", True, True)
-    model = assemble(vision, language, load_sam2_config(sam2), Vocabulary(), build_clip_processor(224), settings)
+    config, processor = load_sam2_config(sam2.split("/")[1]), build_clip_processor(224)
+    model = assemble(vision, language, config, Vocabulary(), processor, RELEASED)
     assert model.mllm.tokens_per_frame == 64
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {
@@ -195,7 +258,13 @@ def test_the_sizes_of_the_release(sam2, millions):
         if not name.startswith(("masks.", "mllm.vision_tower."))
     }
     assert found == dict(published_7b())
+    assert {name.removeprefix("vision_model."): tuple(v.shape) for name, v in vision.state_dict().items()} == dict(
+        clip_l()
+    )
+    theirs = build_sam2(f"configs/{sam2}", ckpt_path=None, device="cpu").state_dict()
+    assert {name: value.shape for name, value in model.masks.sam2.state_dict().items()} == {
+        name: value.shape for name, value in theirs.items()
+    }
     masks = sum(parameter.numel() for parameter in model.masks.parameters())
     assert abs(masks / 1e6 - millions) < 0.1
-    assert abs(sum(parameter.numel() for parameter in model.vision_tower.parameters()) / 1e6 - 303.2) < 0.1
     assert abs(sum(parameter.numel() for parameter in model.language_model.parameters()) / 1e6 - 6738.4) < 0.1

@@ -42,7 +42,7 @@ def test_missing_unexpected_and_reshaped_tensors_are_named(saved):
 def test_truncated_weights_are_refused(saved):
     path = saved / WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="cannot be read as safetensors"):
+    with pytest.raises(InputError, match="cannot be read as plain tensors"):
         GLUS.from_pretrained(saved)
 
 

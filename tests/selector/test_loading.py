@@ -142,7 +142,7 @@ def test_the_vision_tower_is_asked_for(selector: KeyFrameSelector, tmp_path: Pat
     with pytest.raises(InputError, match=r"nowhere is not a folder"):
         KeyFrameSelector.from_pretrained(tmp_path / "published", vision_tower=tmp_path / "nowhere")
     (clip_folder / "preprocessor_config.json").unlink()
-    with pytest.raises(InputError, match=r"clip has no preprocessor_config\.json"):
+    with pytest.raises(InputError, match=r"preprocessor_config\.json does not exist"):
         KeyFrameSelector.from_pretrained(tmp_path / "published", vision_tower=clip_folder)
 
 
@@ -157,7 +157,7 @@ def test_a_tower_with_missing_tensors_is_refused(selector: KeyFrameSelector, tmp
     with pytest.raises(InputError, match=r"missing \S*layers\.0\.self_attn\.k_proj\.weight"):
         KeyFrameSelector.from_pretrained(tmp_path / "published", vision_tower=clip_folder)
     (clip_folder / "pytorch_model.bin").unlink()
-    with pytest.raises(InputError, match="clip cannot be read"):
+    with pytest.raises(InputError, match="clip holds no weights"):
         KeyFrameSelector.from_pretrained(tmp_path / "published", vision_tower=clip_folder)
 
 
