@@ -51,7 +51,7 @@ ACTIONS: dict[str, Callable[[StepContext], None]] = {
 def stub(action: str) -> ModuleType:
     """A module to stand for `glus.pipeline.stage`."""
     module = ModuleType("glus.pipeline.stage")
-    module.run = ACTIONS[action]  # type: ignore[attr-defined]
+    module.run = lambda context, keep_going=False: ACTIONS[action](context)  # type: ignore[attr-defined]
     return module
 
 

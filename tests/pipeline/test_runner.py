@@ -197,14 +197,16 @@ def labelled(configure: Callable) -> Config:
     """A project that has come as far as `pseudolabel`."""
     config = configure()
     stage_splits(config)
-    make_artifact(config.pseudolabel.checkpoint, "train", config, input_hashes(find_step("train"), config))
+    for model in (config.pseudolabel.checkpoint, "models/glus/final"):
+        make_artifact(model, "train", config, input_hashes(find_step("train"), config))
     make_artifact("data/pseudolabels", "pseudolabel", config, input_hashes(find_step("pseudolabel"), config))
     return config
 
 
 def test_inputs_are_known_by_their_content(labelled: Config) -> None:
     hashes = input_hashes(find_step("selector"), labelled)
-    assert set(hashes) == {"data/staged/train.json", labelled.pseudolabel.checkpoint, "data/pseudolabels"}
+    models = {labelled.pseudolabel.checkpoint, "models/glus/final"}
+    assert set(hashes) == {"data/staged/train.json", "data/pseudolabels"} | models
     assert hashes["data/pseudolabels"] == read_manifest(Path("data/pseudolabels")).content_sha256
     assert open_split(labelled, "synthetic/test").frames_root == Path("data/raw/synthetic")
 
