@@ -7,7 +7,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo test parity checks serve bench clean
+.PHONY: help setup demo test parity checks serve bench switches clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,10 @@ serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all
 
 bench: setup ## ratios against a baseline in the same run
 	@set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+switches: setup ## what each departure of the published code costs, two seeds (some 40 minutes)
+	@$(BIN)/dvc repro -q stage
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.published_switches
 
 clean: ## remove scratch folders and caches; artifacts, .venv and the servers' homes stay
 	@rm -rf .glus .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
