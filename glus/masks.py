@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,16 @@ from pycocotools import mask as coco
 
 from glus.errors import InputError
 
+# what PIL raises for files that are no pictures, or broken ones
+UNDECODABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 LONGEST_NUMBER = 8  # groups of six bits in a run length: 40 bits, far more pixels than a mask has
 
 
@@ -133,7 +144,7 @@ def read_index_png(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             image.load()
             mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNDECODABLE as error:
         raise InputError(f"{path} cannot be decoded: {error}") from error
     if mode == "1":
         return pixels.astype(np.uint8)

@@ -1,16 +1,20 @@
 """Run lengths: the pixels they cover, what is refused before pycocotools sees it, and intersections."""
 
+import struct
+import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 from pycocotools import mask as coco
 
 from glus.errors import InputError
-from glus.masks import decode_rle, encode_rle, rle_area, rle_intersection_px, rle_pixels, rle_runs
+from glus.masks import decode_rle, encode_rle, read_index_png, rle_area, rle_intersection_px, rle_pixels, rle_runs
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -88,3 +92,15 @@ def test_runs_of_many_masks_at_once(several: list[np.ndarray]) -> None:
 def test_refuses_broken_run_lengths(counts: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         decode_rle(counts, 2, 3)
+
+
+def test_a_picture_with_a_broken_chunk_is_named(tmp_path: Path) -> None:
+    """PIL raises a ValueError for it."""
+    path = tmp_path / "mask.png"
+    Image.new("L", (4, 4)).save(path)
+    content = path.read_bytes()
+    chunk = b"pHYs\0"
+    broken = content[:33] + struct.pack(">I", 1) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:]
+    path.write_bytes(broken)
+    with pytest.raises(InputError, match=r"mask\.png cannot be decoded"):
+        read_index_png(path)

@@ -119,6 +119,8 @@ def find_answers(source: Path, truth: GroundTruth) -> Answers:
     table = source / PARQUET if source.is_dir() else source
     if table.is_file():
         tracks = read_tracks(table, truth.videos)
+        if not tracks:
+            raise InputError(f"{table} holds no masks of {truth.dataset}/{truth.split}.")
         _refuse_unknown(table, truth, [place for key, track in tracks.items() for place in _unknown(truth, key, track)])
         return Answers(dict(tracks))
     tree = _scan(source)

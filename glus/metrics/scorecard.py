@@ -77,14 +77,17 @@ def find_protocol(dataset: str, name: str | None) -> Protocol | LabelMapProtocol
     """A protocol by its name, or the dataset's own.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is none of that name, or it is another dataset's.
     """
     if name is None:
         return protocol_of(dataset)
     known: dict[str, Protocol | LabelMapProtocol] = {**PROTOCOLS, **LABEL_MAP_PROTOCOLS}
     if name not in known:
         raise InputError(f"{name!r} is not a protocol; there are {', '.join(known)}.")
-    return known[name]
+    protocol = known[name]
+    if dataset not in protocol.datasets and protocol != protocol_of(dataset):
+        raise InputError(f"{name} is a protocol of {', '.join(protocol.datasets)}, not of {dataset}.")
+    return protocol
 
 
 def _score_expressions(request: Request, protocol: Protocol, truth: GroundTruth, progress: Progress) -> dict[str, Any]:
@@ -143,7 +146,7 @@ def _score_objects(
             f" {' or '.join(protocol.datasets)} as published."
         )
     expressions = expressions_by_key(truth)
-    if any((request.predictions / name).is_dir() for name in protocol.annotators):
+    if len(protocol.annotators) == 1 or any((request.predictions / name).is_dir() for name in protocol.annotators):
         answers = find_label_maps(request.predictions, truth, protocol.annotators)
         keys = [(video_id, name) for video_id in truth.videos for name in protocol.annotators]
     else:

@@ -7,6 +7,7 @@ Layouts: MeViS `<video>/<expression>/<frame>.png`, Refer-YouTube-VOS `Annotation
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -36,6 +37,8 @@ READABLE = 0o644 << 16
 UNREADABLE = (
     OSError,
     SyntaxError,
+    ValueError,
+    struct.error,
     EOFError,
     RuntimeError,
     zlib.error,
@@ -144,7 +147,7 @@ def _names(source: Path) -> list[str]:
     try:
         with zipfile.ZipFile(source) as archive:
             return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
         raise InputError(f"{source} is not a readable zip ({error}).") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,20 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from glus.errors import InputError
+from glus.masks import UNDECODABLE
 from glus.staging.faults import Fault, error, warning
 from glus.staging.paths import leads_out, missing_folder, other_spelling
 from glus.staging.raw import RawVideo
 
-# what PIL raises for files that are no pictures, or broken ones
-UNDECODABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 USUAL = "JPEG RGB"
 AGAIN = "Unpack or download the frame again"
 

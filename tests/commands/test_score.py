@@ -210,8 +210,8 @@ def test_tables_are_refused_too(score: Score, mevis: None) -> None:
         (("cityscapes", "valid"), "cityscapes"),
         (("mevis", "test"), "does not exist. Expected below data"),
         (("mevis", "valid_u", "--protocol", "coco"), "'coco' is not a protocol; there are mevis"),
-        (("mevis", "valid_u", "--protocol", "ref_davis17_official"), "has to name ref_davis17 as published"),
-        (("mevis", "valid_u", "--protocol", "revos"), "video a, expression 0 has no type_id"),
+        (("mevis", "valid_u", "--protocol", "ref_davis17_official"), "a protocol of ref_davis17, not of mevis"),
+        (("mevis", "valid_u", "--protocol", "revos"), "revos is a protocol of revos, not of mevis"),
         (("mevis", "valid_u", "--processes", 0), "--processes"),
     ],
 )
