@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from glus import KeyFrameSelector
-from glus.data.selector_conversation import encode_context, encode_tail, normalise_expression, selector_texts
-from glus.data.tokenizer import IMAGE_ID, SCORE, train_tokenizer
-from glus.data.transforms import build_clip_processor
+from glus.processing.selector_conversation import encode_context, encode_tail, normalise_expression, selector_texts
+from glus.processing.tokenizer import IMAGE_ID, SCORE, train_tokenizer
+from glus.processing.transforms import build_clip_processor
+from glus.selector.model import build_score_head
 from glus.selector.sharing import context_groups
 
 EXPRESSIONS = ["the white dog that jumps over the fence", "yellow bird", "which of the two cars turns left?"]
@@ -53,7 +54,7 @@ def build_selector() -> KeyFrameSelector:
         image_processor=build_clip_processor(224),
         clusters=(64, 32, 16),
         neighbours=(5, 3, 3),
-        head_size=256,
+        score_head=build_score_head(64, 256),
     ).eval()
 
 

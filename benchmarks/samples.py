@@ -22,12 +22,12 @@ from PIL import Image
 from pycocotools import mask as coco
 from torch.utils.data import DataLoader
 
-from glus.data.frames import read_frame
-from glus.data.sampling import sample_context_frames, sample_window
-from glus.records import StagedSplit
+from glus.processing.frames import read_frame
+from glus.records.split import StagedSplit
 from glus.staging.checks import examine, worker_pool
 from glus.staging.spool import MaskSpool
 from glus.staging.tables import write_tables
+from glus.training.loop.sampling import sample_context_frames, sample_window
 
 NUM_FRAMES = 40
 NUM_TIMED, NUM_PER_WORKER = 60, 800

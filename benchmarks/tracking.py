@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from glus.tracking import RunDescription, start_tracking
+from glus.pipeline.tracking import RunDescription, start_tracking
 
 CALLS = 30
 VALUES = {f"train/loss_{index}": 1.0 for index in range(7)}

@@ -17,22 +17,23 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 
+from glus import GLUS
 from glus.commands.params import PARAMS, edited
 from glus.config import Config, parse_config
-from glus.data.clips import summed_target, union_target
-from glus.data.frames import read_frame
-from glus.inference.engine import PropagationSettings, VideoEncoder
+from glus.files import write_json
+from glus.inference.encoder import VideoEncoder
+from glus.inference.passes import PropagationSettings
 from glus.inference.published_names import published_sources
 from glus.inference.video import propagate
-from glus.manifest import write_json
 from glus.masks import encode_rle
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
-from glus.model import GLUS
 from glus.pipeline.artifacts import open_split
-from glus.pipeline.train import build_trainer
-from glus.records import Expression, StagedSplit, Video
-from glus.training.curves import Curves
-from glus.training.loop import IGNORE
+from glus.processing.frames import read_frame
+from glus.records.split import Expression, StagedSplit, Video
+from glus.steps.train import build_trainer
+from glus.training.loop.curves import Curves
+from glus.training.loop.phase import IGNORE
+from glus.training.segmentation.samples import summed_target, union_target
 
 SEEDS = (0, 1)
 CLIP_STEPS = 150

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.summary import publish_summary
 from flows.workspace import prepare_smoke
-from glus.pipeline.steps import STEPS
+from glus.pipeline.table import STEPS
 
 
 class Options(BaseModel):

@@ -4,13 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glus.api import GLUS, KeyFrameSelector
     from glus.inference import segment_video
-    from glus.model.glus import GLUS
-    from glus.selector.model import KeyFrameSelector
 
 __all__ = ["GLUS", "KeyFrameSelector", "segment_video"]
 
-_HOMES = {"GLUS": "glus.model.glus", "KeyFrameSelector": "glus.selector.model", "segment_video": "glus.inference"}
+_HOMES = {"GLUS": "glus.api", "KeyFrameSelector": "glus.api", "segment_video": "glus.inference"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """The errors a user reads: one paragraph that names the thing, what was found and what to do."""
 
+from collections.abc import Sequence
+
 
 class GlusError(Exception):
     """Something the user can mend; the command line prints it without a traceback.
@@ -26,3 +28,12 @@ class ArtifactError(InputError):
 
 class BusyError(GlusError):
     """Another process is at work on the same step."""
+
+
+NUM_NAMED = 5  # things that an error names before it only counts
+
+
+def name_some(things: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = f"; and {len(things) - NUM_NAMED} more" if len(things) > NUM_NAMED else ""
+    return f"{'; '.join(things[:NUM_NAMED])}{more}"

@@ -5,16 +5,14 @@ A manifest holds nothing that changes when the same work is done again: an equal
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glus.errors import ArtifactError, InputError
+from glus.errors import ArtifactError
+from glus.files import hash_file, hash_json, write_json
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -55,42 +53,6 @@ class Manifest:
             "extra": self.extra,
             "files": self.files,
         }
-
-
-def hash_json(value: Any) -> str:
-    """SHA-256 of plain data, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Writes JSON beside the target and renames it when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    aside.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
-
-    Raises:
-        InputError: no such file, not JSON, or something else than an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, expected an object with named values.")
-    return content
 
 
 def write_manifest(
@@ -159,24 +121,3 @@ def first_difference(made: Any, present: Any, key: str = "") -> str | None:
                 return inner
         return None
     return None if made == present else f"{key} was {made!r}, is {present!r}"
-
-
-def publish(source: Path, target: Path) -> None:
-    """Puts a finished file or folder in place of the old one by renaming; never leaves half of either.
-
-    Both must lie on one file system.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = target.with_name(f".{target.name}.old")
-    _remove(old)
-    if target.exists():
-        target.rename(old)
-    source.rename(target)
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

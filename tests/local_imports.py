@@ -17,13 +17,13 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def imported_names(file: Path) -> Iterator[str]:
-    """Dotted names that a file imports, within functions too, those for type checkers left out."""
+def imported_names(file: Path, *, for_types: bool = False) -> Iterator[str]:
+    """Dotted names that a file imports, within functions too; those for type checkers only where asked for."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     skipped = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not for_types
         for statement in node.body
         for inner in ast.walk(statement)
     }
@@ -39,9 +39,10 @@ def imported_names(file: Path) -> Iterator[str]:
 
 
 @cache
-def direct(file: Path) -> frozenset[Path]:
+def direct(file: Path, *, for_types: bool = False) -> frozenset[Path]:
     """The project's files that a file imports."""
-    return frozenset(found for name in imported_names(file) if (found := module_file(name)) and found != file)
+    names = imported_names(file, for_types=for_types)
+    return frozenset(found for name in names if (found := module_file(name)) and found != file)
 
 
 def reachable(file: Path) -> set[Path]:

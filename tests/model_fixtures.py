@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from glus import GLUS
 from glus.config import Config, load_config
-from glus.data.conversation import conversation_texts
-from glus.data.tokenizer import IM_END, IM_START, SEG, train_tokenizer
-from glus.model import GLUS
 from glus.model.scratch import build_from_scratch
+from glus.processing.conversation import conversation_texts
+from glus.processing.tokenizer import IM_END, IM_START, SEG, train_tokenizer
 
 
 @pytest.fixture(scope="session")

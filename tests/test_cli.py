@@ -14,7 +14,7 @@ from PIL import Image
 
 from glus.cli import main
 from glus.config import load_config
-from glus.pipeline.steps import STEPS
+from glus.pipeline.table import STEPS
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -18,7 +18,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON.")] = False,
 ) -> None:
     """List every fault of a raw dataset; exit code 2 if one of them is an error."""
-    from glus.staging.lists import MissingError
+    from glus.staging.files.expression_lists import MissingError
 
     try:
         faults = _faults(dataset, root, split, workers)
@@ -48,8 +48,8 @@ def _faults(dataset: str, root: Path, split: str | None, workers: int) -> list[d
 
 def _splits_there(dataset: str, root: Path) -> list[str]:
     """The splits that lie below a dataset's root."""
-    from glus.staging.lists import MissingError
-    from glus.staging.readers import reader
+    from glus.staging.files.expression_lists import MissingError
+    from glus.staging.readers.registry import reader
 
     layout = reader(dataset)
     if found := layout.splits(root):

@@ -10,9 +10,9 @@ import typer
 from glus.commands.output import new_file, new_folder, progress_bar, refuse_existing
 
 if TYPE_CHECKING:
-    from glus.metrics.answers import Answers
-    from glus.metrics.raw_truth import RawSplit
-    from glus.records import StagedSplit
+    from glus.evaluation.answers import Answers
+    from glus.evaluation.truth import RawSplit
+    from glus.records.split import StagedSplit
 
 app = typer.Typer(help="Predictions for other tools and for the benchmarks' servers.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def png(
     dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
 ) -> None:
     """Write <video>/<expression>/<frame>.png, 8-bit grey, 0 and 255."""
-    from glus.metrics.exports import write_png_tree
+    from glus.evaluation.exports import write_png_tree
 
     refuse_existing(output)
     truth, answers = _open(dataset, root, split, predictions, processes)
@@ -43,8 +43,8 @@ def coco(
     dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
 ) -> None:
     """Write COCO's JSON for videos: one annotation per expression, run lengths per frame."""
-    from glus.manifest import write_json
-    from glus.metrics.exports import to_coco
+    from glus.evaluation.exports import to_coco
+    from glus.files import write_json
 
     refuse_existing(output)
     truth, answers = _open(dataset, root, split, predictions, processes)
@@ -57,7 +57,7 @@ def submission(
     dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
 ) -> None:
     """Write the zip that the server of MeViS or Refer-YouTube-VOS takes, and check it."""
-    from glus.metrics.submission import Submission, check_submission, server_folder, write_submission
+    from glus.evaluation.submission import Submission, check_submission, server_folder, write_submission
 
     refuse_existing(output)
     folder = server_folder(dataset)
@@ -78,8 +78,8 @@ def check(
     processes: Processes = 1,
 ) -> None:
     """Check names, counts, sizes and values of a server zip, whoever wrote it; exit code 2 if it is wrong."""
-    from glus.metrics.raw_truth import open_split
-    from glus.metrics.submission import Submission, check_submission, server_folder
+    from glus.evaluation.submission import Submission, check_submission, server_folder
+    from glus.evaluation.truth import open_split
 
     folder = server_folder(dataset)
     truth = open_split(dataset, root, split, processes, progress_bar)
@@ -90,8 +90,8 @@ def check(
 def _open(
     dataset: str, root: Path, split: str, predictions: Path, processes: int
 ) -> tuple[StagedSplit | RawSplit, Answers]:
-    from glus.metrics.answers import find_answers
-    from glus.metrics.raw_truth import open_split
+    from glus.evaluation.answers import find_answers
+    from glus.evaluation.truth import open_split
 
     truth = open_split(dataset, root, split, processes, progress_bar)
     return truth, find_answers(predictions, truth)
@@ -99,8 +99,8 @@ def _open(
 
 def _counts(truth: StagedSplit | RawSplit, num_masks: int) -> str:
     """What was counted, beside what the owners publish."""
-    from glus.metrics.raw_truth import release_of
-    from glus.staging.readers import published
+    from glus.evaluation.truth import release_of
+    from glus.staging.readers.registry import published
 
     num_expressions = sum(len(expressions) for expressions in truth.expressions.values())
     known = published(truth.dataset, truth.split, release_of(truth))

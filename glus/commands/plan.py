@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from glus.errors import GlusError
-from glus.pipeline.steps import STEPS
+from glus.pipeline.table import STEPS
 
 
 def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False) -> None:

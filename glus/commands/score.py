@@ -13,7 +13,7 @@ from glus.commands.output import progress_bar
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from glus.metrics.scorecard import Request
+    from glus.evaluation.scorecard import Request
 
 
 def score(
@@ -31,7 +31,7 @@ def score(
     ] = False,
 ) -> None:
     """Score masks against a dataset as its benchmark does; refuse a mean over an incomplete set."""
-    from glus.metrics.scorecard import Request, score_folder
+    from glus.evaluation.scorecard import Request, score_folder
 
     request = Request(dataset, root, split, predictions, protocol, allow_missing, processes)
     found = score_folder(request, progress_bar)

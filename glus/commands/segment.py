@@ -27,7 +27,7 @@ def segment(
     refuse_existing(output)
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
-    from glus.data.frames import load_frames
+    from glus.processing.frames import load_frames
 
     clip, first = _cut(load_frames(video), frames)
     if anchor is not None and not first <= anchor < first + len(clip):
@@ -69,7 +69,7 @@ def _segment(clip: list[Image], expressions: list[str], model: Path, selector: P
 def _write(folder: Path, clip: list[Image], first: int, expressions: list[str], result: Any) -> None:
     import numpy as np
 
-    from glus.manifest import write_json
+    from glus.files import write_json
     from glus.masks import write_mask_png
     from glus.reporting import write_overlay_video
 

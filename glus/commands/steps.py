@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from glus.pipeline.steps import STEPS, Step
+from glus.pipeline.table import STEPS, Step
 
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget, or use, what an interrupted run has finished.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check parameters and inputs, say what would be done.")]
@@ -47,7 +47,7 @@ def _stage_command(step: Step) -> Callable[..., None]:
 def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool) -> None:
     parent = os.getppid()
     from glus.config import load_config
-    from glus.parallel import die_with_parent
+    from glus.execution.processes import die_with_parent
 
     config = load_config()
     if dry_run:

@@ -14,7 +14,7 @@ from glus.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glus.model.glus import GLUS
+    from glus.model.glus import GlusModel
 
 app = typer.Typer(help="Checkpoints: what they hold, whether they fit, and into our own format.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def inspect(checkpoint: Checkpoint) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from glus.model.inspection import summarise
+    from glus.weights.inspection import summarise
 
     parts = summarise(checkpoint)
     typer.echo(f"{checkpoint}: {_format(checkpoint)}")
@@ -87,7 +87,7 @@ def merge(
     sam2_weights: Sam2Weights = None,
 ) -> None:
     """Merge a LoRA adapter into a checkpoint; the result is of our format."""
-    from glus.training.adapters import merge_adapter
+    from glus.weights.adapters import merge_adapter
 
     refuse_existing(output)
     model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma=True)
@@ -108,8 +108,8 @@ def _facts(checkpoint: Path, vision_tower: Path | None, sam2_config: str) -> dic
     }
 
 
-def _write(model: GLUS, weights: Mapping[str, Tensor], output: Path, facts: Mapping[str, str]) -> None:
-    from glus.model.weights import save_glus, write_model_card
+def _write(model: GlusModel, weights: Mapping[str, Tensor], output: Path, facts: Mapping[str, str]) -> None:
+    from glus.weights.saved import save_glus, write_model_card
 
     with new_folder(output) as folder:
         save_glus(model, weights, folder)
@@ -118,9 +118,9 @@ def _write(model: GLUS, weights: Mapping[str, Tensor], output: Path, facts: Mapp
 
 def _format(checkpoint: Path) -> str:
     """What a checkpoint is, by its `config.json`."""
-    from glus.manifest import read_json
-    from glus.model.lisa import is_lisa
-    from glus.model.released import model_type
+    from glus.files import read_json
+    from glus.weights.lisa import is_lisa
+    from glus.weights.released import model_type
 
     if not checkpoint.is_dir():
         raise InputError(f"{checkpoint} is not a folder; a folder with a checkpoint is expected.")
@@ -132,11 +132,11 @@ def _format(checkpoint: Path) -> str:
 
 def _load(
     checkpoint: Path, vision_tower: Path | None, sam2_config: str, sam2_weights: Path | None, load_gamma: bool
-) -> tuple[GLUS, str]:
+) -> tuple[GlusModel, str]:
     """The model, and what there is to say about it."""
-    from glus.model.lisa import build_from_lisa
-    from glus.model.released import SETTINGS, load_released
-    from glus.model.weights import load_glus
+    from glus.weights.lisa import build_from_lisa
+    from glus.weights.released import SETTINGS, load_released
+    from glus.weights.saved import load_glus
 
     kind = _format(checkpoint)
     if kind == "glus":

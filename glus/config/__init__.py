@@ -9,10 +9,10 @@ from glus.config.data import SyntheticConfig
 from glus.config.evaluation import PropagateConfig
 from glus.config.loading import PRESETS, load_config, parse_config, read_parameters
 from glus.config.model import LanguageConfig, LoraConfig, MemoryConfig, ModelConfig, VisionConfig
+from glus.config.root import Config
+from glus.config.runtime import ComputeConfig
 from glus.config.selection import KeyFrameSourceName, PseudolabelConfig, SelectorConfig
-from glus.config.surroundings import ComputeConfig
 from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig
-from glus.config.whole import Config
 
 __all__ = [
     "PRESETS",

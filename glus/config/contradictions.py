@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from glus.config.whole import Config
+from glus.config.root import Config
 
 
 def splits_are_staged(config: Config) -> None:
@@ -118,3 +116,14 @@ CHECKS: tuple[Callable[[Config], None], ...] = (
     training_can_be_resumed_and_shared,
     there_is_something_to_train,
 )
+
+
+def find_contradictions(config: Config) -> list[str]:
+    """What does not go together, one line for each check that fails."""
+    found = []
+    for check in CHECKS:
+        try:
+            check(config)
+        except ValueError as error:
+            found.append(str(error))
+    return found

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from glus.config.whole import Config
+from glus.config.contradictions import find_contradictions
+from glus.config.root import Config
 from glus.errors import ConfigError
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
@@ -50,9 +51,12 @@ def parse_config(values: Any, origin: Path) -> Config:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{origin} holds no parameters (found {type(values).__name__}, expected a mapping).")
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{origin}: " + "; ".join(_describe(item) for item in error.errors())) from error
+    if contradictions := find_contradictions(config):
+        raise ConfigError(f"{origin}: " + "; ".join(contradictions))
+    return config
 
 
 def _describe(item: Any) -> str:

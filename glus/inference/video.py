@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from glus.data.frames import Frames, load_frames
 from glus.errors import InputError
-from glus.inference.engine import PassResult, PropagationSettings, VideoEncoder, run_pass
-from glus.model.glus import GLUS
+from glus.inference.encoder import VideoEncoder
+from glus.inference.passes import PassResult, PropagationSettings, run_pass
+from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
+from glus.processing.frames import Frames, load_frames
 
-if TYPE_CHECKING:
-    from glus.selector import KeyFrameSelector
+
+class FrameScorer(Protocol):
+    """What chooses key frames; `glus.KeyFrameSelector` is one."""
+
+    def score(self, frames: Frames, expressions: Sequence[str]) -> torch.Tensor:
+        """A score for every frame and expression, float [B, T]; the best frame is the key frame."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,11 @@ class SegmentationResult:
 
 
 def segment_video(
-    model: GLUS,
+    model: GlusModel,
     frames: Frames,
     expressions: Sequence[str],
     *,
-    selector: KeyFrameSelector | None = None,
+    selector: FrameScorer | None = None,
     anchor: int | Sequence[int] | None = None,
     use_memory: bool = True,
     memory_stride: int = 3,

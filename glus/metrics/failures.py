@@ -15,7 +15,7 @@ import numpy as np
 
 from glus.masks import rle_area, rle_intersection_px
 from glus.metrics.scoring import ExpressionScore, VideoTask
-from glus.records import Expression
+from glus.records.split import Expression
 
 
 class Failure(StrEnum):

@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from glus.errors import ArtifactError
-from glus.metrics.predictions import PREDICTIONS, Key
 from glus.metrics.scoring import ExpressionScore
-from glus.records import StagedSplit, read_table
 
 # Start of a track -> the comparison that is predicted from there; the main predictions start from the selected frame.
 STARTS = {"first": "first_frame", "random": "random_frame", "oracle": "oracle_frame"}
@@ -62,22 +59,3 @@ def compared_jf(score: ExpressionScore, way: str) -> float:
 
 def _percent(values: Iterable[float]) -> float:
     return 100 * float(np.mean([*values]))
-
-
-def read_anchors(split: StagedSplit) -> dict[str, dict[Key, int]]:
-    """Frames that the predictions of a split started from: source -> expression -> frame; empty where not written.
-
-    Raises:
-        ArtifactError: not a table of anchors, or a frame that its video does not have.
-    """
-    path = PREDICTIONS / split.dataset / split.split / "anchors.parquet"
-    anchors: dict[str, dict[Key, int]] = {}
-    for row in read_table("anchors", path).to_pylist() if path.exists() else ():
-        video = split.videos.get(row["video_id"])
-        if video is None or not 0 <= row["frame_index"] < video.num_frames:
-            raise ArtifactError(
-                f"{path}: {row['source']} of video {row['video_id']}, expression {row['expression_id']} is frame"
-                f" {row['frame_index']}, which the split does not have. Run `glus propagate` again."
-            )
-        anchors.setdefault(row["source"], {})[row["video_id"], row["expression_id"]] = row["frame_index"]
-    return anchors

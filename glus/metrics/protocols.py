@@ -15,7 +15,7 @@ import numpy as np
 from glus.errors import InputError
 from glus.metrics import revos
 from glus.metrics.scoring import ExpressionScore
-from glus.records import Video
+from glus.records.split import Video
 
 MEVIS = "mevis"
 NO_GROUND_TRUTH = "no ground truth"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
 from glus.config import ModelConfig
-from glus.data.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
-from glus.data.transforms import FrameTransform
 from glus.errors import InputError
 from glus.model.mllm import MultimodalLanguageModel
 from glus.model.sam2 import MaskBranch
+from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
+from glus.processing.transforms import FrameTransform
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class GlusSettings:
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
 
-class GLUS(nn.Module):
-    """The published model at any size.
+class GlusModel(nn.Module):
+    """The published model at any size; tensors in, tensors out.
 
     Args:
         mllm: frames and words to hidden states.
@@ -83,51 +82,6 @@ class GLUS(nn.Module):
         """Takes other settings than those that the weights were stored with."""
         self.settings = settings
         self.mllm.token_pool, self.mllm.seg_layer = settings.token_pool, settings.seg_layer
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path: str | Path,
-        *,
-        dtype: str = "float32",
-        device: str | torch.device = "cpu",
-        vision_tower: str | Path | None = None,
-        sam2_config: str | None = None,
-        load_gamma: bool = True,
-    ) -> GLUS:
-        """Loads a model of our own format, which carries everything, or a released checkpoint, in evaluation mode.
-
-        Args:
-            path: a folder.
-            dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`); the mask branch and the [SEG]
-                projector stay float32.
-            device: where to.
-            vision_tower: CLIP folder of a released checkpoint.
-            sam2_config: SAM-2 configuration of a released checkpoint, by name or file.
-            load_gamma: see `glus.model.released.load_released`.
-
-        Raises:
-            InputError: not a model, a part of a released checkpoint that is not named, or tensors that do not fit.
-        """
-        from glus.model.released import is_released, load_released
-        from glus.model.weights import load_glus
-
-        folder = Path(path)
-        if is_released(folder):
-            if vision_tower is None or sam2_config is None:
-                raise InputError(
-                    f"{folder} is a published checkpoint: name its vision_tower and its sam2_config, or convert it by"
-                    " `glus weights import`."
-                )
-            model = load_released(
-                folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma
-            )
-        else:
-            model = load_glus(folder)
-        model.mllm.to(getattr(torch, dtype))
-        model.text_hidden_fcs.float()
-        model.masks.float()
-        return model.to(device).eval()
 
     @property
     def vision_tower(self) -> CLIPVisionModel:

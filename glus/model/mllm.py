@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionModel, DynamicCache, LlamaForCausalLM
 
-from glus.data.tokenizer import IMAGE_ID
 from glus.errors import InputError
+from glus.processing.tokenizer import IMAGE_ID
 
 
 @dataclass(frozen=True)

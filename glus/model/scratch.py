@@ -13,17 +13,17 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from glus.config import LanguageConfig, ModelConfig, VisionConfig
-from glus.data.tokenizer import LlamaSentencePiece
-from glus.data.transforms import FrameTransform, build_clip_processor
 from glus.model.assembly import build_text_hidden_fcs
-from glus.model.glus import GLUS, GlusSettings
+from glus.model.glus import GlusModel, GlusSettings
 from glus.model.mllm import MultimodalLanguageModel
 from glus.model.sam2 import MaskBranch, load_sam2_config
+from glus.processing.tokenizer import LlamaSentencePiece
+from glus.processing.transforms import FrameTransform, build_clip_processor
 
 MAX_POSITIONS = 2048
 
 
-def build_from_scratch(config: ModelConfig, tokenizer: LlamaSentencePiece, seed: int) -> GLUS:
+def build_from_scratch(config: ModelConfig, tokenizer: LlamaSentencePiece, seed: int) -> GlusModel:
     """Builds GLUS with fresh weights; the same seed gives the same ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -31,7 +31,7 @@ def build_from_scratch(config: ModelConfig, tokenizer: LlamaSentencePiece, seed:
         language_model = LlamaForCausalLM(llama_config(config.language, len(tokenizer)))
         masks = MaskBranch(load_sam2_config(config.sam2_config))
         width = config.language.hidden_size
-        model = GLUS(
+        model = GlusModel(
             MultimodalLanguageModel(
                 vision_tower,
                 nn.Linear(config.vision.hidden_size, width),
@@ -76,7 +76,7 @@ def llama_config(shape: LanguageConfig, vocabulary: int) -> LlamaConfig:
 
 
 @torch.no_grad()
-def _spread_expressions(model: GLUS) -> None:
+def _spread_expressions(model: GlusModel) -> None:
     """Wide initial weights, so that different words give different prompts from the first step on.
 
     With the usual 0.02 the expressions make up a tenth of the initial prompt instead of three quarters, and the

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glus.errors import ArtifactError
-from glus.manifest import MANIFEST, Manifest, hash_file, read_manifest, require_artifact
-from glus.pipeline.steps import STEPS, Step
-from glus.records import StagedSplit
+from glus.files import hash_file
+from glus.manifest import MANIFEST, Manifest, read_manifest, require_artifact
+from glus.pipeline.table import STEPS, Step
+from glus.records.split import StagedSplit
 
 if TYPE_CHECKING:
     from glus.config import Config

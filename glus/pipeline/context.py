@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from glus.manifest import Manifest, publish, write_manifest
-from glus.parallel import map_in_processes
+from glus.execution.processes import map_in_processes
+from glus.execution.progress import show_progress
+from glus.files import publish
+from glus.manifest import Manifest, write_manifest
 
 if TYPE_CHECKING:
     from glus.config import Config
-    from glus.pipeline.steps import Step
-    from glus.tracking import Tracker
+    from glus.pipeline.table import Step
+    from glus.pipeline.tracking import Tracker
 
 T = TypeVar("T")
-
-console = Console(stderr=True)
-logger = logging.getLogger(__name__)
-
-SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """What `glus.pipeline.<step>.run` is given.
+    """What `glus.steps.<step>.run` is given.
 
     Attributes:
         config: all parameters.
@@ -101,45 +92,4 @@ class StepContext:
             total: number of items where they have no length, `done` included.
             done: items that an interrupted run has finished already.
         """
-        sequence: Iterable[Any] = range(items) if isinstance(items, int) else items
-        if total is None and isinstance(sequence, Sized):
-            total = len(sequence) + done
-        description = f"{self.step.name}: {description}"
-        if console.is_terminal:
-            return _with_bar(sequence, description, total, done)
-        return _with_lines(sequence, description, total, done)
-
-
-def _with_bar(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, refresh_per_second=2) as progress:
-        task = progress.add_task(description, total=total, completed=done)
-        for item in items:
-            yield item
-            progress.advance(task)
-
-
-def _with_lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
-    start = last = time.monotonic()
-    count = done
-    for item in items:
-        yield item
-        count += 1
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES or count == total:
-            last = now
-            logger.info(_line(description, count, total, now - start, count - done))
-
-
-def _line(description: str, count: int, total: int | None, elapsed: float, since_start: int) -> str:
-    text = f"{description} {count}{f'/{total}' if total else ''}, {timedelta(seconds=round(elapsed))} elapsed"
-    if total and count < total:
-        text += f", about {timedelta(seconds=round(elapsed / since_start * (total - count)))} left"
-    return text
+        return show_progress(items, f"{self.step.name}: {description}", total=total, done=done)

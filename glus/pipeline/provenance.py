@@ -16,12 +16,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from glus.manifest import write_json
-from glus.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
+from glus.files import write_json
+from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
 
 if TYPE_CHECKING:
     from glus.config import Config
-    from glus.pipeline.steps import Step
+    from glus.pipeline.table import Step
 
 PACKAGES = ("glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
 PICTURES = (".png", ".jpg", ".svg")

@@ -15,12 +15,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from glus.errors import GlusError
-from glus.manifest import hash_json
+from glus.files import hash_json
 from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
 from glus.pipeline.lock import step_lock
 from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
-from glus.pipeline.steps import STEPS, Step
+from glus.pipeline.table import STEPS, Step
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -122,7 +122,7 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
     step = plan.step
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
-        importlib.import_module(f"glus.pipeline.{step.name}").run(context, **options)
+        importlib.import_module(f"glus.steps.{step.name}").run(context, **options)
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"

@@ -12,7 +12,7 @@ from PIL import Image
 from glus.masks import decode_rle
 from glus.metrics.failures import FrameFailures, costliest, lost_by_kind
 from glus.metrics.scoring import ExpressionScore, Track
-from glus.records import Expression, StagedSplit
+from glus.records.split import Expression, StagedSplit
 from glus.reporting.frame_curves import draw_frame_curves
 from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
 from glus.reporting.verdicts import FAILURE_TITLES

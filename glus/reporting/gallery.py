@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from glus.evaluation.predictions import Key, Predictions, expressions_by_key
 from glus.metrics.failures import FrameFailures
-from glus.metrics.predictions import Key, Predictions, expressions_by_key
 from glus.metrics.protocols import COMPARISONS
 from glus.metrics.scoring import ExpressionScore, Track
-from glus.records import StagedSplit
+from glus.records.split import StagedSplit
 from glus.reporting.cards import Card, Clip, draw_card
 
 QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it

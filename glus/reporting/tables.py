@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from glus.evaluation.predictions import Key, Predictions
 from glus.metrics.failures import Failure, FrameFailures, costliest, lost_by_kind
 from glus.metrics.key_frames import STARTS, compared_jf
-from glus.metrics.predictions import Key, Predictions
 from glus.metrics.scoring import ExpressionScore
-from glus.records import StagedSplit, write_table
+from glus.records.split import StagedSplit
+from glus.records.tables import write_table
 from glus.reporting.distributions import EDGES, POSITIONS, histograms, time_curves
 
 

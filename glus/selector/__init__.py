@@ -1,5 +1,1 @@
 """The key-frame selector: which frame shows best what an expression means (paper 4.4, B.4)."""
-
-from glus.selector.model import KeyFrameSelector
-
-__all__ = ["KeyFrameSelector"]

@@ -18,12 +18,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from glus.data.selector_conversation import normalise_expression
 from glus.errors import InputError
+from glus.processing.selector_conversation import normalise_expression
 from glus.selector.sharing import SharedCache, context_groups
 
 if TYPE_CHECKING:
-    from glus.selector.model import KeyFrameSelector
+    from glus.selector.model import SelectorModel
 
 FRAMES_PER_PASS = 32  # frames through the CLIP tower at once
 
@@ -43,7 +43,7 @@ class Ending:
 
 @torch.no_grad()
 def read_clip(
-    selector: KeyFrameSelector,
+    selector: SelectorModel,
     images: list[Image.Image],
     endings: Sequence[Ending],
     read: Callable[[Tensor], Tensor],
@@ -60,7 +60,7 @@ def read_clip(
         read: final-norm states [n, D] -> one number each, [n].
         max_context_frames: see `context_groups`.
         batch: pairs of frame and expression in one forward pass.
-        noise_seed: see `KeyFrameSelector.score`.
+        noise_seed: see `glus.selector.scoring.score_frames`.
     """
     noise = None if noise_seed is None else torch.Generator().manual_seed(noise_seed)
     tokens = _visual_tokens(selector, images, noise)
@@ -77,7 +77,7 @@ def read_clip(
     return numbers
 
 
-def _visual_tokens(selector: KeyFrameSelector, images: list[Image.Image], noise: torch.Generator | None) -> Tensor:
+def _visual_tokens(selector: SelectorModel, images: list[Image.Image], noise: torch.Generator | None) -> Tensor:
     """Visual tokens of a clip, [T, P, D], some frames at a time."""
     tokens = []
     for first in range(0, len(images), FRAMES_PER_PASS):
@@ -88,7 +88,7 @@ def _visual_tokens(selector: KeyFrameSelector, images: list[Image.Image], noise:
 
 
 def _states_at_the_end(
-    selector: KeyFrameSelector, context: SharedCache, queries: Tensor, endings: Sequence[Ending]
+    selector: SelectorModel, context: SharedCache, queries: Tensor, endings: Sequence[Ending]
 ) -> Tensor:
     """States of query frames [Nq, P, D] behind a context that was read before, [Nq * B, D], frame by frame.
 
@@ -103,7 +103,7 @@ def _states_at_the_end(
     return states[torch.arange(len(states), device=states.device), positions]
 
 
-def _states(selector: KeyFrameSelector, embeddings: Tensor, cache: SharedCache) -> Tensor:
+def _states(selector: SelectorModel, embeddings: Tensor, cache: SharedCache) -> Tensor:
     """Final-norm states of [n, length, D] behind what a cache holds; the cache grows by it."""
     model = selector.language_model.model
     return model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True).last_hidden_state

@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from glus.data.frames import Frames, load_frames
-from glus.data.selector_conversation import Tail, encode_context, encode_tail
-from glus.data.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.errors import InputError
-from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
+from glus.processing.selector_conversation import Tail, encode_context
+from glus.processing.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
 from glus.selector.packing import Node, pack
 from glus.selector.token_merging import TokenMerging
 
@@ -53,7 +50,7 @@ class SelectorOutput:
     labels: Tensor
 
 
-class KeyFrameSelector(nn.Module):
+class SelectorModel(nn.Module):
     """Scores how well a frame shows what an expression means.
 
     The score is read from the final-norm state one position before `[SCORE]` (the paper speaks of the embedding of
@@ -67,7 +64,7 @@ class KeyFrameSelector(nn.Module):
         image_processor: preprocessing of the tower.
         clusters: see `TokenMerging`.
         neighbours: see `TokenMerging`.
-        head_size: width of the score head's middle layer.
+        score_head: final-norm state -> score, see `build_score_head`.
     """
 
     def __init__(
@@ -80,20 +77,21 @@ class KeyFrameSelector(nn.Module):
         image_processor: CLIPImageProcessorPil,
         clusters: Sequence[int],
         neighbours: Sequence[int],
-        head_size: int,
+        score_head: nn.Sequential,
     ) -> None:
         super().__init__()
-        width = language_model.config.hidden_size
         self.vision_tower = vision_tower
         self.token_merging = TokenMerging(clusters, neighbours)
         self.mm_projector = mm_projector
         self.language_model = language_model
-        self.score_head = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, head_size), nn.ReLU(), nn.Linear(head_size, 1)
-        )
-        self.head_size = head_size
+        self.score_head = score_head
         self.tokenizer = tokenizer
         self.image_processor = image_processor
+
+    @property
+    def head_size(self) -> int:
+        """Width of the score head's middle layer."""
+        return int(self.score_head[-1].get_parameter("weight").shape[1])
 
     def encode_patches(self, pixels: Tensor) -> Tensor:
         """CLIP's patch features: float [T, 3, h, w] -> [T, N, C]."""
@@ -155,92 +153,6 @@ class KeyFrameSelector(nn.Module):
         is_image = (ids == IMAGE_ID).to(context.device)
         return self.embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
 
-    def score(
-        self,
-        frames: Frames,
-        expressions: Sequence[str],
-        *,
-        max_context_frames: int = 11,
-        batch: int = 36,
-        noise_seed: int | None = None,
-    ) -> Tensor:
-        """Scores every frame of a clip for every expression, float32 [B, T].
-
-        The context of frame q are the frames congruent to q modulo ceil(T / max_context_frames), so q stands among
-        them and then again as the target image (published evaluation). How the reading is shared, and what is held
-        at once: see `glus.selector.clip_reading`.
-
-        Args:
-            frames: see `glus.data.frames.load_frames`.
-            expressions: sentences about the clip.
-            max_context_frames: published: 11.
-            batch: pairs of frame and expression in one forward pass.
-            noise_seed: of the published noise of the clustering, drawn once for each frame of the clip; the published
-                code draws it anew for each image of each prompt, unseeded. None: deterministic.
-
-        Raises:
-            InputError: frames that cannot be read, an empty expression, or a score that is not a finite number.
-        """
-        tails = [
-            encode_tail(self.tokenizer, spoken(number, text)).until_score() for number, text in enumerate(expressions)
-        ]
-        scores = read_clip(
-            self,
-            load_frames(frames),
-            [Ending(tail.ids, tail.score_position) for tail in tails],
-            lambda states: self.score_head(states.float())[:, 0],
-            max_context_frames=max_context_frames,
-            batch=batch,
-            noise_seed=noise_seed,
-        )
-        require_finite(scores, expressions)
-        return scores
-
-    def save_pretrained(self, directory: Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Writes the model so that `from_pretrained` needs nothing else.
-
-        Args:
-            directory: is created.
-            weights: the state to save, for a model with adapters: with these merged. None: as it stands.
-        """
-        from glus.selector.saved import save_selector
-
-        save_selector(self, self.state_dict() if weights is None else weights, directory)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        directory: Path | str,
-        *,
-        dtype: str = "float32",
-        device: str | torch.device = "cpu",
-        vision_tower: Path | str | None = None,
-    ) -> KeyFrameSelector:
-        """Reads what `save_pretrained` wrote, a published selector, or Chat-UniVi (with a fresh score head).
-
-        Args:
-            directory: a folder.
-            dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`); the score head stays float32.
-            device: where to.
-            vision_tower: CLIP folder of a published checkpoint.
-
-        Raises:
-            InputError: not a selector's folder, a published one without its vision_tower, or a tensor that is missing,
-                unknown or misshapen, or a vocabulary that is not the language model's.
-        """
-        from glus.selector.released import is_published, load_published
-        from glus.selector.saved import load_selector
-
-        directory = Path(directory)
-        if is_published(directory):
-            if vision_tower is None:
-                raise InputError(f"{directory} is a published checkpoint: name its vision_tower, a CLIP folder.")
-            model = load_published(directory, vision_tower=Path(vision_tower))
-        else:
-            model = load_selector(directory)
-        model.to(getattr(torch, dtype)).score_head.float()
-        return model.to(device).eval()
-
     def check_vocabulary(self, origin: str) -> None:
         """Refuses a tokenizer that is not the language model's.
 
@@ -257,6 +169,17 @@ class KeyFrameSelector(nn.Module):
                 f" {'with' if has_score else 'without'} {SCORE}, its language model"
                 f" {rows} embeddings; take both from one training."
             )
+
+
+def build_score_head(language_width: int, head_size: int) -> nn.Sequential:
+    """Three linear layers with ReLUs, D -> D -> head_size -> 1 (equation F)."""
+    return nn.Sequential(
+        nn.Linear(language_width, language_width),
+        nn.ReLU(),
+        nn.Linear(language_width, head_size),
+        nn.ReLU(),
+        nn.Linear(head_size, 1),
+    )
 
 
 @torch.no_grad()

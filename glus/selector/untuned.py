@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from glus.data.frames import Frames, load_frames
-from glus.data.selector_conversation import request_text
-from glus.data.tokenizer import LlamaSentencePiece
+from glus.processing.frames import Frames, load_frames
+from glus.processing.selector_conversation import request_text
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
-from glus.selector.model import KeyFrameSelector
+from glus.selector.model import SelectorModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def _question(tokenizer: LlamaSentencePiece, request: str) -> _Question:
 
 
 def yes_log_odds(
-    selector: KeyFrameSelector,
+    selector: SelectorModel,
     frames: Frames,
     expressions: Sequence[str],
     *,

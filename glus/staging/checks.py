@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from glus.errors import InputError
-from glus.parallel import die_with_parent
+from glus.execution.processes import die_with_parent
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
-from glus.staging.frames import Size
-from glus.staging.lists import MIN_TRAINING_FRAMES, expression_place
-from glus.staging.mask_files import Row, read_mask_dict
-from glus.staging.paths import is_file_name
+from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES, expression_place
+from glus.staging.files.frames import Size
+from glus.staging.files.mask_files import Row, read_mask_dict
+from glus.staging.files.paths import is_file_name
 from glus.staging.raw import MaskDict, MaskFolder, RawSplit
-from glus.staging.readers import reader
+from glus.staging.readers.registry import reader
 from glus.staging.videos import VideoCheck, VideoChecker
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # items, what they are, how many

@@ -8,8 +8,8 @@ from tempfile import TemporaryFile
 
 import pyarrow as pa
 
-from glus.records import SCHEMAS
-from glus.staging.mask_files import Row
+from glus.records.schemas import SCHEMAS
+from glus.staging.files.mask_files import Row
 
 _LAYOUT = pa.schema([field for field in SCHEMAS["masks"] if field.name not in ("dataset", "split")])
 

@@ -1,4 +1,4 @@
-"""An examined split as the three Parquet tables of `glus.records`."""
+"""An examined split as the three Parquet tables of `glus.records.split`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from glus.records import write_row_groups, write_table
+from glus.records.tables import write_row_groups, write_table
 from glus.staging.checks import ExaminedSplit
 from glus.staging.spool import MaskSpool
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from glus.manifest import hash_json, write_json
+from glus.files import hash_json, write_json
 from glus.staging.faults import Fault
-from glus.staging.films import check_film
-from glus.staging.frames import Size, check_frames
-from glus.staging.mask_files import Row, read_mask_folder
+from glus.staging.files.file_state import file_state
+from glus.staging.files.frames import Size, check_frames
+from glus.staging.files.mask_files import Row, read_mask_folder
+from glus.staging.files.video_files import check_film
 from glus.staging.raw import MaskFolder, RawVideo
-from glus.staging.state import file_state
 
 
 @dataclass

@@ -26,7 +26,7 @@ from tiny_sets import (
 
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
-from glus.records import write_table
+from glus.records.tables import write_table
 from glus.staging.checks import examine
 from glus.staging.spool import MaskSpool
 from glus.staging.tables import write_tables

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from flows import pipeline, summary
 from flows.pipeline import Options
 from flows.workspace import prepare_smoke
-from glus.pipeline.steps import STEPS
+from glus.pipeline.table import STEPS
 
 NAMES = [step.name for step in STEPS]
 METRICS = {

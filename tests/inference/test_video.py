@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from glus.config import MemoryConfig
-from glus.data.batch import ClipBatch, expand_images, pad_ids
-from glus.data.conversation import training_prompt
-from glus.data.sampling import centre_context_frames
 from glus.errors import InputError
 from glus.inference import segment_video
-from glus.inference.engine import PropagationSettings, VideoEncoder, run_pass
-from glus.training.objectives import encode_clip, seg_hidden, segment_window
+from glus.inference.encoder import VideoEncoder
+from glus.inference.passes import PropagationSettings, run_pass
+from glus.processing.context_frames import centre_context_frames
+from glus.processing.conversation import training_prompt
+from glus.processing.tokens import expand_images, pad_ids
+from glus.training.segmentation.batch import ClipBatch
+from glus.training.segmentation.objectives import encode_clip, seg_hidden, segment_window
 
 EXPRESSIONS = ["the red circle", "The small green square."]
 

@@ -11,8 +11,8 @@ import pytest
 from glus.masks import encode_rle
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_predictions
 from glus.metrics.spans import Clip, Spans, read_spans
-from glus.records import Expression, Video
-from glus.staging.revos import FAMILIES
+from glus.records.split import Expression, Video
+from glus.staging.readers.revos import FAMILIES
 
 
 class GoldenSequences:

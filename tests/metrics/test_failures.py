@@ -20,7 +20,7 @@ from glus.metrics.failures import (
     lost_by_kind,
 )
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
-from glus.records import Expression, Video
+from glus.records.split import Expression, Video
 
 HEIGHT, WIDTH = 12, 20
 BOUNDS = {"found": 0.1, "fits": 0.5}

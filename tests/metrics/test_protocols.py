@@ -7,9 +7,9 @@ import pytest
 from golden_sequences import GoldenSequences
 
 from glus.errors import InputError
+from glus.evaluation.completeness import require_complete
 from glus.masks import encode_rle
 from glus.metrics import davis, revos
-from glus.metrics.completeness import require_complete
 from glus.metrics.davis import ObjectScore
 from glus.metrics.protocols import PROTOCOLS, average, mevis, protocol_of
 from glus.metrics.scoring import ExpressionScore

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from glus.errors import InputError
+from glus.evaluation.completeness import require_complete
 from glus.masks import encode_rle
-from glus.metrics.completeness import require_complete
 from glus.metrics.protocols import grey_frame_comparisons, mevis
 from glus.metrics.scoring import VideoTask, score_video, shuffled_partner
-from glus.records import Expression, Video
+from glus.records.split import Expression, Video
 
 SIZE = 12
 VIDEO = Video("v", 1, SIZE, SIZE, ("00000",), "v", ())

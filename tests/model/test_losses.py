@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from glus.data.batch import TokenKey
-from glus.model.contrastive import TokenBank, contrastive_loss
-from glus.model.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
+from glus.training.segmentation.batch import TokenKey
+from glus.training.segmentation.contrastive import TokenBank, contrastive_loss
+from glus.training.segmentation.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 
 
 def test_bce_and_dice_by_hand():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from glus.data.tokenizer import IMAGE_ID
 from glus.errors import InputError
+from glus.processing.tokenizer import IMAGE_ID
 
 IDS = torch.tensor([[1, 9, 7, 12, 4], [1, 3, 5, 4, 0]])
 MASK = torch.tensor([[True] * 5, [True] * 4 + [False]])

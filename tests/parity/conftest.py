@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from glus import GLUS
-from glus.data.tokenizer import LlamaSentencePiece
+from glus.processing.tokenizer import LlamaSentencePiece
 from tests.conftest import ROOT
 from tests.parity.differences import DIFFERENCES
 

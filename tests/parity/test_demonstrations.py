@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from glus.config import load_config
-from glus.training.lora import add_lora
-from glus.training.objectives import mask_losses
-from glus.training.trainable import select_parameters
+from glus.model.lora import add_lora
+from glus.training.loop.trainable import select_parameters
+from glus.training.segmentation.objectives import mask_losses
 from tests.conftest import ROOT
 from tests.parity.test_training_step import published_name
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from glus import segment_video
-from glus.data.frames import IMAGE_SUFFIXES, load_frames
 from glus.inference import video
 from glus.inference.published_names import published_sources
 from glus.model.sam2 import resize_logits
+from glus.processing.frames import IMAGE_SUFFIXES, load_frames
 from tests.parity.conftest import GlusGoldens, inference_cases
 from tests.parity.differences import largest, masks_apart, thinned, unpacked, within
 from tests.parity.recorder import StepRecorder

@@ -7,16 +7,16 @@ import pytest
 import torch
 from transformers import AutoImageProcessor
 
-from glus.data.conversation import ANSWERS, CONTEXT, QUESTIONS, SYSTEM, inference_prompt, normalise_expression
-from glus.data.conversation import training_prompt as build_training_prompt
-from glus.data.frames import load_frames
-from glus.data.sampling import centre_context_frames
-from glus.data.transforms import FrameTransform
 from glus.inference.published_names import published_sources
 from glus.inference.video import pass_frames
 from glus.model.memory import memory_frames
-from glus.model.released import SETTINGS
 from glus.model.sam2 import load_sam2_config
+from glus.processing.context_frames import centre_context_frames
+from glus.processing.conversation import ANSWERS, CONTEXT, QUESTIONS, SYSTEM, inference_prompt, normalise_expression
+from glus.processing.conversation import training_prompt as build_training_prompt
+from glus.processing.frames import load_frames
+from glus.processing.transforms import FrameTransform
+from glus.weights.released import SETTINGS
 from tests.parity.differences import largest, thinned, within
 
 NC, NQ = SETTINGS.num_context_frames, SETTINGS.num_query_frames

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from glus import GLUS
 from glus.config import ContrastiveConfig, LoraConfig, LossConfig, MemoryConfig, load_config
-from glus.data.batch import ClipBatch, TokenKey, expand_images, pad_ids
-from glus.data.frames import load_frames
 from glus.masks import decode_rle, union
-from glus.model.contrastive import TokenBank
-from glus.model.losses import bce_per_mask, dice_per_mask
+from glus.model.lora import add_lora
 from glus.model.sam2 import resize_logits
-from glus.training import objectives
-from glus.training.lora import add_lora
-from glus.training.objectives import ClipObjective, segment_window
+from glus.processing.frames import load_frames
+from glus.processing.tokens import expand_images, pad_ids
+from glus.training.segmentation import objectives
+from glus.training.segmentation.batch import ClipBatch, TokenKey
+from glus.training.segmentation.contrastive import TokenBank
+from glus.training.segmentation.losses import bce_per_mask, dice_per_mask
+from glus.training.segmentation.objectives import ClipObjective, segment_window
 from tests.conftest import ROOT
 from tests.parity.conftest import GlusGoldens
 from tests.parity.differences import largest, thinned, unpacked, within

@@ -49,12 +49,12 @@ ACTIONS: dict[str, Callable[[StepContext], None]] = {
 
 
 def stub(action: str) -> ModuleType:
-    """A module to stand for `glus.pipeline.stage`."""
-    module = ModuleType("glus.pipeline.stage")
+    """A module to stand for `glus.steps.stage`."""
+    module = ModuleType("glus.steps.stage")
     module.run = lambda context, keep_going=False: ACTIONS[action](context)  # type: ignore[attr-defined]
     return module
 
 
 if __name__ == "__main__":
-    sys.modules["glus.pipeline.stage"] = glus.pipeline.stage = stub(sys.argv[1])  # type: ignore[attr-defined]
+    sys.modules["glus.steps.stage"] = glus.steps.stage = stub(sys.argv[1])  # type: ignore[attr-defined]
     main(sys.argv[2:])

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from glus.commands.params import edited
 from glus.config import load_config
 from glus.pipeline.artifacts import resolve
-from glus.pipeline.steps import STEPS, Step
+from glus.pipeline.table import STEPS, Step
 
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 NAMES = [step.name for step in STEPS]
@@ -45,7 +45,7 @@ def test_a_stage_is_what_its_step_says(step: Step) -> None:
 @steps
 def test_every_module_that_a_step_imports_lies_under_its_deps(step: Step) -> None:
     deps = STAGES[step.name]["deps"]
-    imported = reachable(Path("glus/pipeline") / f"{step.name}.py")
+    imported = reachable(Path("glus/steps") / f"{step.name}.py")
     assert len(imported) > 5
     uncovered = {file for file in imported if not any(file.is_relative_to(dep) for dep in deps)}
     assert not uncovered, f"add to the deps of {step.name}: {sorted(map(str, uncovered))}"
@@ -53,7 +53,7 @@ def test_every_module_that_a_step_imports_lies_under_its_deps(step: Step) -> Non
 
 @steps
 def test_deps_on_code_exist_and_are_imported(step: Step) -> None:
-    imported = reachable(Path("glus/pipeline") / f"{step.name}.py")
+    imported = reachable(Path("glus/steps") / f"{step.name}.py")
     for dep in STAGES[step.name]["deps"]:
         if dep.startswith("glus/"):
             assert (ROOT / dep).exists()
@@ -145,7 +145,7 @@ def test_a_parameter_makes_its_step_and_what_follows_stale(
 
 
 def test_code_of_one_step_touches_that_step_alone(finished: Path) -> None:
-    file = finished / "glus" / "pipeline" / "keyframes.py"
+    file = finished / "glus" / "steps" / "keyframes.py"
     before = file.read_text()
     file.write_text(before + "\n# another word\n")
     try:

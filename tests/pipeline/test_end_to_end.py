@@ -19,8 +19,8 @@ from glus.commands.params import edited
 from glus.config import load_config
 from glus.manifest import read_manifest
 from glus.pipeline.runner import run_step
-from glus.pipeline.steps import STEPS
-from glus.records import read_table
+from glus.pipeline.table import STEPS
+from glus.records.tables import read_table
 
 REAL_CLIPS = """\
 stage.splits=[synthetic/train, synthetic/test, mevis/valid_u, refer_youtube_vos/train]

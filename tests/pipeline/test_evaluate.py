@@ -17,11 +17,11 @@ from glus.config import Config, parse_config, read_parameters
 from glus.errors import ArtifactError, GlusError, InputError
 from glus.manifest import read_manifest, write_manifest
 from glus.masks import encode_rle
-from glus.pipeline import evaluate
 from glus.pipeline.context import StepContext
-from glus.pipeline.steps import STEPS
-from glus.records import read_table, write_table
-from glus.tracking import Tracker
+from glus.pipeline.table import STEPS
+from glus.pipeline.tracking import Tracker
+from glus.records.tables import read_table, write_table
+from glus.steps import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE, NUM_FRAMES = 20, 2

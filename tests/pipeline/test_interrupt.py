@@ -14,7 +14,8 @@ import pytest
 from local_imports import ROOT
 
 from glus.commands.params import edited
-from glus.manifest import hash_file, read_manifest
+from glus.files import hash_file
+from glus.manifest import read_manifest
 from glus.pipeline.lock import step_lock
 
 STUB = [sys.executable, str(Path(__file__).with_name("stub.py"))]

@@ -16,7 +16,8 @@ from stub import stub
 from glus.commands.params import edited
 from glus.config import Config, load_config
 from glus.errors import ArtifactError, BusyError, GlusError
-from glus.manifest import read_manifest, write_json, write_manifest
+from glus.files import write_json
+from glus.manifest import read_manifest, write_manifest
 from glus.pipeline.artifacts import input_hashes, open_split, split_parameters
 from glus.pipeline.lock import step_lock
 from glus.pipeline.runner import WORK, find_step, is_disk_full, plan_step, run_step
@@ -38,7 +39,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 @pytest.fixture
 def act(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Chooses what the step `stage` does."""
-    return lambda action: monkeypatch.setitem(sys.modules, "glus.pipeline.stage", stub(action))
+    return lambda action: monkeypatch.setitem(sys.modules, "glus.steps.stage", stub(action))
 
 
 def test_a_step_publishes_and_leaves_a_record_and_no_scratch(configure: Callable, act: Callable) -> None:
@@ -82,7 +83,7 @@ def interrupted_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     module = stub("finish")
     module.run = killed  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "glus.pipeline.stage", module)
+    monkeypatch.setitem(sys.modules, "glus.steps.stage", module)
     with pytest.raises(KeyboardInterrupt):
         run_step("stage", config)
     assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "interrupted"
@@ -103,7 +104,7 @@ def test_fresh_forgets_it(configure: Callable, monkeypatch: pytest.MonkeyPatch, 
     module = stub("finish")
     finish = module.run
     module.run = lambda context: (seen.append(piece.exists()), finish(context))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "glus.pipeline.stage", module)
+    monkeypatch.setitem(sys.modules, "glus.steps.stage", module)
     run_step("stage", config, fresh=True)
     assert seen == [False]
 

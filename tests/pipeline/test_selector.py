@@ -11,23 +11,24 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from glus import KeyFrameSelector
 from glus.config import Config, parse_config, read_parameters
-from glus.data.tokenizer import train_tokenizer
 from glus.errors import InputError
-from glus.inference.key_frame_sources import drawn_frame
-from glus.manifest import hash_file, read_manifest, write_manifest
+from glus.files import hash_file
+from glus.keyframes.sources import drawn_frame
+from glus.manifest import read_manifest, write_manifest
 from glus.masks import encode_rle
 from glus.model.scratch import build_from_scratch
-from glus.model.weights import WEIGHTS, save_glus
-from glus.pipeline import keyframes, propagate, selector
 from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
 from glus.pipeline.runner import find_step
-from glus.pipeline.train import with_glus_tokens
-from glus.records import read_table, write_table
-from glus.selector.model import KeyFrameSelector
-from glus.tracking import Tracker
-from glus.training.loop import Trainer
+from glus.pipeline.tracking import Tracker
+from glus.processing.tokenizer import train_tokenizer
+from glus.records.tables import read_table, write_table
+from glus.steps import keyframes, propagate, selector
+from glus.steps.train import with_glus_tokens
+from glus.training.loop.trainer import Trainer
+from glus.weights.saved import WEIGHTS, save_glus
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_FRAMES, SIZE = 3, 64

@@ -19,14 +19,14 @@ from glus.commands.params import edited
 from glus.config import ClipKind, Config, load_config, parse_config
 from glus.errors import ConfigError, InputError
 from glus.manifest import read_manifest
-from glus.pipeline import stage
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.pipeline.runner import WORK, run_step
-from glus.pipeline.stage import REPORT
-from glus.pipeline.steps import STEPS
-from glus.records import read_table
+from glus.pipeline.table import STEPS
+from glus.records.tables import read_table
 from glus.staging.videos import VideoChecker
+from glus.steps import stage
+from glus.steps.stage import REPORT
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = next(step for step in STEPS if step.name == "stage")

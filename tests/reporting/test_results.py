@@ -123,5 +123,5 @@ def test_page_escapes_what_it_did_not_write(tmp_path: Path) -> None:
 
 
 def test_scores_and_reports_need_no_torch() -> None:
-    code = "import sys, glus.metrics, glus.reporting, glus.pipeline.evaluate; sys.exit('torch' in sys.modules)"
+    code = "import sys, glus.metrics, glus.reporting, glus.steps.evaluate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

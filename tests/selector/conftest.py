@@ -9,11 +9,13 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
-from glus.data.selector_conversation import selector_texts
-from glus.data.tokenizer import SCORE, train_tokenizer
-from glus.data.transforms import build_clip_processor
-from glus.records import StagedSplit, write_table
-from glus.selector.model import KeyFrameSelector
+from glus import KeyFrameSelector
+from glus.processing.selector_conversation import selector_texts
+from glus.processing.tokenizer import SCORE, train_tokenizer
+from glus.processing.transforms import build_clip_processor
+from glus.records.split import StagedSplit
+from glus.records.tables import write_table
+from glus.selector.model import build_score_head
 
 
 def build_selector(seed: int = 0) -> KeyFrameSelector:
@@ -40,7 +42,7 @@ def build_selector(seed: int = 0) -> KeyFrameSelector:
         image_processor=build_clip_processor(32),
         clusters=(8, 4, 2),
         neighbours=(5, 3, 3),
-        head_size=16,
+        score_head=build_score_head(32, 16),
     ).eval()
 
 

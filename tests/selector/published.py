@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from glus.data.tokenizer import SCORE
-from glus.selector.model import KeyFrameSelector
+from glus import KeyFrameSelector
+from glus.processing.tokenizer import SCORE
 
 FORMS = ("one .bin", "sharded .bin", "one safetensors", "sharded safetensors")
 

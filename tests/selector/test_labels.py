@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from glus.errors import ArtifactError, InputError
-from glus.records import StagedSplit, write_table
-from glus.selector.labels import LabelledVideo, hold_out, read_labels
+from glus.records.split import StagedSplit
+from glus.records.tables import write_table
+from glus.training.selector.labels import LabelledVideo, hold_out, read_labels
 
 SHA = "a" * 64
 

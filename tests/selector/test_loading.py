@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from glus import KeyFrameSelector
-from glus.data.tokenizer import SCORE
 from glus.errors import InputError
+from glus.processing.tokenizer import SCORE
 from tests.selector.published import FORMS, published_tensors, write_chatunivi, write_clip, write_selector
 
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from glus.data.selector_conversation import encode_tail
-from glus.selector.loss import SelectorObjective
-from glus.selector.model import KeyFrameSelector
-from glus.selector.sampling import SelectorBatch, SelectorSample
+from glus import KeyFrameSelector
+from glus.processing.selector_conversation import encode_tail
 from glus.selector.token_merging import TokenMerging
+from glus.training.selector.objective import SelectorObjective
+from glus.training.selector.samples import SelectorBatch, SelectorSample
 
 
 def sample(selector: KeyFrameSelector, num_context: int, num_queries: int, expressions: list[str]) -> SelectorSample:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from glus.data.selector_conversation import encode_context, encode_tail, normalise_expression
-from glus.data.tokenizer import IMAGE_ID, SCORE
+from glus import KeyFrameSelector
 from glus.errors import InputError
+from glus.processing.selector_conversation import encode_context, encode_tail, normalise_expression
+from glus.processing.tokenizer import IMAGE_ID, SCORE
 from glus.selector import clip_reading
-from glus.selector.model import KeyFrameSelector, Reading
+from glus.selector.model import Reading
 from glus.selector.packing import Node, pack
 from tests.selector.conftest import build_selector
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus.selector.model import KeyFrameSelector
+from glus import KeyFrameSelector
 from glus.selector.sharing import SharedCache, context_groups
 
 

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from glus import KeyFrameSelector
 from glus.config import SelectorConfig
-from glus.records import StagedSplit
-from glus.selector.labels import LabelledVideo
-from glus.selector.loss import SelectorObjective, selector_losses
-from glus.selector.model import KeyFrameSelector, SelectorOutput, add_score_token
-from glus.selector.sampling import SelectorSampler, draw_context
+from glus.records.split import StagedSplit
+from glus.selector.model import SelectorOutput, add_score_token
+from glus.training.selector.labels import LabelledVideo
+from glus.training.selector.objective import SelectorObjective, selector_losses
+from glus.training.selector.samples import SelectorSampler, draw_context
 
 CONFIG = SelectorConfig.model_validate(
     {

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from glus.data.frames import load_frames
-from glus.data.selector_conversation import request_text
+from glus import KeyFrameSelector
 from glus.errors import InputError
-from glus.selector.model import KeyFrameSelector
+from glus.processing.frames import load_frames
+from glus.processing.selector_conversation import request_text
 from glus.selector.sharing import context_groups
 from glus.selector.untuned import yes_log_odds
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glus.selector.validation import SOURCES, ScoredExpression, rank_correlation, select_key_frame, validate
+from glus.training.selector.validation import SOURCES, ScoredExpression, rank_correlation, select_key_frame, validate
 
 
 def jf(*values: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from glus.masks import encode_rle
-from glus.records import StagedSplit
+from glus.records.split import StagedSplit
 from glus.staging.checks import check_dataset, examine
 from glus.staging.faults import Fault
 from glus.staging.spool import MaskSpool

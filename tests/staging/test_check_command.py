@@ -7,7 +7,7 @@ import pytest
 from raw_sets import write_mevis, write_youtube
 
 from glus.cli import main
-from glus.records import SCHEMAS
+from glus.records.schemas import SCHEMAS
 
 LAYOUTS = {"mevis": ("mevis", "mevis"), "ytvos": ("refer_youtube_vos", "Refer-YouTube-VOS")}
 

@@ -17,7 +17,7 @@ from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import check_dataset, examine
 from glus.staging.exclusion import leave_out
-from glus.staging.mask_entries import read_entry
+from glus.staging.files.mask_entries import read_entry
 
 LAYOUTS = {"mevis": ("mevis", "mevis"), "ytvos": ("refer_youtube_vos", "Refer-YouTube-VOS")}
 FACT = re.compile(r"[\w/]+\.(?:json|jpg|png)|clip[A-Z]|frame_\d+|\d+[x*]\d+|\b\d+\b|line|column|\.\./\.\./\w+")

@@ -13,7 +13,7 @@ from raw_sets import FRAMES, LEFT, rle, write_frames, write_json, write_mevis, w
 
 from glus.errors import InputError
 from glus.staging.checks import check_dataset
-from glus.staging.davis_texts import FILES, TEXTS
+from glus.staging.readers.davis_texts import FILES, TEXTS
 
 
 def write_revos(root: Path) -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_sets import FRAMES, LEFT, edit_json, faults_of, write_json, write_mevis, write_pngs, write_youtube
 
-from glus.staging import mevis
 from glus.staging.faults import Fault
-from glus.staging.paths import is_inside
+from glus.staging.files.paths import is_inside
 from glus.staging.raw import Published
+from glus.staging.readers.registry import mevis
 
 META = "train/meta_expressions.json"
 Change = Callable[[dict[str, Any]], Any]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from glus.masks import encode_rle
-from glus.staging.mask_files import _Place, _rows_one_by_one, _sound_rows
+from glus.staging.files.mask_files import _Place, _rows_one_by_one, _sound_rows
 from glus.staging.raw import RawVideo
 
 SIZE = (5, 7)

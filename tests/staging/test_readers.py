@@ -27,10 +27,9 @@ from raw_sets import (
 from glus.config import SyntheticConfig
 from glus.errors import InputError
 from glus.masks import decode_rle
-from glus.staging import davis_texts, revos
 from glus.staging.checks import examine
-from glus.staging.films import unpack_films
-from glus.staging.readers import READERS
+from glus.staging.files.video_files import unpack_films
+from glus.staging.readers.registry import READERS, davis_texts, revos
 from glus.staging.synthetic import draw_clip, write_split
 
 

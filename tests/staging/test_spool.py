@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glus.records import read_table
+from glus.records.tables import read_table
 from glus.staging.checks import examine
 from glus.staging.spool import MaskSpool
 from glus.staging.tables import write_tables

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glus.config import ClipKind, SyntheticConfig
-from glus.manifest import hash_file
+from glus.files import hash_file
 from glus.staging.checks import worker_pool
 from glus.staging.synthetic import draw_clip, write_split
 from glus.staging.synthetic.expressions import POSITION_MARGIN

@@ -9,7 +9,9 @@ from torch import nn
 
 from glus.config import ComputeConfig, OptimiserConfig
 from glus.errors import ConfigError, GlusError
-from glus.training.loop import Hooks, Phase, Trainer, build_optimiser, rate_factor, train_mode
+from glus.training.loop.optimiser import build_optimiser, rate_factor
+from glus.training.loop.phase import Hooks, Phase
+from glus.training.loop.trainer import Trainer, train_mode
 
 COMPUTE = ComputeConfig(device="cpu", precision="float32", processes=1, threads=1, workers=0)
 

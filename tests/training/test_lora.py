@@ -3,9 +3,9 @@
 import torch
 from transformers import LlamaForCausalLM
 
+from glus.model.lora import add_lora, merged_state_dict
 from glus.model.scratch import llama_config
-from glus.training.lora import add_lora, merged_state_dict
-from glus.training.trainable import part_of, select_parameters
+from glus.training.loop.trainable import part_of, select_parameters
 
 
 def test_merged_weights_equal_the_adapted_model(config):

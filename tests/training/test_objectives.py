@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from glus.config import MemoryConfig
-from glus.training.objectives import mask_losses, recall_loss, segment_window
+from glus.training.segmentation.objectives import mask_losses, recall_loss, segment_window
 
 
 @pytest.mark.parametrize("detach", [False, True])

@@ -5,10 +5,11 @@ import torch
 
 from glus.config import Config
 from glus.model.assembly import build_text_hidden_fcs
-from glus.model.contrastive import TokenBank
-from glus.records import StagedSplit, write_table
-from glus.training.lora import add_lora
-from glus.training.phases import build_phases
+from glus.model.lora import add_lora
+from glus.records.split import StagedSplit
+from glus.records.tables import write_table
+from glus.training.segmentation.contrastive import TokenBank
+from glus.training.segmentation.phases import build_phases
 
 
 @pytest.fixture

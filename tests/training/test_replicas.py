@@ -5,11 +5,12 @@ import torch
 from test_loop import COMPUTE, Batch, optimiser
 from torch import nn
 
-from glus.data.batch import TokenKey
 from glus.errors import GlusError
-from glus.model.contrastive import TokenBank
-from glus.training.loop import IGNORE, Phase, Trainer
-from glus.training.replicas import gather_in_order, num_replicas, rank, replicas
+from glus.training.loop.distributed import gather_in_order, num_replicas, rank, replicas
+from glus.training.loop.phase import IGNORE, Phase
+from glus.training.loop.trainer import Trainer
+from glus.training.segmentation.batch import TokenKey
+from glus.training.segmentation.contrastive import TokenBank
 
 
 def train(folder, fail=False):

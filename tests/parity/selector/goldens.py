@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from glus import KeyFrameSelector
-from glus.data.selector_conversation import ANSWERS, REQUESTS, Tail, context_text, encode_tail, request_text
-from glus.data.tokenizer import IMAGE, LlamaSentencePiece
+from glus.processing.selector_conversation import ANSWERS, REQUESTS, Tail, context_text, encode_tail, request_text
+from glus.processing.tokenizer import IMAGE, LlamaSentencePiece
 
 CONTEXT = re.compile(rf"\(\d+\){IMAGE}")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from glus.data.selector_conversation import ANSWERS, context_text, encode_context, request_text
-from glus.data.tokenizer import IMAGE, IMAGE_ID, LlamaSentencePiece
+from glus.processing.selector_conversation import ANSWERS, context_text, encode_context, request_text
+from glus.processing.tokenizer import IMAGE, IMAGE_ID, LlamaSentencePiece
 from glus.selector.sharing import context_groups
 from tests.parity.selector.goldens import CONTEXT, SelectorGoldens, parse_conversation
 

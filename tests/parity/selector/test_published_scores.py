@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from glus import KeyFrameSelector
-from glus.data.selector_conversation import encode_context, encode_tail, normalise_expression
-from glus.data.tokenizer import IMAGE_ID
+from glus.processing.selector_conversation import encode_context, encode_tail, normalise_expression
+from glus.processing.tokenizer import IMAGE_ID
 from glus.selector.model import Reading
 from glus.selector.sharing import context_groups
-from glus.selector.validation import select_key_frame
+from glus.training.selector.validation import select_key_frame
 from tests.parity.differences import within
 from tests.parity.selector.conftest import Record
 from tests.parity.selector.goldens import SelectorGoldens, largest, parametrised, selector_goldens

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from glus.data.frames import read_frame
+from glus.processing.frames import read_frame
 from glus.selector import token_merging
-from glus.selector.released import NEIGHBOURS
 from glus.selector.token_merging import EVENT_SHARE, Clusters, TokenMerging, merge_tokens
+from glus.weights.selector_released import NEIGHBOURS
 from tests.parity.differences import within
 from tests.parity.selector.goldens import SelectorGoldens, largest, parametrised, selector_goldens
 

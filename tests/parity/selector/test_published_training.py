@@ -12,13 +12,13 @@ from torch import Tensor
 
 from glus import KeyFrameSelector
 from glus.config import LoraConfig
+from glus.model.lora import add_lora, merged_state_dict
 from glus.selector import model as selector_model
 from glus.selector import token_merging
-from glus.selector.loss import SelectorObjective
 from glus.selector.model import SelectorOutput
 from glus.selector.packing import Node, Packed, pack
-from glus.selector.sampling import SelectorBatch, SelectorSample
-from glus.training.lora import add_lora, merged_state_dict
+from glus.training.selector.objective import SelectorObjective
+from glus.training.selector.samples import SelectorBatch, SelectorSample
 from tests.parity.differences import within
 from tests.parity.selector.conftest import Record
 from tests.parity.selector.goldens import (

@@ -1,1 +1,0 @@
-"""Records to samples to batches: frames, prompts, sampling, transforms."""

@@ -1,0 +1,1 @@
+"""Scores of folders and artifacts: predictions and truth read, exports and submissions written. No torch."""

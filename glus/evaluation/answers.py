@@ -1,0 +1,212 @@
+"""Predicted masks in files, ours or another model's: found and matched with what is expected before any is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from glus.errors import InputError, name_some
+from glus.evaluation.completeness import Key
+from glus.evaluation.predictions import read_tracks
+from glus.masks import decode_rle, encode_rle, read_index_png
+from glus.metrics.scoring import Track
+from glus.records.ground_truth import GroundTruth
+from glus.records.split import Expression, Video
+
+PARQUET = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class PngTrack:
+    """One PNG file per frame.
+
+    Attributes:
+        folder: that holds them.
+        files: frame index -> name of its file.
+    """
+
+    folder: Path
+    files: Mapping[int, str]
+
+    def read_masks(self, video: Video) -> dict[int, str]:
+        """The run lengths of each file, whose pixels are 0 and 1, or 0 and 255.
+
+        Raises:
+            InputError: an unreadable file, a colour picture, another size or other values; names the file.
+        """
+        return {index: encode_rle(self._read_mask(self.folder / file, video)) for index, file in self.files.items()}
+
+    def read_labels(self, video: Video) -> dict[int, dict[int, str]]:
+        """The run lengths of each label but 0: label -> frame index -> run lengths. Raises as `read_masks`."""
+        labels: dict[int, dict[int, str]] = {}
+        for index, file in self.files.items():
+            pixels = _read_png(self.folder / file, video)
+            for label in np.flatnonzero(np.bincount(pixels.ravel())).tolist():
+                labels.setdefault(label, {})[index] = encode_rle(pixels == label)
+        labels.pop(0, None)
+        return labels
+
+    @staticmethod
+    def _read_mask(path: Path, video: Video) -> np.ndarray:
+        pixels = _read_png(path, video)
+        largest = int(pixels.max())
+        if largest not in (0, 1, 255) or ((pixels != 0) & (pixels != largest)).any():
+            found = ", ".join(map(str, np.unique(pixels)[:6].tolist()))
+            raise InputError(f"{path} holds the values {found}; a mask holds 0 and 1, or 0 and 255.")
+        return pixels != 0
+
+
+def _read_png(path: Path, video: Video) -> np.ndarray:
+    try:
+        pixels = read_index_png(path)
+    except InputError as error:
+        raise InputError(f"{error}. Nothing was scored.") from error
+    if pixels.shape != (video.height_px, video.width_px):
+        raise InputError(
+            f"{path} is {pixels.shape[0]} x {pixels.shape[1]} pixels, its video {video.video_id} is"
+            f" {video.height_px} x {video.width_px}; save masks at the size of the frames."
+        )
+    return pixels
+
+
+def read_rles(track: Track | PngTrack, video: Video) -> Track:
+    """The run lengths of a track, from its files where it has such. Raises as `PngTrack.read_masks`."""
+    return track.read_masks(video) if isinstance(track, PngTrack) else track
+
+
+def decode_masks(track: Track | PngTrack, video: Video) -> Iterator[tuple[int, np.ndarray]]:
+    """The masks of a track in the order of its frames: frame index and bool [H, W].
+
+    Raises:
+        InputError: a mask cannot be used; names it.
+    """
+    for index, counts in sorted(read_rles(track, video).items()):
+        try:
+            yield index, decode_rle(counts, video.height_px, video.width_px)
+        except InputError as error:
+            raise InputError(f"A mask of video {video.video_id}, frame {index} cannot be used: {error}.") from error
+
+
+@dataclass
+class Answers:
+    """What was found of a split's predictions.
+
+    Attributes:
+        tracks: by (video id, expression id), or (video id, folder of an annotator) for label maps.
+        notes: files that are not scored.
+    """
+
+    tracks: dict[Key, Track | PngTrack]
+    notes: list[str] = field(default_factory=list)
+
+    def frames(self) -> dict[Key, set[int]]:
+        """The frames that are predicted."""
+        return {key: set(track.files if isinstance(track, PngTrack) else track) for key, track in self.tracks.items()}
+
+
+def find_answers(source: Path, truth: GroundTruth) -> Answers:
+    """Finds the masks of expressions: our table, or `<video>/<expression>/<frame>.png`.
+
+    ReasonVOS's own `<source>_<video>_<object>/<expression>/<frame>.png` is known too.
+
+    Raises:
+        InputError: there is nothing, or something that belongs to no expression of the split; names it.
+    """
+    table = source / PARQUET if source.is_dir() else source
+    if table.is_file():
+        tracks = read_tracks(table, truth.videos)
+        if not tracks:
+            raise InputError(f"{table} holds no masks of {truth.dataset}/{truth.split}.")
+        _refuse_unknown(table, truth, [place for key, track in tracks.items() for place in _unknown(truth, key, track)])
+        return Answers(dict(tracks))
+    tree = _scan(source)
+    places: dict[str, Key] = {}
+    for video_id, expressions in truth.expressions.items():
+        for expression in expressions:
+            key = (video_id, expression.expression_id)
+            places[f"{video_id}/{expression.expression_id}"] = key
+            if truth.dataset == "reasonvos":
+                places |= dict.fromkeys(_reasonvos_folders(tree, expression), key)
+    return _match(source, tree, places, truth, "<video>/<expression>/<frame>.png")
+
+
+def find_label_maps(source: Path, truth: GroundTruth, annotators: tuple[str, ...]) -> Answers:
+    """Finds label maps: `<annotator>/<video>/<frame>.png`, or `<video>/<frame>.png` for the one annotator "".
+
+    Raises:
+        InputError: there is nothing, or a folder that belongs to no video of the split; names it.
+    """
+    places = {f"{name}/{video}".lstrip("/"): (video, name) for name in annotators for video in truth.videos}
+    layout = "anno_0..3/<video>/<frame>.png" if len(annotators) > 1 else "<video>/<frame>.png"
+    return _match(source, _scan(source), places, truth, layout)
+
+
+def _unknown(truth: GroundTruth, key: Key, track: Track) -> Iterator[str]:
+    """What a table holds of an expression and the split does not."""
+    video_id, name = key
+    place = f"video {video_id}, expression {name}"
+    if all(item.expression_id != name for item in truth.expressions.get(video_id, ())):
+        yield place
+    else:
+        num_frames = truth.videos[video_id].num_frames
+        yield from (f"{place}, frame {index}" for index in track if not 0 <= index < num_frames)
+
+
+def _reasonvos_folders(tree: Mapping[str, list[str]], expression: Expression) -> list[str]:
+    """Folders `<source>_<video>_<object>/<expression>`; our expression ids are `<object>_<expression>`."""
+    object_id = expression.object_ids[0]
+    ending = f"_{expression.video_id}_{object_id}/{expression.expression_id.removeprefix(f'{object_id}_')}"
+    return [folder for folder in tree if folder.endswith(ending) and "_" not in folder.removesuffix(ending)]
+
+
+def _scan(source: Path) -> dict[str, list[str]]:
+    """The files of each folder below a tree that holds files, by path."""
+    if not source.is_dir():
+        raise InputError(f"{source} does not exist; a folder of masks, or our {PARQUET}, is expected.")
+    return {
+        Path(folder).relative_to(source).as_posix(): sorted(files)
+        for folder, _, files in sorted(os.walk(source))
+        if files
+    }
+
+
+def _match(
+    source: Path, tree: Mapping[str, list[str]], places: Mapping[str, Key], truth: GroundTruth, layout: str
+) -> Answers:
+    """Gives each folder of a tree to what it answers."""
+    answers = Answers({})
+    unknown, not_scored = [], []
+    for folder, files in tree.items():
+        masks = [file for file in files if file.endswith(".png")]
+        not_scored += [f"{folder}/{file}" for file in files if file not in masks]
+        key = places.get(folder)
+        if key is None:
+            unknown += [folder] if masks else []
+            continue
+        if key in answers.tracks:
+            raise InputError(
+                f"{source}: video {key[0]}, expression {key[1]} has masks in two folders, one is {folder}."
+            )
+        indices = {f"{name}.png": index for index, name in enumerate(truth.videos[key[0]].frame_names)}
+        answers.tracks[key] = PngTrack(source / folder, {indices[file]: file for file in masks if file in indices})
+        not_scored += [f"{folder}/{file}" for file in masks if file not in indices]
+    _refuse_unknown(source, truth, unknown, f" (expected: {layout})")
+    if not answers.tracks:
+        raise InputError(f"{source} holds no masks of {truth.dataset}/{truth.split}; expected: {layout}.")
+    if not_scored:
+        answers.notes.append(
+            f"{len(not_scored)} files are not scored, since nothing lists them: {name_some(not_scored)}"
+        )
+    return answers
+
+
+def _refuse_unknown(source: Path, truth: GroundTruth, unknown: list[str], layout: str = "") -> None:
+    if unknown:
+        raise InputError(
+            f"{source}: {len(unknown)} of its entries belong to nothing in {truth.dataset}/{truth.split}{layout}:"
+            f" {name_some(unknown)}. Remove them, or name the dataset and split that they answer."
+        )

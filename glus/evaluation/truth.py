@@ -1,0 +1,127 @@
+"""What predictions are scored against: a staged split, or a dataset as its owners publish it, examined first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from glus.errors import InputError, name_some
+from glus.manifest import MANIFEST, read_manifest
+from glus.records.split import Expression, StagedSplit, Video
+from glus.staging.checks import ExaminedSplit, Progress, examine, worker_pool
+from glus.staging.faults import errors
+from glus.staging.files.mask_files import Row
+
+Tracks = dict[str, dict[str, dict[int, str]]]  # video id -> annotation id -> frame index -> run lengths
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """A split read from its published layout.
+
+    Attributes:
+        release: which of the dataset's releases it is, where there are several.
+        tracks: the masks.
+        label_maps: video id -> folder of PNG files whose values are objects, where the dataset has such.
+    """
+
+    dataset: str
+    split: str
+    release: str
+    videos: dict[str, Video]
+    expressions: dict[str, list[Expression]]
+    tracks: Tracks
+    label_maps: dict[str, Path]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it comes with ground truth."""
+        return bool(self.tracks)
+
+    def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
+        """Annotation id -> frame index -> run lengths."""
+        return self.tracks.get(video_id, {})
+
+
+def release_of(truth: StagedSplit | RawSplit) -> str:
+    """Which of its dataset's releases a split belongs to."""
+    return truth.release if isinstance(truth, RawSplit) else read_manifest(truth.directory).extra["release"]
+
+
+def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+    """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
+    truth = open_split(dataset, root, split, workers, progress)
+    if not truth.has_masks:
+        raise InputError(
+            f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
+            " `glus export submission` writes the zip for it."
+        )
+    return truth
+
+
+def open_split(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
+
+    Raises:
+        InputError: it is not there, or it has faults; names them.
+    """
+    staged = root / dataset / split
+    if (staged / MANIFEST).is_file():
+        return StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
+    return _open_raw(dataset, root, split, workers, progress)
+
+
+def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> RawSplit:
+    tracks: Tracks = {}
+
+    def keep(video_id: str, rows: list[Row]) -> None:
+        for row in rows:
+            of_annotation = tracks.setdefault(video_id, {}).setdefault(row["annotation_id"], {})
+            of_annotation[row["frame_index"]] = row["rle_counts"]
+
+    with worker_pool(workers) as pool:
+        examined = examine(dataset, root, split, pool, progress, keep)
+    faults = errors(examined.faults)
+    if faults:
+        raise InputError(
+            f"{root}: {dataset}/{split} has {len(faults)} errors, so that nothing can be matched with it:"
+            f" {name_some([str(fault).rstrip('.') for fault in faults])}. `glus check` lists all of them."
+        )
+    return RawSplit(
+        dataset,
+        split,
+        examined.raw.release,
+        _videos(examined),
+        _expressions(examined),
+        tracks,
+        _label_maps(root, examined),
+    )
+
+
+def _videos(examined: ExaminedSplit) -> dict[str, Video]:
+    return {
+        video.video_id: Video(
+            video.video_id,
+            len(video.frame_names),
+            *examined.sizes[video.video_id],
+            video.frame_names,
+            video.frame_dir,
+            video.grey_frames,
+        )
+        for video in examined.raw.videos
+    }
+
+
+def _expressions(examined: ExaminedSplit) -> dict[str, list[Expression]]:
+    grouped: dict[str, list[Expression]] = {video.video_id: [] for video in examined.raw.videos}
+    for item in examined.raw.expressions:
+        grouped[item.video_id].append(
+            Expression(item.video_id, item.expression_id, item.text, item.object_ids, item.annotation_ids, item.family)
+        )
+    return grouped
+
+
+def _label_maps(root: Path, examined: ExaminedSplit) -> dict[str, Path]:
+    masks = examined.raw.masks
+    folders = masks if isinstance(masks, list) else []
+    return {item.video_id: root / item.folder for item in folders if item.annotation_id is None}

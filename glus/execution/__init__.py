@@ -1,0 +1,1 @@
+"""Processes, devices and progress of one machine."""

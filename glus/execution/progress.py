@@ -1,0 +1,81 @@
+"""How far long work is: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sized
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(stderr=True)
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@overload
+def show_progress(items: int, description: str, *, total: int | None = ..., done: int = ...) -> Iterator[int]: ...
+
+
+@overload
+def show_progress(items: Iterable[T], description: str, *, total: int | None = ..., done: int = ...) -> Iterator[T]: ...
+
+
+def show_progress(
+    items: Iterable[T] | int, description: str, *, total: int | None = None, done: int = 0
+) -> Iterator[Any]:
+    """Yields the items and shows how far the work is: a bar on a terminal, now and then a line elsewhere.
+
+    Args:
+        items: what to go through; a number stands for `range(number)`.
+        description: what is being done.
+        total: number of items where they have no length, `done` included.
+        done: items that an interrupted run has finished already.
+    """
+    sequence: Iterable[Any] = range(items) if isinstance(items, int) else items
+    if total is None and isinstance(sequence, Sized):
+        total = len(sequence) + done
+    if console.is_terminal:
+        return _with_bar(sequence, description, total, done)
+    return _with_lines(sequence, description, total, done)
+
+
+def _with_bar(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, refresh_per_second=2) as progress:
+        task = progress.add_task(description, total=total, completed=done)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def _with_lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+    start = last = time.monotonic()
+    count = done
+    for item in items:
+        yield item
+        count += 1
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES or count == total:
+            last = now
+            logger.info(_line(description, count, total, now - start, count - done))
+
+
+def _line(description: str, count: int, total: int | None, elapsed: float, since_start: int) -> str:
+    text = f"{description} {count}{f'/{total}' if total else ''}, {timedelta(seconds=round(elapsed))} elapsed"
+    if total and count < total:
+        text += f", about {timedelta(seconds=round(elapsed / since_start * (total - count)))} left"
+    return text

@@ -1,0 +1,1 @@
+"""Where tracks begin: sources of key frames, and files that name them."""

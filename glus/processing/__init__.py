@@ -1,0 +1,1 @@
+"""What a model reads: tokenizer, conversations, transforms, frames."""

@@ -1,0 +1,151 @@
+"""The slow LLaMA tokenizer of the published checkpoints, on raw sentencepiece.
+
+Today's tokenizer classes split differently around added tokens, and released weights depend on the very ids
+(reference on GLUS, section 3.2), so the rules stand here: added tokens swallow the white space on both sides, and
+the text after any special token is encoded on its own with a fresh dummy prefix.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import sentencepiece
+
+from glus.errors import InputError
+from glus.files import read_json
+
+SEG, IM_START, IM_END, SCORE = "[SEG]", "<im_start>", "<im_end>", "[SCORE]"
+IMAGE = "<image>"
+IMAGE_ID = -200  # stands for one image in a list of ids
+_UNDERLINE = "▁"
+
+
+class LlamaSentencePiece:
+    """Sentencepiece model plus added tokens, as `LlamaTokenizer` of transformers 4.31 encodes.
+
+    Args:
+        model: serialized sentencepiece model.
+        added_tokens: text -> id of tokens beyond the sentencepiece vocabulary.
+        legacy: the published setting; false keeps the piece after an added token without a dummy prefix.
+    """
+
+    def __init__(self, model: bytes, added_tokens: dict[str, int] | None = None, *, legacy: bool = True) -> None:
+        self._model = model
+        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.added_tokens = dict(added_tokens or {})
+        self.legacy = legacy
+        self.unk_id, self.bos_id, self.eos_id = (self._pieces.piece_to_id(name) for name in ("<unk>", "<s>", "</s>"))
+        self.pad_id = self.unk_id
+        self._split_pattern = self._build_split_pattern()
+
+    def _build_split_pattern(self) -> re.Pattern[str]:
+        swallowing = "|".join(re.escape(token) for token in self.added_tokens)
+        swallowing = rf"\s*(?:{swallowing})\s*|" if swallowing else ""
+        return re.compile(rf"({swallowing}<s>|</s>|<unk>)")
+
+    def __len__(self) -> int:
+        return max([self._pieces.get_piece_size() - 1, *self.added_tokens.values()]) + 1
+
+    def add_tokens(self, tokens: Iterable[str]) -> None:
+        """Appends tokens behind the vocabulary; one that is already there keeps its id."""
+        for token in tokens:
+            if token not in self.added_tokens:
+                self.added_tokens[token] = len(self)
+        self._split_pattern = self._build_split_pattern()
+
+    def token_id(self, token: str) -> int:
+        """Id of one special or added token.
+
+        Raises:
+            InputError: the vocabulary does not hold it.
+        """
+        if token in self.added_tokens:
+            return self.added_tokens[token]
+        piece = self._pieces.piece_to_id(token)
+        if piece == self.unk_id and token != "<unk>":
+            raise InputError(f"the tokenizer has no token {token}; it was made for another model.")
+        return piece
+
+    def encode(self, text: str, *, bos: bool = True) -> list[int]:
+        """Ids of a text, with a leading `<s>` by default."""
+        ids = [self.bos_id] if bos else []
+        if not self.legacy:
+            text = _UNDERLINE + text.replace(_UNDERLINE, " ")
+        for chunk in self._split_pattern.split(text):
+            token = chunk.strip()
+            if token in self.added_tokens or token in ("<s>", "</s>", "<unk>"):
+                ids.append(self.token_id(token))
+            elif chunk:
+                ids.extend(self._encode_chunk(chunk))
+        return ids
+
+    def _encode_chunk(self, chunk: str) -> list[int]:
+        if self.legacy:
+            return self._pieces.encode(chunk)
+        first = chunk.startswith(_UNDERLINE)
+        chunk = chunk.removeprefix(_UNDERLINE) if first else chunk
+        pieces = self._pieces.encode(chunk, out_type=str)
+        if not first and not chunk.startswith(" ") and pieces and pieces[0].startswith(_UNDERLINE):
+            pieces = [piece for piece in (pieces[0][1:], *pieces[1:]) if piece]
+        return [self._pieces.piece_to_id(piece) for piece in pieces]
+
+    def encode_with_images(self, text: str) -> list[int]:
+        """Ids of a text in which `<image>` marks images: each piece is encoded on its own, -200 between them."""
+        ids = self.encode("")
+        for number, piece in enumerate(text.split(IMAGE)):
+            if number:
+                ids.append(IMAGE_ID)
+            ids.extend(self.encode(piece)[1:])
+        return ids
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Writes `tokenizer.model`, `added_tokens.json` and `tokenizer_config.json`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "tokenizer.model").write_bytes(self._model)
+        (directory / "added_tokens.json").write_text(json.dumps(self.added_tokens, indent=1) + "\n")
+        config = {"tokenizer_class": "LlamaTokenizer", "legacy": self.legacy, "add_bos_token": True}
+        (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> LlamaSentencePiece:
+        """Reads a slow LLaMA tokenizer's files.
+
+        Raises:
+            InputError: no `tokenizer.model` there, or a file that cannot be read.
+        """
+        model = directory / "tokenizer.model"
+        if not model.is_file():
+            raise InputError(f"{directory} has no tokenizer.model (a sentencepiece LLaMA tokenizer is expected).")
+        added, config = directory / "added_tokens.json", directory / "tokenizer_config.json"
+        tokens = read_json(added) if added.is_file() else {}
+        for token, number in tokens.items():
+            if not isinstance(number, int) or number < 0:
+                raise InputError(f"{added}: {token} has id {number!r}, expected a whole number.")
+        legacy = read_json(config).get("legacy", True) if config.is_file() else True
+        try:
+            return cls(model.read_bytes(), tokens, legacy=bool(legacy))
+        except RuntimeError as error:
+            raise InputError(f"{model} is not a sentencepiece model: {error}.") from error
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> LlamaSentencePiece:
+    """Trains a small LLaMA-style tokenizer (BPE with byte fall-back) on sentences; the same texts give the same one."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sorted(texts)),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=vocabulary,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        character_coverage=1.0,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return LlamaSentencePiece(model.getvalue())

@@ -1,0 +1,1 @@
+"""What a video, an expression and a mask track are on disk."""

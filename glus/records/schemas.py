@@ -1,0 +1,103 @@
+"""The Parquet schemas."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_KEY = [("dataset", pa.string()), ("split", pa.string()), ("video_id", pa.string())]
+_EXPRESSION_KEY = [*_KEY, ("expression_id", pa.string())]
+_RLE = [("height_px", pa.int32()), ("width_px", pa.int32()), ("rle_counts", pa.string())]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    name: pa.schema(fields, metadata={"glus.schema": name, "glus.schema_version": str(SCHEMA_VERSION)})
+    for name, fields in {
+        # grey_frames: frames to be scored apart (the synthetic set's grey intervals); empty elsewhere
+        "videos": [
+            *_KEY,
+            ("num_frames", pa.int32()),
+            ("height_px", pa.int32()),
+            ("width_px", pa.int32()),
+            ("frame_names", pa.list_(pa.string())),
+            ("frame_dir", pa.string()),
+            ("grey_frames", pa.list_(pa.int32())),
+        ],
+        # family: what an expression speaks of, where the set says so; null elsewhere
+        "expressions": [
+            *_EXPRESSION_KEY,
+            ("expression", pa.string()),
+            ("object_ids", pa.list_(pa.string())),
+            ("annotation_ids", pa.list_(pa.string())),
+            ("family", pa.string()),
+        ],
+        # only frames where the object is present; sorted by video, annotation, frame
+        "masks": [
+            *_KEY,
+            ("annotation_id", pa.string()),
+            ("frame_index", pa.int32()),
+            *_RLE,
+            ("area_px", pa.int64()),
+        ],
+        "pseudolabels": [
+            *_EXPRESSION_KEY,
+            ("frame_index", pa.int32()),
+            ("frame_name", pa.string()),
+            ("iou", pa.float32()),
+            ("target_present", pa.bool_()),
+            ("predicted_area_px", pa.int64()),
+            ("seg_token_generated", pa.bool_()),
+            ("checkpoint_step", pa.int32()),
+            ("checkpoint_sha256", pa.string()),
+            ("shard", pa.int32()),
+        ],
+        "keyframes": [
+            *_EXPRESSION_KEY,
+            ("frame_index", pa.int32()),
+            ("score", pa.float32()),
+            ("is_key_frame", pa.bool_()),
+        ],
+        "predictions": [
+            *_EXPRESSION_KEY,
+            ("frame_index", pa.int32()),
+            *_RLE,
+            ("seg_token_generated", pa.bool_()),
+        ],
+        # where segmentation started from; source: `selected`, or a comparison's
+        "anchors": [*_EXPRESSION_KEY, ("source", pa.string()), ("frame_index", pa.int32())],
+        "per_expression": [
+            *_EXPRESSION_KEY,
+            ("family", pa.string()),
+            ("j", pa.float64()),
+            ("f", pa.float64()),
+            ("jf", pa.float64()),
+            ("num_frames", pa.int32()),
+            ("key_frame_index", pa.int32()),
+            ("oracle_key_frame_index", pa.int32()),
+            ("referent_correct", pa.bool_()),
+            # failure: the kind that costs the most; lost_*: what each kind costs of 1 - jf; jf_*: from other frames
+            ("num_visible_frames", pa.int32()),
+            ("num_missed_frames", pa.int32()),
+            ("failure", pa.string()),
+            ("lost_false_alarm", pa.float64()),
+            ("lost_empty", pa.float64()),
+            ("lost_missed", pa.float64()),
+            ("lost_wrong_object", pa.float64()),
+            ("lost_extent", pa.float64()),
+            ("lost_boundary", pa.float64()),
+            ("jf_first_frame", pa.float64()),
+            ("jf_random_frame", pa.float64()),
+            ("jf_oracle_frame", pa.float64()),
+        ],
+        # what is wrong with the raw data; the file is relative to the dataset's root, a record lies in it
+        "staging_errors": [
+            ("dataset", pa.string()),
+            ("split", pa.string()),
+            ("severity", pa.string()),
+            ("file", pa.string()),
+            ("record", pa.string()),
+            ("problem", pa.string()),
+            ("action", pa.string()),
+        ],
+    }.items()
+}

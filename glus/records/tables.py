@@ -1,0 +1,99 @@
+"""Parquet tables of the schemas, written and read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from glus.errors import ArtifactError
+from glus.records.schemas import SCHEMA_VERSION, SCHEMAS
+
+
+def write_table(schema: str, rows: Iterable[Mapping[str, Any]] | pa.Table, path: Path) -> None:
+    """Writes rows as one Parquet file of the named schema, beside the target first and renamed when complete.
+
+    Args:
+        rows: a table, or dictionaries whose keys are exactly the columns of the schema.
+
+    Raises:
+        ValueError: a row lacks a column or holds an unknown one.
+    """
+    if not isinstance(rows, pa.Table):
+        layout = SCHEMAS[schema]
+        rows = list(rows)
+        for row in rows:
+            if row.keys() != set(layout.names):
+                raise ValueError(f"{schema}: columns {sorted(row.keys() ^ set(layout.names))} are missing or unknown")
+        rows = pa.Table.from_pylist(rows, schema=layout)
+    write_row_groups(schema, [rows], path)
+
+
+def write_row_groups(schema: str, tables: Iterable[pa.Table], path: Path) -> int:
+    """Writes tables as the row groups of one Parquet file, of which one at a time is in memory; returns the rows.
+
+    The file is written beside the target first and renamed when complete.
+    """
+    layout = SCHEMAS[schema]
+    words = [name for name in layout.names if name != "rle_counts"]  # no run lengths are worth a dictionary
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    num_rows = 0
+    with pq.ParquetWriter(aside, layout, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer:
+        for table in tables:
+            writer.write_table(table.select(layout.names).cast(layout))
+            num_rows += table.num_rows
+    aside.replace(path)
+    return num_rows
+
+
+def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Reads a Parquet file, or every Parquet file of a folder in name order, of the named schema.
+
+    Raises:
+        ArtifactError: nothing there, not a Parquet file, damaged, or a file of another schema or version.
+    """
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
+    if not files:
+        raise ArtifactError(f"{path}: no {schema} table there.")
+    tables = []
+    for file in files:
+        with _open_table(schema, file) as opened, _readable(file):
+            tables.append(opened.read(columns))
+    return pa.concat_tables(tables)
+
+
+def _open_table(schema: str, file: Path) -> pq.ParquetFile:
+    """Opens a Parquet file of the named schema; what is read of it is compared with its checksums.
+
+    Raises:
+        ArtifactError: not there, not a Parquet file, or a file of another schema or version.
+    """
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no {schema} table there.")
+    with _readable(file):
+        opened = pq.ParquetFile(file, page_checksum_verification=True)
+    metadata = opened.schema_arrow.metadata or {}
+    found = metadata.get(b"glus.schema", b"none").decode(), metadata.get(b"glus.schema_version", b"0").decode()
+    if found != (schema, str(SCHEMA_VERSION)):
+        raise ArtifactError(
+            f"{file}: holds schema {found[0]} version {found[1]}, expected {schema} version {SCHEMA_VERSION}."
+            " Run the step that writes it again."
+        )
+    return opened
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Names the file in what Arrow says about damage."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtifactError(
+            f"{file}: not a readable Parquet file ({error}). Cut off or damaged; run the step that writes it again."
+        ) from error

@@ -1,0 +1,138 @@
+"""Your own videos: frames or a film each, indexed PNG masks where there are any, and one table of expressions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from glus.errors import InputError
+from glus.staging.faults import Fault, error, shown
+from glus.staging.files.expression_lists import check_frame_names, check_text, check_video_id, expression_place, require
+from glus.staging.files.frame_folders import list_frames
+from glus.staging.files.json_files import parse_json, read_text
+from glus.staging.files.paths import leads_out, led_out
+from glus.staging.files.video_files import ANOTHER_FILM, film_frame_names
+from glus.staging.raw import MaskFolder, Published, RawExpression, RawSplit, RawVideo
+
+TREE = """
+<split>/JPEGImages/<video>/00000.jpg ...    (frames, or instead of them:)
+<split>/Videos/<video>.mp4                  (a film, .mov, .mkv, .webm or .avi likewise; its frames count from 00000)
+<split>/Annotations/<video>/00000.png ...   (indexed PNG, pixel value = object; not needed for videos without masks)
+<split>/expressions.csv                     (columns video, expression, objects: numbers separated by blanks)
+    or expressions.json                     (a list of {"video": ..., "expression": ..., "objects": [1, 2]})
+"""
+PUBLISHER = "you"
+PUBLISHED: dict[str, Published] = {}
+TABLES = ("expressions.csv", "expressions.json")
+COLUMNS = ("video", "expression", "objects")
+FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+OBJECTS = tuple(map(str, range(1, 255)))  # pixel values; 0 is the background and 255 belongs to nothing
+
+
+def splits(root: Path) -> list[str]:
+    """The folders that hold a table of expressions."""
+    return sorted({path.parent.name for name in TABLES for path in root.glob(f"*/{name}")})
+
+
+def load(root: Path, split: str) -> RawSplit:
+    """Reads the table of expressions; frames are the `.jpg` files of each video's folder, in the order of their names.
+
+    Raises:
+        MissingError: the split is not there.
+    """
+    table = next((name for name in TABLES if (root / split / name).is_file()), TABLES[0])
+    raw = RawSplit(f"{split}/{table}")
+    require(root / raw.file, root, TREE, PUBLISHER)
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in _read_rows(root, raw.file, raw.faults):
+        grouped.setdefault(str(row["video"]), []).append(row)
+    masks = []
+    for video_id, rows in sorted(grouped.items()):
+        video = _video(root, split, video_id, raw)
+        if video is None:
+            continue
+        raw.videos.append(video)
+        masked = (root / split / "Annotations" / video_id).is_dir()
+        if masked:
+            masks.append(MaskFolder(video_id, f"{split}/Annotations/{video_id}"))
+        raw.expressions.extend(_expressions(raw, video_id, rows, needs_objects=masked or split == "train"))
+    raw.masks = masks or None
+    return raw
+
+
+def _read_rows(root: Path, file: str, faults: list[Fault]) -> list[dict[str, Any]]:
+    """The rows of the table that have all columns."""
+    text = read_text(root, file, faults)
+    if text is None:
+        return []
+    known = len(faults)
+    rows = _read_csv(file, text, faults) if file.endswith(".csv") else parse_json(file, text, faults)
+    if len(faults) > known:
+        return []
+    if not isinstance(rows, list) or not rows:
+        problem = f"{file} has no rows, expected {', '.join(COLUMNS)} in each"
+        faults.append(error(file, "", problem, "Write one row for each expression"))
+        return []
+    complete = []
+    for number, row in enumerate(rows):
+        absent = [name for name in COLUMNS if not isinstance(row, dict) or name not in row]
+        if absent or not isinstance(row["video"], str):
+            problem = f"row {number} of {file} has no {', '.join(absent or ['text for video'])}: {shown(row)}"
+            faults.append(error(file, f"row {number}", problem, f"Every row needs {', '.join(COLUMNS)}"))
+            continue
+        complete.append(row)
+    return complete
+
+
+def _read_csv(file: str, text: str, faults: list[Fault]) -> list[dict[str, Any]] | None:
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as problem:
+        faults.append(error(file, "", f"{file} is not a table of comma-separated values: {problem}", "Write it again"))
+        return None
+
+
+def _video(root: Path, split: str, video_id: str, raw: RawSplit) -> RawVideo | None:
+    if not check_video_id(raw.file, video_id, raw.faults):
+        return None
+    folder = f"{split}/JPEGImages/{video_id}"
+    candidates = [f"{split}/Videos/{video_id}{suffix}" for suffix in FILMS]
+    film = next((file for file in candidates if (root / file).is_file()), None)
+    if (root / folder).is_dir() or film is None:
+        names = list_frames(root, folder, video_id, raw.file, raw.faults)
+        usable = bool(names) and check_frame_names(raw.file, video_id, names, raw.faults)
+        return RawVideo(video_id, tuple(names), folder) if usable else None
+    if leads_out(root, film):
+        raw.faults.append(led_out(film, f"video {video_id}"))
+        return None
+    try:
+        names = film_frame_names(root / film)
+    except InputError as problem:
+        raw.faults.append(error(film, f"video {video_id}", str(problem), ANOTHER_FILM))
+        return None
+    check_frame_names(raw.file, video_id, names, raw.faults)
+    return RawVideo(video_id, tuple(names), folder, film=film)
+
+
+def _expressions(
+    raw: RawSplit, video_id: str, rows: list[dict[str, Any]], *, needs_objects: bool
+) -> list[RawExpression]:
+    expressions = []
+    for number, row in enumerate(rows):
+        if not check_text(raw.file, video_id, str(number), row["expression"], raw.faults):
+            continue
+        place, value = expression_place(video_id, str(number)), row["objects"]
+        named = value.split() if isinstance(value, str) else value if isinstance(value, list) else [value]
+        objects = tuple(dict.fromkeys(str(item) for item in named if item is not None))
+        if not all(item in OBJECTS for item in objects):
+            problem = f"{video_id} expression {number} names the objects {shown(value)}"
+            expected = f"{problem}, expected pixel values of the masks, from {OBJECTS[0]} to {OBJECTS[-1]}"
+            raw.faults.append(error(raw.file, place, expected, "Write them as numbers separated by blanks"))
+            continue
+        if needs_objects and not objects:
+            problem = f"{video_id} expression {number} names no objects, but masks are there or needed for training"
+            raw.faults.append(error(raw.file, place, problem, "Name its objects"))
+        expressions.append(RawExpression(video_id, str(number), row["expression"], objects, objects))
+    return expressions

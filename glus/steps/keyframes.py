@@ -1,0 +1,124 @@
+"""Step 5, paper B.4, Table 5: a score for every frame and expression; the best frame is the key frame."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from glus.config import Config, KeyFrameSourceName
+from glus.execution.devices import resolve_device
+from glus.keyframes.files import read_key_frames
+from glus.keyframes.frame_quality import LabellingModel
+from glus.keyframes.sources import (
+    KeyFrameSource,
+    ListedFrames,
+    OracleFrame,
+    RandomFrame,
+    SelectorScores,
+    first_frame,
+)
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.records.split import StagedSplit, Video
+from glus.records.tables import read_table, write_table
+from glus.selector.scoring import score_frames
+from glus.selector.untuned import yes_log_odds
+from glus.training.selector.start import build_untuned
+from glus.training.selector.validation import select_key_frame
+from glus.weights.selector_loading import load_selector_model
+
+SELECTOR, KEYFRAMES = Path("models/selector"), Path("data/keyframes")
+SHARD_VIDEOS = 10  # videos committed at once, the unit of resuming
+
+
+def run(context: StepContext) -> None:
+    """Scores the evaluation splits, shard by shard; shards of an interrupted run are kept.
+
+    Sources to compare with are asked where there is ground truth to compare by; their tables lie below `comparisons/`.
+
+    Raises:
+        InputError: a score is not finite, a source does not know a video, or the selector does not fit its vocabulary.
+    """
+    config, result = context.config, context.work / "keyframes"
+    for name in config.data.evaluation:
+        split = open_split(config, name)
+        _score_split(context, name, config.keyframes.source, result / f"{name}.parquet")
+        for source in config.keyframes.comparisons if split.has_masks else ():
+            _score_split(context, name, source, result / "comparisons" / source / f"{name}.parquet")
+    context.publish_directory(result, KEYFRAMES)
+
+
+def _score_split(context: StepContext, name: str, source: KeyFrameSourceName, target: Path) -> None:
+    folder = context.work / "shards" / source / name
+    count = math.ceil(len(open_split(context.config, name).videos) / SHARD_VIDEOS)
+    shards = [_shard_file(folder, number) for number in range(count)]
+    build = partial(_ShardScorer, context.config, name, source, folder)
+    context.finish_pieces(build, shards, f"{name}, {source}: shards of videos")
+    write_table("keyframes", pa.concat_tables([read_table("keyframes", shard) for shard in shards]), target)
+
+
+def _shard_file(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.parquet"
+
+
+class _ShardScorer:
+    """A source of scores in one process: number of a shard -> its file, written at once."""
+
+    def __init__(self, config: Config, split: str, source: KeyFrameSourceName, folder: Path) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._folder = folder
+        self._split = open_split(config, split)
+        self._score = build_source(source, config, self._split)
+
+    def __call__(self, number: int) -> None:
+        videos = list(self._split.videos.values())[number * SHARD_VIDEOS : (number + 1) * SHARD_VIDEOS]
+        rows = [row for video in videos for row in self._rows(video)]
+        write_table("keyframes", rows, _shard_file(self._folder, number))
+
+    def _rows(self, video: Video) -> list[dict[str, Any]]:
+        split, expressions = self._split, self._split.expressions[video.video_id]
+        if not expressions:
+            return []
+        rows: list[dict[str, Any]] = []
+        for expression, track in zip(expressions, self._score(split, video, expressions), strict=True):
+            key_frame = select_key_frame(track)
+            rows.extend(
+                {
+                    "dataset": split.dataset,
+                    "split": split.split,
+                    "video_id": video.video_id,
+                    "expression_id": expression.expression_id,
+                    "frame_index": index,
+                    "score": float(value),
+                    "is_key_frame": index == key_frame,
+                }
+                for index, value in enumerate(track)
+            )
+        return rows
+
+
+def build_source(name: KeyFrameSourceName, config: Config, split: StagedSplit) -> KeyFrameSource:
+    """A source of key frames by its name in `params.yaml`."""
+    section, device = config.keyframes, resolve_device(config.compute)
+    most, batch = section.max_context_frames, section.batch
+    match name:
+        case "selector":
+            selector = load_selector_model(SELECTOR, dtype=config.compute.precision, device=device)
+            return SelectorScores(partial(score_frames, selector, max_context_frames=most, batch=batch))
+        case "chat_univi":
+            untuned = build_untuned(config).to(device, getattr(torch, config.compute.precision)).eval()
+            return SelectorScores(partial(yes_log_odds, untuned, max_context_frames=most, batch=batch))
+        case "oracle_frame":
+            return OracleFrame(LabellingModel(config))
+        case "file":
+            path = Path(section.files[f"{split.dataset}/{split.split}"])
+            return ListedFrames(read_key_frames(path, split))
+        case "random_frame":
+            return RandomFrame(config.seed)
+        case "first_frame":
+            return first_frame

@@ -1,0 +1,201 @@
+"""Step 6, paper 4.1, 4.4, B.3: masks of every evaluation split, both ways from the key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from glus.config import Config
+from glus.errors import ArtifactError
+from glus.execution.devices import resolve_device
+from glus.inference.encoder import VideoEncoder
+from glus.inference.passes import PropagationSettings
+from glus.inference.published_names import under_published_names
+from glus.inference.video import SegmentationResult, propagate
+from glus.manifest import write_manifest
+from glus.masks import encode_rle
+from glus.model.glus import GlusModel
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.processing.frames import read_frame
+from glus.records.split import Expression, StagedSplit, Video
+from glus.records.tables import read_table, write_table
+from glus.weights.loading import load_model
+
+MODEL = Path("models/glus/final")
+KEY_FRAMES = Path("data/keyframes")
+PREDICTIONS = Path("predictions")
+SELECTED = "selected"  # the source of the key frames of the main way
+EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
+MASKS, DONE = "masks.parquet", "done"  # of one video and variant; of one video, written last
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to segment a split.
+
+    Attributes:
+        folder: where its masks go, below the split's folder ("." is the main one).
+        families: families of expressions that are segmented this way; None: all.
+        settings: memory and decoder.
+        key_frames: where each expression starts, by video and expression.
+        source: what chose the key frames, see `glus.steps.keyframes`.
+        published_frame_names: store masks under the frames that the published script names.
+    """
+
+    folder: str
+    families: frozenset[str] | None
+    settings: PropagationSettings
+    key_frames: Mapping[tuple[str, str], int]
+    source: str
+    published_frame_names: bool = False
+
+    def wants(self, expression: Expression) -> bool:
+        """Whether an expression is segmented this way."""
+        return self.families is None or expression.family in self.families
+
+
+def run(context: StepContext) -> None:
+    """Segments every evaluation split, one video at a time, with its comparisons."""
+    config = context.config
+    target = context.work / "predictions"
+    for name in config.data.evaluation:
+        parts = context.work / "parts" / name
+        split = open_split(config, name)
+        markers = [_part_folder(parts, number) / DONE for number in range(len(split.videos))]
+        context.finish_pieces(partial(_Segmenter, config, name, parts), markers, f"{name}: videos segmented")
+        variants = _variants(config, name, PropagationSettings())
+        for variant in variants:
+            _merge(parts, variant, target / name / variant.folder)
+        write_table("anchors", _anchor_rows(split, variants), target / name / "anchors.parquet")
+        write_manifest(
+            target / name,
+            step="propagate",
+            parameters=config.parameters(context.step.parameters),
+            inputs=context.inputs,
+        )
+    context.publish_directory(target, PREDICTIONS)
+
+
+def _part_folder(parts: Path, number: int) -> Path:
+    return parts / f"{number:06d}"
+
+
+class _Segmenter:
+    """The final model in one process: number of a video -> its masks, in every way that is asked for, as files."""
+
+    def __init__(self, config: Config, split: str, parts: Path) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._parts = parts
+        self._split = open_split(config, split)
+        self._videos = list(self._split.videos.values())
+        self._model = load_model(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
+        settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
+        self._variants = _variants(config, split, settings)
+
+    def __call__(self, number: int) -> None:
+        part, video = _part_folder(self._parts, number), self._videos[number]
+        _segment_into(part, self._model, self._split, video, self._variants)
+
+
+def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
+    """The main way first, then the comparisons: without memory, and from every other source of key frames there is."""
+    selected, section = load_key_frames(KEY_FRAMES / f"{split}.parquet"), config.propagate.comparisons
+    variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
+    if section.memory_off:
+        off = replace(settings, use_memory=False)
+        variants.append(Variant("comparisons/memory_off", _families(section.memory_off), off, selected, SELECTED))
+    for table in sorted(KEY_FRAMES.glob(f"comparisons/*/{split}.parquet")) if section.key_frames else ():
+        source = table.relative_to(KEY_FRAMES / "comparisons").parts[0]
+        families, key_frames = _families(section.key_frames), load_key_frames(table)
+        variants.append(Variant(f"comparisons/{source}", families, settings, key_frames, source))
+    return variants
+
+
+def _families(names: Sequence[str]) -> frozenset[str] | None:
+    return None if EVERYTHING in names else frozenset(names)
+
+
+def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
+    """The key frame of each (video, expression) of a split.
+
+    Raises:
+        ArtifactError: the table is missing or is not one of key frames.
+    """
+    rows = read_table("keyframes", path, ["video_id", "expression_id", "frame_index", "is_key_frame"]).to_pylist()
+    return {(row["video_id"], row["expression_id"]): row["frame_index"] for row in rows if row["is_key_frame"]}
+
+
+def _segment_into(part: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:
+    """Segments one video in every way that is asked for; the marker comes last."""
+    frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
+    encoder = VideoEncoder(model, frames)
+    for variant in variants:
+        expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
+        if expressions:
+            anchors = [_anchor(split, item, variant) for item in expressions]
+            texts = [item.text for item in expressions]
+            result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
+            if variant.published_frame_names:
+                result = under_published_names(result)
+            write_table("predictions", prediction_rows(split, expressions, result), part / variant.folder / MASKS)
+    part.mkdir(parents=True, exist_ok=True)
+    (part / DONE).touch()
+
+
+def _anchor(split: StagedSplit, expression: Expression, variant: Variant) -> int:
+    key = (expression.video_id, expression.expression_id)
+    if key not in variant.key_frames:
+        raise ArtifactError(
+            f"{KEY_FRAMES}: {variant.source} has no key frame for {split.dataset}/{split.split} video {key[0]},"
+            f" expression {key[1]}; run `glus keyframes` again."
+        )
+    return variant.key_frames[key]
+
+
+def _anchor_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[dict[str, Any]]:
+    """Where each expression started, once for each source of key frames."""
+    for variant in {variant.source: variant for variant in reversed(variants)}.values():
+        for expression in (item for items in split.expressions.values() for item in items if variant.wants(item)):
+            yield {
+                "dataset": split.dataset,
+                "split": split.split,
+                "video_id": expression.video_id,
+                "expression_id": expression.expression_id,
+                "source": variant.source,
+                "frame_index": _anchor(split, expression, variant),
+            }
+
+
+def prediction_rows(
+    split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult
+) -> Iterable[dict[str, Any]]:
+    """Rows of the table of predictions, one for each expression and frame."""
+    height, width = result.masks.shape[-2:]
+    for number, expression in enumerate(expressions):
+        for index, mask in enumerate(result.masks[number]):
+            yield {
+                "dataset": split.dataset,
+                "split": split.split,
+                "video_id": expression.video_id,
+                "expression_id": expression.expression_id,
+                "frame_index": index,
+                "height_px": height,
+                "width_px": width,
+                "rle_counts": encode_rle(mask),
+                "seg_token_generated": bool(result.seg_token_generated[number, index]),
+            }
+
+
+def _merge(parts: Path, variant: Variant, target: Path) -> None:
+    """One table of all videos, in the order of the split."""
+    files = sorted(part / variant.folder / MASKS for part in parts.iterdir())
+    tables = [read_table("predictions", file) for file in files if file.is_file()]
+    if tables:
+        write_table("predictions", pa.concat_tables(tables), target / "predictions.parquet")

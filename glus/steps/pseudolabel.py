@@ -1,0 +1,93 @@
+"""Step 3, paper 4.4 and B.4: the early-stop model segments half of the training set; its IoU per frame is the label."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from glus.config import Config
+from glus.keyframes.frame_quality import LabellingModel
+from glus.manifest import Manifest, read_manifest
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.records.split import StagedSplit, Video
+from glus.records.tables import write_table
+
+LABELS = Path("data/pseudolabels")
+
+
+def run(context: StepContext) -> None:
+    """Labels every frame of every expression of the chosen videos, one Parquet shard at a time."""
+    config = context.config
+    folder = context.work / "labels"
+    shards = [_shard_file(folder, number) for number in range(len(_shards(config)))]
+    context.finish_pieces(partial(_Labeller, config, folder), shards, "shards labelled")
+    extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
+    context.publish_directory(folder, LABELS, extra)
+
+
+def _shard_file(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.parquet"
+
+
+class _Labeller:
+    """The early-stop model in one process: number of a shard -> its file, written at once."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self._folder = folder
+        self._shards = _shards(config)
+        self._manifest = read_manifest(Path(config.pseudolabel.checkpoint))
+        self._model = LabellingModel(config)
+
+    def __call__(self, number: int) -> None:
+        split, videos = self._shards[number]
+        rows = [row for video in videos for row in label_video(self._model, split, video, self._manifest, number)]
+        write_table("pseudolabels", rows, _shard_file(self._folder, number))
+
+
+def _shards(config: Config) -> list[tuple[StagedSplit, list[Video]]]:
+    shards = []
+    for entry in config.data.train:
+        split = open_split(config, entry.split)
+        chosen = [video for video in split.videos.values() if is_labelled(split, video, config)]
+        size = config.pseudolabel.shard_videos
+        shards += [(split, chosen[start : start + size]) for start in range(0, len(chosen), size)]
+    return shards
+
+
+def is_labelled(split: StagedSplit, video: Video, config: Config) -> bool:
+    """Whether a video belongs to the labelled share: a seeded hash of its id decides, whatever else is in the set."""
+    key = f"{config.seed}/{split.dataset}/{split.split}/{video.video_id}"
+    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+    return draw < config.pseudolabel.share
+
+
+def label_video(
+    model: LabellingModel, split: StagedSplit, video: Video, checkpoint: Manifest, shard: int
+) -> list[dict[str, Any]]:
+    """Rows of one video: every annotated expression, every frame."""
+    expressions = [item for item in split.expressions[video.video_id] if item.annotation_ids]
+    if not expressions:
+        return []
+    quality = model.judge(split, video, expressions)
+    return [
+        {
+            "dataset": split.dataset,
+            "split": split.split,
+            "video_id": video.video_id,
+            "expression_id": expression.expression_id,
+            "frame_index": index,
+            "frame_name": frame_name,
+            "iou": float(quality.iou[number, index]),
+            "target_present": bool(quality.target_present[number, index]),
+            "predicted_area_px": int(quality.predicted_area_px[number, index]),
+            "seg_token_generated": bool(quality.seg_token_generated[number, index]),
+            "checkpoint_step": checkpoint.extra["checkpoint_step"],
+            "checkpoint_sha256": checkpoint.extra["weights_sha256"],
+            "shard": shard,
+        }
+        for number, expression in enumerate(expressions)
+        for index, frame_name in enumerate(video.frame_names)
+    ]

@@ -1,0 +1,123 @@
+"""Step 4, paper 4.4, B.4, Table B: the key-frame selector, fine-tuned on the IoU that GLUS reached on each frame."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from glus.config import Config
+from glus.errors import InputError
+from glus.files import write_json
+from glus.manifest import read_manifest
+from glus.model.lora import add_lora, merged_state_dict
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.reporting.selector_report import ScoredTrack, draw_selector_report
+from glus.selector.model import SelectorModel
+from glus.training.loop.curves import Curves
+from glus.training.loop.distributed import replicas
+from glus.training.loop.phase import IGNORE, Hooks, Phase
+from glus.training.loop.trainable import select_parameters
+from glus.training.loop.trainer import Trainer
+from glus.training.selector.held_out import score_held_out
+from glus.training.selector.labels import LabelledVideo, hold_out, read_labels
+from glus.training.selector.objective import SelectorObjective
+from glus.training.selector.samples import SelectorSampler
+from glus.training.selector.start import build_untuned
+from glus.training.selector.validation import validate
+from glus.weights.selector_saved import save_selector
+
+LABELS, MODEL = Path("data/pseudolabels"), Path("models/selector")
+METRICS, CURVES, PICTURE = (Path("metrics") / name for name in ("selector.json", "selector_curves.csv", "selector.png"))
+
+logger = logging.getLogger(__name__)
+
+
+def run(context: StepContext) -> None:
+    """Trains the selector and measures it on labelled videos that it did not see.
+
+    Raises:
+        InputError: a label that does not fit what is staged, or no video left to train or to validate on.
+    """
+    config = context.config
+    torch.set_num_threads(config.compute.threads)
+    training, held_out = _labelled_videos(config)
+    logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
+    model_directory, curves_file, metrics, picture = (
+        context.work / name for name in ("model", "curves.csv", "metrics.json", "picture.png")
+    )
+    curves = Curves()
+
+    def on_log(step: int, _: str, values: dict[str, float]) -> None:
+        curves.rows.append({"step": step, **values})
+        context.tracker.log_metrics({f"selector/{name}": value for name, value in values.items()}, step)
+
+    with replicas(config.compute.processes, _train_beside, config, context.work):
+        model, trainer = _build_trainer(config, context.work, training, Hooks(on_log, lambda step: None), curves)
+        trainer.run()
+    shutil.rmtree(model_directory, ignore_errors=True)
+    save_selector(model, merged_state_dict(model), model_directory)
+    curves.write(curves_file)
+    scored = score_held_out(config, model_directory, held_out)
+    write_json({**validate(scored), "num_videos": len(held_out)}, metrics)
+    draw_selector_report(
+        [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
+    )
+    context.publish_directory(model_directory, MODEL)
+    context.publish_file(metrics, METRICS)
+    context.publish_file(picture, PICTURE)
+    context.publish_file(curves_file, CURVES)
+
+
+def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
+    """Videos to train on and videos to validate on."""
+    splits = {entry.split: open_split(config, entry.split) for entry in config.data.train}
+    checkpoint = read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]
+    labelled = read_labels(LABELS, splits, checkpoint, absent_is_ideal=config.selector.absent_is_ideal)
+    training, held_out = hold_out(labelled, config.selector.held_out, config.seed)
+    if not held_out:
+        raise InputError("selector.held_out: 0 leaves no labelled video to validate the selector on.")
+    return training, held_out
+
+
+def _train_beside(config: Config, work: Path) -> None:
+    torch.set_num_threads(config.compute.threads)
+    training, _ = _labelled_videos(config)
+    _, trainer = _build_trainer(config, work, training, IGNORE, Curves())
+    trainer.run()
+
+
+def _build_trainer(
+    config: Config, work: Path, training: Sequence[LabelledVideo], hooks: Hooks, curves: Curves
+) -> tuple[SelectorModel, Trainer]:
+    section = config.selector
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build_untuned(config)
+        add_lora(model.language_model, section.model.lora)
+    weights = {entry.split: entry.weight for entry in config.data.train}
+    phase = Phase(
+        name="selector",
+        steps=section.steps,
+        accumulation=section.accumulation,
+        optimiser=section.optimiser,
+        parameters=select_parameters(model, section.trainable),
+        batch=SelectorSampler(training, weights, section, model.tokenizer, model.image_processor, config.seed),
+        loss=SelectorObjective(model, section.score_weight, section.ce_weight),
+    )
+    trainer = Trainer(
+        model,
+        [phase],
+        checkpoints=work / "checkpoints",
+        checkpoint_every=section.checkpoint_every,
+        log_every=section.log_every,
+        seed=config.seed,
+        compute=config.compute,
+        hooks=hooks,
+        state={"curves": curves},
+    )
+    return model, trainer

@@ -1,0 +1,151 @@
+"""Step 2, paper 4.1 to 4.3, B.2: trains GLUS and keeps the early-stop checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glus.config import Config
+from glus.errors import InputError
+from glus.files import hash_file, write_json
+from glus.manifest import write_manifest
+from glus.model.glus import GlusModel, GlusSettings
+from glus.model.lora import add_lora, merged_state_dict
+from glus.model.scratch import build_from_scratch
+from glus.pipeline.artifacts import open_split
+from glus.pipeline.context import StepContext
+from glus.processing.conversation import conversation_texts, normalise_expression
+from glus.processing.selector_conversation import selector_texts
+from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
+from glus.records.split import StagedSplit
+from glus.training.loop.curves import Curves
+from glus.training.loop.distributed import replicas
+from glus.training.loop.phase import IGNORE, Hooks
+from glus.training.loop.trainer import Trainer
+from glus.training.segmentation.contrastive import TokenBank
+from glus.training.segmentation.phases import build_phases
+from glus.weights.lisa import build_from_lisa, is_lisa
+from glus.weights.loading import load_model
+from glus.weights.released import is_released
+from glus.weights.saved import WEIGHTS, save_glus
+
+
+def run(context: StepContext) -> None:
+    """Trains all phases, resuming from the last checkpoint, and publishes both models, the curves and the metrics."""
+    config, curves, models = context.config, Curves(), context.work / "models"
+    early = config.train.early_stop_step
+
+    def on_log(step: int, phase: str, values: dict[str, float]) -> None:
+        curves.rows.append({"step": step, "phase": phase, **values})
+        context.tracker.log_metrics({f"train/{name}": value for name, value in values.items()}, step=step)
+
+    def on_step(step: int) -> None:
+        if step == early:
+            save_checkpoint(context, model, step, models / f"step-{step:06d}")
+
+    with replicas(config.compute.processes, _train_beside, config, context.work):
+        model, trainer = build_trainer(config, context.work, Hooks(on_log, on_step), curves)
+        trainer.run()
+    save_checkpoint(context, model, config.train.total_steps, models / "final")
+    curves.write(context.work / "curves.csv")
+    write_json(summary(curves, model, config), context.work / "train.json")
+    context.publish_file(context.work / "curves.csv", Path("metrics/train_curves.csv"))
+    context.publish_file(context.work / "train.json", Path("metrics/train.json"))
+    context.publish_directory(models, Path("models/glus"))
+
+
+def _train_beside(config: Config, work: Path) -> None:
+    _, trainer = build_trainer(config, work, IGNORE, Curves())
+    trainer.run()
+
+
+def build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> tuple[GlusModel, Trainer]:
+    """The model with its adapters, and what trains it through all phases; checkpoints go to `work`."""
+    torch.set_num_threads(config.compute.threads)
+    splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
+    torch.manual_seed(config.seed)  # the adapters draw their start from it
+    model = build_model(config, splits)
+    add_lora(model.language_model, config.model.lora)
+    bank = TokenBank(config.train.contrastive.bank_size)
+    trainer = Trainer(
+        model,
+        build_phases(model, config, splits, bank),
+        checkpoints=work / "checkpoints",
+        checkpoint_every=config.train.checkpoint_every,
+        log_every=config.train.log_every,
+        seed=config.seed,
+        compute=config.compute,
+        hooks=hooks,
+        state={"bank": bank, "curves": curves},
+    )
+    return model, trainer
+
+
+def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> GlusModel:
+    """The model that training starts from: a saved one, or one of the given shapes with fresh weights."""
+    if config.model.base is not None:
+        return _load_base(config)
+    expressions = {
+        normalise_expression(expression.text)
+        for split, _ in splits
+        for expressions in split.expressions.values()
+        for expression in expressions
+    }
+    tokenizer = train_tokenizer(
+        [*conversation_texts(), *selector_texts(), *expressions], config.model.language.vocabulary
+    )
+    return build_from_scratch(config.model, with_glus_tokens(tokenizer), config.seed)
+
+
+def _load_base(config: Config) -> GlusModel:
+    model, settings = config.model, GlusSettings.of(config.model)
+    base = Path(str(model.base))
+    if is_released(base) and is_lisa(base):
+        if model.vision_tower is None or model.sam2_weights is None:
+            raise InputError(f"model.base: {base} is LISA; name model.vision_tower and model.sam2_weights beside it.")
+        return build_from_lisa(
+            base,
+            vision_tower=Path(model.vision_tower),
+            sam2_config=model.sam2_config,
+            sam2_weights=Path(model.sam2_weights),
+            settings=settings,
+            seed=config.seed,
+        ).model
+    glus = load_model(base, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
+    glus.use(settings)
+    return glus
+
+
+def with_glus_tokens(tokenizer: LlamaSentencePiece) -> LlamaSentencePiece:
+    """Adds the tokens of GLUS, in the published order."""
+    tokenizer.add_tokens([SEG, IM_START, IM_END])
+    return tokenizer
+
+
+def save_checkpoint(context: StepContext, model: GlusModel, step: int, target: Path) -> None:
+    """Saves the model, adapters merged, as an artifact of its own."""
+    partial = target.with_name(f".{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_glus(model, merged_state_dict(model), partial)
+    write_manifest(
+        partial,
+        step="train",
+        parameters=context.config.parameters(context.step.parameters),
+        inputs=context.inputs,
+        extra={"checkpoint_step": step, "weights_sha256": hash_file(partial / WEIGHTS)},
+    )
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def summary(curves: Curves, model: GlusModel, config: Config) -> dict[str, Any]:
+    """Mean losses of the last log interval of each phase, and the size of the model."""
+    last = {row["phase"]: {name: row[name] for name in row if name not in ("step", "phase")} for row in curves.rows}
+    return {
+        "steps": config.train.total_steps,
+        "parameters": sum(value.numel() for value in merged_state_dict(model).values()),
+        "last": last,
+    }

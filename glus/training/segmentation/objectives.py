@@ -1,0 +1,229 @@
+"""What each phase of training GLUS minimises (paper 4.1 to 4.3, B.2); shapes as in `.batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from glus.config import ContrastiveConfig, LossConfig, MemoryConfig
+from glus.model.glus import GlusModel
+from glus.model.memory import MemoryBank
+from glus.model.mllm import HiddenStates
+from glus.model.sam2 import FrameFeatures, MaskBranch, resize_logits
+from glus.training.loop.distributed import gather_in_order
+from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
+from glus.training.segmentation.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
+from glus.training.segmentation.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
+
+_MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
+
+
+class ClipObjective(nn.Module):
+    """The paper's training loss: CE, BCE, DICE and the contrastive term over one window of query frames.
+
+    Args:
+        model: the model trained.
+        loss: weights of CE, BCE and DICE.
+        contrastive: weight and settings of the contrastive term.
+        memory: stride, number of memories, whether they are cut off from the graph.
+        bank: tokens of earlier steps; `end_step` adds those of the step.
+        pick: draws positives and negatives of the contrastive term.
+    """
+
+    def __init__(
+        self,
+        model: GlusModel,
+        loss: LossConfig,
+        contrastive: ContrastiveConfig,
+        memory: MemoryConfig,
+        bank: TokenBank,
+        pick: Picker = pick_at_random,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.contrastive, self.memory = model, loss, contrastive, memory
+        self.bank, self.pick = bank, pick
+        self._spoken: list[tuple[list[TokenKey], Tensor]] = []  # by the batches of this step
+
+    def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Losses of a batch: `loss`, and its unweighted parts."""
+        hidden = seg_hidden(self.model, batch)
+        prompts = self.model.seg_prompts(hidden.seg)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden.last), self.model.seg_id)
+        features = encode_clip(self.model, batch.sam2_pixels)
+        logits = segment_window(self.model.masks, features, prompts, batch.clip_of, self.memory)
+        bce, dice = mask_losses(logits, batch.targets)
+        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
+        losses = {"ce": ce, "bce": bce, "dice": dice}
+        if self.contrastive.weight:
+            term = self._contrastive_term(prompts.flatten(0, 1), list(chain.from_iterable(batch.keys)))
+            if term is not None:
+                total = total + self.contrastive.weight * term
+            losses["con"] = prompts.new_zeros(()) if term is None else term
+        return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
+
+    def _contrastive_term(self, prompts: Tensor, keys: list[TokenKey]) -> Tensor | None:
+        """The contrastive loss of the batch's prompts, float [B * Nq, C], which the bank gets when the step ends."""
+        self._spoken.append((keys, prompts.detach().cpu()))
+        return contrastive_loss(
+            prompts,
+            keys,
+            self.bank,
+            temperature=self.contrastive.temperature,
+            num_negatives=self.contrastive.num_negatives,
+            same_object_negatives=self.contrastive.same_object_negatives,
+            single_contributor=self.contrastive.single_contributor,
+            pick=self.pick,
+        )
+
+    def end_step(self) -> None:
+        """The tokens of the step enter the bank, those of all processes in the order of the batches."""
+        for keys, prompts in gather_in_order(self._spoken):
+            self.bank.insert(keys, prompts.to(self.model.device))
+        self._spoken = []
+
+
+class ImageObjective(nn.Module):
+    """Single frames, for a model without pretrained weights.
+
+    The cross entropy of [SEG] trains the LM head only: its target is the same at every position, and from scratch it
+    would turn all [SEG] states into one direction before the words are learned. What a pretrained language model brings
+    instead is that its states know what was said: see `recall_loss`.
+
+    Args:
+        recall: weight of that.
+    """
+
+    def __init__(self, model: GlusModel, loss: LossConfig, recall: float) -> None:
+        super().__init__()
+        self.model, self.loss, self.recall = model, loss, recall
+
+    def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Losses of a batch with one query frame."""
+        hidden = seg_hidden(self.model, batch)
+        prompts = self.model.seg_prompts(hidden.seg)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden.last.detach()), self.model.seg_id)
+        recall = recall_loss(hidden.seg[:, 0], batch.input_ids, self.model.language_model.model.embed_tokens.weight)
+        features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
+        conditioned = self.model.masks.condition(features, [])
+        logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False).logits
+        bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
+        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice + self.recall * recall
+        parts = {"ce": ce, "bce": bce, "dice": dice, "recall": recall}
+        return {"loss": total, **{name: value.detach() for name, value in parts.items()}}
+
+
+def recall_loss(states: Tensor, input_ids: Tensor, embeddings: Tensor) -> Tensor:
+    """How well states name the words by which the conversations of a batch differ.
+
+    Cross entropy between the softmax over all words, read through their input embeddings, and the uniform distribution
+    over the words of a conversation that are not in every other one. Without it the prompts of different expressions
+    run together on some seeds, and the words are found hundreds of steps later.
+
+    Args:
+        states: float [B, D].
+        input_ids: int [B, L], negative where an image stands.
+        embeddings: float [V, D].
+    """
+    said = torch.zeros(len(input_ids), len(embeddings), device=states.device)
+    said.scatter_(1, input_ids.clamp(min=0), 1.0)
+    telling = said * (said.mean(dim=0) < 1)
+    target = telling / telling.sum(dim=1, keepdim=True).clamp(min=1)
+    return -(target * functional.log_softmax(states @ embeddings.T, dim=1)).sum(dim=1).mean()
+
+
+class TrackingObjective(nn.Module):
+    """A true first mask carried on through memory, without words: the prompt is SAM-2's "not a point" embedding."""
+
+    def __init__(self, model: GlusModel, loss: LossConfig, memory: MemoryConfig) -> None:
+        super().__init__()
+        self.model, self.loss, self.memory = model, loss, memory
+
+    def forward(self, batch: TrackBatch) -> dict[str, Tensor]:
+        """Losses of the frames after the first."""
+        masks = self.model.masks
+        features = encode_clip(self.model, batch.sam2_pixels)
+        num_frames, num_masks = batch.sam2_pixels.shape[1], len(batch.clip_of)
+        prompt = masks.sam2.sam_prompt_encoder.not_a_point_embed.weight.expand(num_masks, -1)
+        bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
+        first = features[batch.clip_of * num_frames]
+        truth = [resize_logits(target[:, 0].float(), *first.logit_size) for target in batch.targets]
+        bank.write(0, masks.remember(masks.condition(first, []), (2 * torch.cat(truth) - 1) * _MASK_PROMPT_LOGIT))
+        logits = []
+        for frame in range(1, num_frames):
+            decoded, memory = masks.segment_frame(
+                features[batch.clip_of * num_frames + frame], prompt, bank.read(frame)
+            )
+            bank.write(frame, memory)
+            logits.append(decoded.logits)
+        bce, dice = mask_losses(torch.stack(logits, dim=1), [target[:, 1:] for target in batch.targets])
+        total = self.loss.bce * bce + self.loss.dice * dice
+        return {"loss": total, "bce": bce.detach(), "dice": dice.detach()}
+
+
+def seg_hidden(model: GlusModel, batch: ClipBatch) -> HiddenStates:
+    """States at the positions that predict the [SEG] tokens: float [B, Nq, D]."""
+    num_clips, num_frames = batch.clip_pixels.shape[:2]
+    tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
+    tokens = tokens.reshape(num_clips, num_frames * tokens.shape[1], -1)
+    states = model.mllm(batch.input_ids, batch.attention_mask, tokens[batch.clip_of])
+    rows = torch.arange(len(batch.input_ids), device=batch.input_ids.device).unsqueeze(1)
+    return states[rows, batch.seg_positions]
+
+
+def encode_clip(model: GlusModel, sam2_pixels: Tensor) -> FrameFeatures:
+    """Image features of all query frames, once per frame: [S, Nq, 3, S2, S2] -> features of S * Nq frames.
+
+    Runs without gradient unless the image encoder is trained.
+    """
+    sam2 = model.masks.sam2
+    trained = any(parameter.requires_grad for parameter in sam2.image_encoder.parameters())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+        return model.masks.encode(sam2_pixels.flatten(0, 1))
+
+
+def segment_window(
+    masks: MaskBranch, features: FrameFeatures, prompts: Tensor, clip_of: Tensor, memory: MemoryConfig
+) -> Tensor:
+    """Query frames one after the other through the memory bank (4.2), low-resolution logits float [B, Nq, h, w].
+
+    Gradients reach the prompts of earlier frames through the remembered features and the memory attention that reads
+    them, unless `memory.detach` cuts them off as published.
+
+    Args:
+        features: of the S * Nq query frames of all clips.
+        prompts: float [B, Nq, C].
+        clip_of: int [B].
+        memory: stride, number of memories, whether they are cut off.
+    """
+    num_frames = prompts.shape[1]
+    bank = MemoryBank(memory.train_stride, memory.max_strided)
+    logits = []
+    for frame in range(num_frames):
+        decoded, remembered = masks.segment_frame(
+            features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
+        )
+        bank.write(frame, remembered.detach() if memory.detach else remembered)
+        logits.append(decoded.logits)
+    return torch.stack(logits, dim=1)
+
+
+def mask_losses(logits: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """BCE and dice at the original size, plain means over all masks.
+
+    Args:
+        logits: float [B, Nq, h, w].
+        targets: one [n, Nq, H, W] for each clip, see `ClipBatch`; the n add up to B.
+    """
+    bce, dice = [], []
+    start = 0
+    for target in targets:
+        low = logits[start : start + len(target)].flatten(0, 1)
+        start += len(target)
+        full = resize_logits(low, *target.shape[-2:])
+        bce.append(bce_per_mask(full, target.flatten(0, 1)))
+        dice.append(dice_per_mask(full, target.flatten(0, 1)))
+    return torch.cat(bce).mean(), torch.cat(dice).mean()

@@ -1,0 +1,1 @@
+"""Samples, labels and losses of the key-frame selector."""

@@ -1,0 +1,128 @@
+"""What selected key frames are worth on labelled videos that the selector did not see: scores, then J&F from each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from glus.config import Config
+from glus.execution.devices import resolve_device
+from glus.execution.processes import map_in_processes
+from glus.execution.progress import show_progress
+from glus.inference.encoder import VideoEncoder
+from glus.inference.passes import PropagationSettings
+from glus.inference.video import propagate
+from glus.keyframes.sources import drawn_frame
+from glus.metrics.boundary import boundary_f
+from glus.metrics.region import jaccard
+from glus.processing.frames import read_frame
+from glus.selector.scoring import score_frames
+from glus.training.selector.labels import LabelledVideo
+from glus.training.selector.validation import ScoredExpression, select_key_frame
+from glus.weights.loading import load_model
+from glus.weights.selector_loading import load_selector_model
+
+PROPAGATOR = Path("models/glus/final")
+
+KeyFrames = dict[str, list[int]]  # source -> frame of each expression
+
+
+def score_held_out(config: Config, selector: Path, held_out: Sequence[LabelledVideo]) -> list[ScoredExpression]:
+    """Scores held-out videos as `keyframes` does, and segments them as `propagate` does from four key frames each.
+
+    Args:
+        selector: folder of the trained selector.
+        held_out: labelled videos.
+    """
+    total = len(held_out)
+    scoring = map_in_processes(partial(_Scorer, selector, config), held_out, config.compute.processes)
+    tracks = list(show_progress(scoring, "selector: held-out videos scored", total=total))
+    starts = [key_frames(labelled, scores, config.seed) for labelled, scores in zip(held_out, tracks, strict=True)]
+    tasks = zip(held_out, starts, strict=True)
+    propagating = map_in_processes(partial(_Propagator, config), tasks, config.compute.processes)
+    worth = list(show_progress(propagating, "selector: held-out videos segmented from key frames", total=total))
+    return [
+        ScoredExpression(
+            expression.family,
+            expression.text,
+            track,
+            targets,
+            {source: jf[number] for source, jf in of_video.items()},
+        )
+        for labelled, scores, of_video in zip(held_out, tracks, worth, strict=True)
+        for number, (expression, track, targets) in enumerate(
+            zip(labelled.expressions, scores, labelled.targets, strict=True)
+        )
+    ]
+
+
+def key_frames(labelled: LabelledVideo, scores: np.ndarray, seed: int) -> KeyFrames:
+    """The first, a drawn, the selected and the best labelled frame, for each expression.
+
+    Args:
+        scores: float [B, T].
+    """
+    num_frames = labelled.video.num_frames
+    names = [f"{labelled.name}/{expression.expression_id}" for expression in labelled.expressions]
+    return {
+        "first": [0] * len(names),
+        "random": [drawn_frame(name, seed, num_frames) for name in names],
+        "selected": [select_key_frame(track) for track in scores],
+        "oracle": [select_key_frame(track) for track in labelled.targets],
+    }
+
+
+class _Scorer:
+    """The trained selector in one process: a held-out video -> scores, float [B, T]."""
+
+    def __init__(self, directory: Path, config: Config) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._selector = load_selector_model(
+            directory, dtype=config.compute.precision, device=resolve_device(config.compute)
+        )
+        self._section = config.keyframes
+
+    def __call__(self, labelled: LabelledVideo) -> np.ndarray:
+        return score_frames(
+            self._selector,
+            _frames(labelled),
+            [expression.text for expression in labelled.expressions],
+            max_context_frames=self._section.max_context_frames,
+            batch=self._section.batch,
+        ).numpy()
+
+
+class _Propagator:
+    """The final model in one process: a held-out video and its key frames -> J&F by source and expression, percent."""
+
+    def __init__(self, config: Config) -> None:
+        torch.set_num_threads(config.compute.threads)
+        self._model = load_model(PROPAGATOR, dtype=config.compute.precision, device=resolve_device(config.compute))
+        self._settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
+
+    def __call__(self, task: tuple[LabelledVideo, KeyFrames]) -> dict[str, list[float]]:
+        labelled, starts = task
+        encoder = VideoEncoder(self._model, _frames(labelled))
+        indices = range(labelled.video.num_frames)
+        targets = [labelled.split.target_masks(expression, indices) for expression in labelled.expressions]
+        size = (labelled.video.width_px, labelled.video.height_px)
+        pairs = sorted({pair for anchors in starts.values() for pair in enumerate(anchors)})  # sources often agree
+        texts = [labelled.expressions[number].text for number, _ in pairs]
+        masks = propagate(encoder, texts, [anchor for _, anchor in pairs], self._settings, size=size).masks
+        worth = {pair: _jf(mask, targets[pair[0]]) for pair, mask in zip(pairs, masks, strict=True)}
+        return {source: [worth[pair] for pair in enumerate(anchors)] for source, anchors in starts.items()}
+
+
+def _jf(masks: np.ndarray, targets: np.ndarray) -> float:
+    """J&F in percent of one expression, bool [T, H, W]."""
+    return 50 * float(jaccard(masks, targets).mean() + boundary_f(masks, targets).mean())
+
+
+def _frames(labelled: LabelledVideo) -> list[Image.Image]:
+    video = labelled.video
+    return [read_frame(labelled.split.frame_path(video, index)) for index in range(video.num_frames)]

@@ -1,0 +1,33 @@
+"""The selector before it is tuned: Chat-UniVi, or at the tiny size the labelling model in its place."""
+
+from __future__ import annotations
+
+import torch
+from transformers import CLIPVisionModel, LlamaForCausalLM
+
+from glus.config import Config
+from glus.selector.model import SelectorModel, add_score_token, build_score_head
+from glus.weights.loading import load_model
+from glus.weights.selector_loading import load_selector_model
+
+
+def build_untuned(config: Config) -> SelectorModel:
+    """The start of fine-tuning: `selector.model.base`, or the labelling model; with a fresh score head, float32."""
+    shape = config.selector.model
+    if shape.base is not None:
+        return load_selector_model(shape.base, vision_tower=shape.vision_tower)
+    glus = load_model(config.pseudolabel.checkpoint)
+    assert isinstance(glus.vision_tower, CLIPVisionModel)
+    assert isinstance(glus.mm_projector, torch.nn.Linear)
+    assert isinstance(glus.language_model, LlamaForCausalLM)
+    add_score_token(glus.language_model, glus.tokenizer)
+    return SelectorModel(
+        vision_tower=glus.vision_tower,
+        mm_projector=glus.mm_projector,
+        language_model=glus.language_model,
+        tokenizer=glus.tokenizer,
+        image_processor=glus.transform.clip_processor,
+        clusters=shape.clusters,
+        neighbours=shape.neighbours,
+        score_head=build_score_head(glus.language_model.config.hidden_size, shape.head_size),
+    )

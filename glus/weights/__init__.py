@@ -1,0 +1,1 @@
+"""Every format of checkpoints, in and out."""

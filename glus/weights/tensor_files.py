@@ -1,0 +1,175 @@
+"""The files of a checkpoint: JSON, tensors in `.bin` or safetensors, whole or in shards. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from glus.errors import InputError
+from glus.files import read_json
+
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+
+
+def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a checkpoint, shard after shard.
+
+    Raises:
+        InputError: no weights there, a shard that is missing, or a file that holds anything but named tensors.
+    """
+    for file in weight_files(directory):
+        yield from read_tensors(file).items()
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that hold a checkpoint's tensors; safetensors before `.bin`.
+
+    Raises:
+        InputError: none, or an index that names a file elsewhere or one that is not there.
+    """
+    for name in _WHOLE:
+        if (index := _index(directory, name)).is_file():
+            return _shards(index)
+        if (directory / name).is_file():
+            return [directory / name]
+    raise InputError(f"{directory} holds no weights ({' or '.join(_WHOLE)}, or their index).")
+
+
+def tensor_names(directory: Path) -> list[str]:
+    """Names of all tensors of a checkpoint, from its index where it has one."""
+    for name in _WHOLE:
+        if (index := _index(directory, name)).is_file():
+            return list(_weight_map(index))
+    return [name for name, _ in read_checkpoint(directory)]
+
+
+def _index(directory: Path, name: str) -> Path:
+    return directory / f"{name}.index.json"
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    entries = read_json(index).get("weight_map")
+    if not isinstance(entries, dict) or not all(isinstance(file, str) for file in entries.values()):
+        raise InputError(f"{index}: weight_map is missing or does not name a file for each tensor.")
+    return entries
+
+
+def _shards(index: Path) -> list[Path]:
+    names = sorted(set(_weight_map(index).values()))
+    for name in names:
+        if Path(name).name != name or name == "..":
+            raise InputError(f"{index} names {name!r}, which leaves its folder; shards lie beside their index.")
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{index} names {len(names)} files, of which {len(missing)} are not there: {', '.join(missing[:5])};"
+            " copy the whole checkpoint."
+        )
+    return [index.parent / name for name in names]
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The named tensors of a file.
+
+    Raises:
+        InputError: see `read_plain`; also content that is not tensors by name.
+    """
+    content = read_plain(file)
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds one {type(content).__name__}, expected tensors by name.")
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            raise InputError(f"{file}: {name} is a {type(value).__name__}, expected a tensor.")
+    return content
+
+
+def read_plain(file: Path) -> Any:
+    """What a `.safetensors`, `.bin` or `.pt` file holds, provided that it is plain data and tensors.
+
+    Raises:
+        InputError: no such file, damaged, or with objects that would have to be unpickled.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"it holds {named[1]}, an object that" if named else "it is damaged, or holds objects that"
+        raise InputError(
+            f"{file} cannot be read as plain tensors: {found} would have to be unpickled, which can run any code;"
+            " save the tensors alone."
+        ) from error
+    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read as plain tensors: {error}.") from error
+
+
+def require_sizes(config: Mapping[str, Any], names: Sequence[str], origin: Path | str) -> None:
+    """Checks the sizes of a transformer.
+
+    Args:
+        names: of whole numbers; `hidden_size` and `num_attention_heads` among them.
+        origin: the file that errors name.
+
+    Raises:
+        InputError: one is missing, is no positive whole number, or the heads do not divide the width.
+    """
+    if missing := [name for name in names if name not in config]:
+        raise InputError(f"{origin} lacks {', '.join(missing)}.")
+    for name in names:
+        value = config[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{origin}: {name} is {value!r}, expected a positive whole number.")
+    width, heads = config["hidden_size"], config["num_attention_heads"]
+    if width % heads:
+        raise InputError(f"{origin}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor], origin: str, *, apart: tuple[str, ...] = ()) -> None:
+    """Gives a model its tensors, as they are (type and all).
+
+    Args:
+        weights: by the model's names; those of CLIP's tower may be of any release of transformers.
+        origin: what errors call the source.
+        apart: prefixes of parts that have theirs already.
+
+    Raises:
+        InputError: tensors that are missing, unexpected or misshapen; names them.
+    """
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith(apart)}
+    current = {_without_wrapper(name): name for name in own}
+    given = {current.get(_without_wrapper(name), name): _aligned(tensor) for name, tensor in weights.items()}
+    if faults := tensor_faults(own, given):
+        raise InputError(f"{origin} does not fit the model: {faults}.")
+    model.load_state_dict(given, strict=False, assign=True)
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor where kernels expect it: safetensors begin anywhere in a file, and sums round differently there."""
+    return tensor if tensor.data_ptr() % 64 == 0 else tensor.clone()
+
+
+def _without_wrapper(name: str) -> str:
+    """CLIP's tower wraps its layers in a module of their own in some releases of transformers."""
+    return name.replace("vision_model.", "", 1)
+
+
+def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], shown: int = 10) -> str:
+    """Names tensors that are missing, unexpected or of another shape; empty where all fit."""
+    faults = [f"missing {name}" for name in own.keys() - given.keys()]
+    faults += [f"unexpected {name}" for name in given.keys() - own.keys()]
+    faults += [
+        f"{name} has shape {list(given[name].shape)}, expected {list(own[name].shape)}"
+        for name in own.keys() & given.keys()
+        if own[name].shape != given[name].shape
+    ]
+    more = f"; and {len(faults) - shown} more" if len(faults) > shown else ""
+    return "; ".join(sorted(faults)[:shown]) + more

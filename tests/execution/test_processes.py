@@ -1,0 +1,79 @@
+"""Work in several processes: results in order, errors as they were raised, nobody left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+
+from glus.errors import InputError
+from glus.execution.processes import map_in_processes, process_number
+
+
+class Squarer:
+    """Squares numbers; cannot do 7."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __call__(self, number: int) -> tuple[int, int, int]:
+        if number == 7:
+            raise InputError("seven is not a number of ours")
+        return self.first + number**2, process_number(), os.getpid()
+
+
+def refuse() -> Squarer:
+    raise InputError("no model here")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_results_come_in_order(count):
+    results = list(map_in_processes(partial(Squarer, 1), range(6), count))
+    assert [square for square, _, _ in results] == [1, 2, 5, 10, 17, 26]
+    workers = {(number, pid) for _, number, pid in results}
+    assert {number for number, _ in workers} <= set(range(count))
+    assert len({pid for _, pid in workers}) == len(workers) <= count
+    assert (os.getpid() in {pid for _, pid in workers}) == (count == 1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_errors_keep_their_words_and_end_the_others(count):
+    before = set(multiprocessing.active_children())
+    with pytest.raises(InputError, match="seven is not a number"):
+        list(map_in_processes(partial(Squarer, 0), range(20), count))
+    with pytest.raises(InputError, match="no model here"):
+        list(map_in_processes(refuse, range(3), count))
+    assert set(multiprocessing.active_children()) <= before
+
+
+def sleeper():
+    """Says which process it is, then works for longer than anybody would wait."""
+
+    def work(_: int) -> None:
+        print(os.getpid(), flush=True)
+        time.sleep(120)
+
+    return work
+
+
+def test_an_interrupt_ends_the_workers_at_once_and_without_a_word(root):
+    code = (
+        "from glus.execution.processes import map_in_processes\nfrom test_parallel import sleeper\n"
+        "try: list(map_in_processes(sleeper, range(9), 2))\nexcept KeyboardInterrupt: print('interrupted')"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    workers = [int(running.stdout.readline()) for _ in range(2)]
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (out.split(), err, running.returncode) == (["interrupted"], "", 0)
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)

@@ -1,0 +1,57 @@
+"""A model on disk is the model in memory, and files that do not fit are refused by name."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from glus import GLUS
+from glus.errors import InputError
+from glus.inference import segment_video
+from glus.weights.saved import WEIGHTS, save_glus
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    save_glus(model, model.state_dict(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_round_trip(always_seg, saved, frames):
+    loaded = GLUS.from_pretrained(saved)
+    assert loaded.settings == always_seg.settings
+    for name, tensor in always_seg.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    loaded.seg_logits = always_seg.seg_logits
+    first, second = (segment_video(item, frames, ["the red circle"]) for item in (always_seg, loaded))
+    assert (first.logits == second.logits).all()
+
+
+def test_missing_unexpected_and_reshaped_tensors_are_named(saved):
+    weights = load_file(saved / WEIGHTS)
+    weights["surplus"] = torch.zeros(1)
+    weights["mllm.mm_projector.bias"] = torch.zeros(3)
+    del weights["text_hidden_fcs.0.bias"]
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(InputError) as error:
+        GLUS.from_pretrained(saved)
+    assert "missing text_hidden_fcs.0.bias" in str(error.value)
+    assert "unexpected surplus" in str(error.value)
+    assert "mllm.mm_projector.bias has shape [3], expected [128]" in str(error.value)
+
+
+def test_truncated_weights_are_refused(saved):
+    path = saved / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read as plain tensors"):
+        GLUS.from_pretrained(saved)
+
+
+def test_a_wrong_tokenizer_is_refused(saved):
+    (saved / "added_tokens.json").write_text('{"[SEG]": 999, "<im_start>": 400, "<im_end>": 401}')
+    with pytest.raises(InputError, match="tokenizer: it has 1000 tokens"):
+        GLUS.from_pretrained(saved)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no model"):
+        GLUS.from_pretrained(tmp_path)
