@@ -28,7 +28,9 @@ def segment(
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
     from glus.processing.frames import load_frames
+    from glus.processing.sentences import require_sentences
 
+    require_sentences(expressions)
     clip, first = _cut(load_frames(video), frames)
     if anchor is not None and not first <= anchor < first + len(clip):
         raise InputError(f"--anchor {anchor}: the frames are {first} to {first + len(clip) - 1}.")

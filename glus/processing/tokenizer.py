@@ -17,9 +17,8 @@ import sentencepiece
 
 from glus.errors import InputError
 from glus.files import read_json
+from glus.processing.sentences import IMAGE, SPECIAL
 
-SEG, IM_START, IM_END, SCORE = "[SEG]", "<im_start>", "<im_end>", "[SCORE]"
-IMAGE = "<image>"
 IMAGE_ID = -200  # stands for one image in a list of ids
 _UNDERLINE = "▁"
 
@@ -45,7 +44,7 @@ class LlamaSentencePiece:
     def _build_split_pattern(self) -> re.Pattern[str]:
         swallowing = "|".join(re.escape(token) for token in self.added_tokens)
         swallowing = rf"\s*(?:{swallowing})\s*|" if swallowing else ""
-        return re.compile(rf"({swallowing}<s>|</s>|<unk>)")
+        return re.compile(rf"({swallowing}{'|'.join(SPECIAL)})")
 
     def __len__(self) -> int:
         return max([self._pieces.get_piece_size() - 1, *self.added_tokens.values()]) + 1
@@ -56,6 +55,11 @@ class LlamaSentencePiece:
             if token not in self.added_tokens:
                 self.added_tokens[token] = len(self)
         self._split_pattern = self._build_split_pattern()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts that are no text to this tokenizer: a sentence must not hold them."""
+        return (IMAGE, *SPECIAL, *self.added_tokens)
 
     def token_id(self, token: str) -> int:
         """Id of one special or added token.
@@ -77,7 +81,7 @@ class LlamaSentencePiece:
             text = _UNDERLINE + text.replace(_UNDERLINE, " ")
         for chunk in self._split_pattern.split(text):
             token = chunk.strip()
-            if token in self.added_tokens or token in ("<s>", "</s>", "<unk>"):
+            if token in self.added_tokens or token in SPECIAL:
                 ids.append(self.token_id(token))
             elif chunk:
                 ids.extend(self._encode_chunk(chunk))

@@ -15,7 +15,8 @@ from torch import nn
 
 from glus.errors import InputError
 from glus.model.assembly import language_model_without_weights
-from glus.processing.tokenizer import SCORE, LlamaSentencePiece
+from glus.processing.sentences import SCORE
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, add_score_token, build_score_head
 from glus.weights.clip import load_clip_processor, load_vision_tower
 from glus.weights.released import is_weight, language_config, model_type

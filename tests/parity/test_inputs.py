@@ -12,9 +12,10 @@ from glus.inference.video import pass_frames
 from glus.model.memory import memory_frames
 from glus.model.sam2 import load_sam2_config
 from glus.processing.context_frames import centre_context_frames
-from glus.processing.conversation import ANSWERS, CONTEXT, QUESTIONS, SYSTEM, inference_prompt, normalise_expression
+from glus.processing.conversation import ANSWERS, CONTEXT, QUESTIONS, SYSTEM, inference_prompt
 from glus.processing.conversation import training_prompt as build_training_prompt
 from glus.processing.frames import load_frames
+from glus.processing.sentences import asked_of_glus, taught_to_glus
 from glus.processing.transforms import FrameTransform
 from glus.weights.released import SETTINGS
 from tests.parity.differences import largest, thinned, within
@@ -48,7 +49,7 @@ def test_training_prompts(goldens):
         assert goldens.tokenizer.encode_with_images(case["prompt"]) == case["ids"], case["prompt"]
         if case["kind"] == "training":
             answers = [ANSWERS.index(text) for text in re.findall(r"ASSISTANT: (.*?)</s>", case["prompt"])]
-            text = normalise_expression(case["expression"].strip())
+            text = taught_to_glus(case["expression"])
             assert build_training_prompt(text, NC, [case["template"]] * NQ, answers) == case["prompt"]
 
 
@@ -58,7 +59,7 @@ def test_inference_prompts_of_every_step(goldens):
         for first, end in (step_range["steps"] for step_range in case["passes"]):
             for step in range(first, end):
                 window = min(step - first + 1, NQ)
-                prompt = inference_prompt(normalise_expression(case["expression"]), NC, window, trailing_space=True)
+                prompt = inference_prompt(asked_of_glus(case["expression"]), NC, window, trailing_space=True)
                 expected = [token for token in golden[step].tolist() if token != PADDING]
                 assert goldens.tokenizer.encode_with_images(prompt) == expected, (case["id"], step)
 

@@ -6,10 +6,10 @@ from glus.errors import InputError
 from glus.processing.conversation import (
     conversation_texts,
     inference_prompt,
-    normalise_expression,
     training_prompt,
 )
-from glus.processing.tokenizer import IMAGE_ID, SEG, LlamaSentencePiece, train_tokenizer
+from glus.processing.sentences import SEG
+from glus.processing.tokenizer import IMAGE_ID, LlamaSentencePiece, train_tokenizer
 
 
 def test_training_is_deterministic():
@@ -53,8 +53,3 @@ def test_inference_prompts_are_a_beginning_of_training_ones(tokenizer):
 
 def test_images_of_a_prompt(tokenizer):
     assert tokenizer.encode_with_images(training_prompt("x", 4, [0] * 4, [0] * 4)).count(IMAGE_ID) == 8
-
-
-def test_normalised_expressions():
-    assert normalise_expression("The Red circle.") == "the red circle"
-    assert normalise_expression("two stops..") == "two stops."

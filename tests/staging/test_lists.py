@@ -113,6 +113,8 @@ def expressions(content: Any) -> Change:
         (expression(exp=7), "aaa expression 0 is a int (7)"),
         (expression(exp=" \t"), "aaa expression 0 is empty"),
         (expression(exp="half \ud83d"), "holds a zero byte or half a character"),
+        (expression(exp="the [SEG] sign"), "aaa expression 0 holds [SEG]"),
+        (expression(exp="an <IMAGE>"), "aaa expression 0 holds <image>"),
         (expression(obj_id=None), "aaa expression 0 has no obj_id (needed for training)"),
         (expression(anno_id={"0": 1}), "aaa expression 0 has anno_id {'0': 1}, expected a list of numbers"),
         (expression(anno_id=[[0]]), "aaa expression 0 has anno_id [[0]], expected a list of numbers"),
@@ -156,7 +158,9 @@ def test_video_ids_that_lead_out_open_nothing(
     meta = tmp_path / {"mevis": META, "refer_youtube_vos": f"meta_expressions/{META}"}[layout]
     edit_json(meta, lambda content: {"videos": {name: content["videos"]["aaa"]}})
     for module in ("frames", "mask_files"):
-        monkeypatch.setattr(f"glus.staging.{module}.missing_folder", lambda *_: pytest.fail("looked for its folder"))
+        monkeypatch.setattr(
+            f"glus.staging.files.{module}.missing_folder", lambda *_: pytest.fail("looked for its folder")
+        )
     (fault,) = [fault for fault in faults_of(layout, tmp_path) if "video id" in fault.problem]
     assert (fault.severity, fault.file) == ("error", meta.relative_to(tmp_path).as_posix())
     assert repr(name).strip("'") in fault.problem.replace("\\\\\\\\", "\\\\")

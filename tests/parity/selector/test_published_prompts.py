@@ -3,7 +3,8 @@
 import pytest
 
 from glus.processing.selector_conversation import ANSWERS, context_text, encode_context, request_text
-from glus.processing.tokenizer import IMAGE, IMAGE_ID, LlamaSentencePiece
+from glus.processing.sentences import IMAGE
+from glus.processing.tokenizer import IMAGE_ID, LlamaSentencePiece
 from glus.selector.sharing import context_groups
 from tests.parity.selector.goldens import CONTEXT, SelectorGoldens, parse_conversation
 
