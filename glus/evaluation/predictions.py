@@ -98,8 +98,11 @@ def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Ke
     for row in table.to_pylist():
         key = row["video_id"], row["expression_id"]
         scores.setdefault(key, []).append(row["score"])
-        if row["is_key_frame"]:
-            key_frames[key] = row["frame_index"]
+        if row["is_key_frame"] and key_frames.setdefault(key, row["frame_index"]) != row["frame_index"]:
+            raise ArtifactError(
+                f"{KEYFRAMES / split.dataset / split.split}.parquet: video {key[0]}, expression {key[1]} has two key"
+                f" frames, {key_frames[key]} and {row['frame_index']}. Run `glus keyframes` again."
+            )
     return scores, key_frames
 
 

@@ -13,6 +13,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.errors import InputError
+from glus.files import read_json
 from glus.model.assembly import language_model_without_weights
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
@@ -76,12 +77,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: missing, unreadable, or of another model.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); a folder written by the selector step is needed."
-        ) from error
+    config = read_json(path)
     found = config.get("format"), config.get("format_version")
     if found != (FORMAT, FORMAT_VERSION):
         raise InputError(

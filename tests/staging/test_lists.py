@@ -71,6 +71,15 @@ def test_keys_that_stand_twice_are_named(dataset: Path, old: str, new: str, plac
     assert new.strip('"') in found[0].problem
 
 
+@pytest.mark.parametrize("copy", ['"counts": "06"', '"size": [1, 1]'])
+def test_keys_that_stand_twice_in_a_mask_are_named(dataset: Path, copy: str) -> None:
+    path = dataset / "train/mask_dict.json"
+    path.write_text(path.read_text().replace('"size"', f'{copy}, "size"', 1))
+    (fault,) = faults_of("mevis", dataset)
+    assert (fault.severity, fault.record) == ("error", "anno_id 0, frame 0")
+    assert f"has the key {copy.split(':')[0][1:-1]!r} more than once" in fault.problem
+
+
 # ---------------------------------------------------------------- values
 
 

@@ -28,6 +28,7 @@ from glus.config import SyntheticConfig
 from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
+from glus.staging.faults import errors
 from glus.staging.files.video_files import unpack_films
 from glus.staging.readers.registry import READERS, davis_texts, revos
 from glus.staging.synthetic import draw_clip, write_split
@@ -307,6 +308,11 @@ def test_lvvis_instances_are_an_expression_per_category(tmp_path: Path, images: 
         ({"categories": [{"id": 8, "name": "cat"}]}, "category 3, which has no name"),
         ({"videos": [{"id": 5, "file_names": ["a/0.jpg", "b/1.jpg"]}]}, "do not name the frames of one folder"),
         ({"videos": [{"id": 5, "file_names": ["..\\..\\0.jpg"]}]}, "leads out of the dataset's folder"),
+        (
+            {"categories": [{"id": 3, "name": "bow"}, {"id": 8, "name": "cat"}, {"id": 8, "name": "dog"}]},
+            "has the id 8",
+        ),
+        ({"videos": [{"id": n, "file_names": ["a/00005/00000.jpg"]} for n in (5, 6)]}, "2 entries of videos name the"),
         ({"videos": [{"id": 6, "file_names": ["train/00005/00000.jpg"]}]}, "belong to video 5, which is not listed"),
     ],
 )
@@ -437,7 +443,16 @@ def write_own(root: Path, rows: str) -> None:
         ("dog,a dog,1\n", "mine/JPEGImages/dog", "does not exist"),
         ("../cat,a cat,1\n", "mine/expressions.csv", "leads out of the dataset's folder"),
         ("cat,,1\n", "mine/expressions.csv", "cat expression 0 is empty"),
-        ("cat\n", "mine/expressions.csv", "cat expression 0 has no text"),
+        ("cat\n", "mine/expressions.csv", "line 2 of mine/expressions.csv has 1 cells, its header names 3"),
+        ("cat,a dog, 2,1\n", "mine/expressions.csv", "has 4 cells, its header names 3: ['cat', 'a dog', '2', '1']"),
+        ("cat,the cat\n", "mine/expressions.csv", "has 2 cells, its header names 3"),
+        ('cat,"a cat,1\n', "mine/expressions.csv", "not a table of comma-separated values"),
+        (
+            "cat,a cat,1\ncat, a cat ,2\n",
+            "mine/expressions.csv",
+            "cat expressions 0 and 1 are one sentence about other",
+        ),
+        ("cat,a cat,1\ncat,a cat,1\n", "mine/expressions.csv", "cat expressions 0 and 1 are one sentence"),
         ("cat,a cat,left\n", "mine/expressions.csv", "names the objects 'left', expected pixel values"),
         ("cat,a cat,255\n", "mine/expressions.csv", "from 1 to 254"),
         (f"cat,{'x' * 200_000},1\n", "mine/expressions.csv", "not a table of comma-separated values"),
@@ -447,6 +462,39 @@ def test_own_tables_that_cannot_be_used(tmp_path: Path, rows: str, file: str, sa
     write_own(tmp_path, rows)
     found = faults_of("own", tmp_path, "mine")
     assert any(said in fault.problem and fault.file == file for fault in found), found
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("video,expression,objects\ncat, the blue square,2\n", [("the blue square", ("2",))]),
+        ('video, expression ,objects\n\ncat , "a cat, left" , 2 1\n , ,\n', [("a cat, left", ("2", "1"))]),
+        ("objects,note,expression,video\n1,,a cat,cat\n", [("a cat", ("1",))]),
+        ('video,expression,objects\ncat,a 12" pipe,1\r\n', [('a 12" pipe', ("1",))]),
+    ],
+)
+def test_own_tables_are_cut_at_commas_and_blanks(
+    tmp_path: Path, content: str, rows: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    write_own(tmp_path, "")
+    (tmp_path / "mine/expressions.csv").write_text(content)
+    examined = examine("own", tmp_path, "mine")
+    assert [(item.text, item.object_ids) for item in examined.raw.expressions] == rows
+    assert not errors(examined.faults)
+
+
+def test_two_answers_to_one_question_of_own_data(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    write_film(tmp_path / "mine/Videos/cat.mp4", [np.zeros((32, 48, 3), dtype=np.uint8)] * 5)
+    (tmp_path / "mine/expressions.json").write_text("[]")
+    said = [fault.problem for fault in errors(faults_of("own", tmp_path, "mine"))]
+    assert said == [
+        "mine holds expressions.csv and expressions.json, two lists of expressions",
+        "the frames of cat lie in mine/JPEGImages/cat and mine/Videos/cat.mp4",
+    ]
+    (tmp_path / "mine/expressions.json").unlink()
+    (tmp_path / "mine/expressions.csv").write_text("video,expression,objects,objects\ncat,a cat,1,2\n")
+    assert "has 2 columns 'objects'" in faults_of("own", tmp_path, "mine")[0].problem
 
 
 def test_own_frames_have_to_be_jpeg(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from glus.masks import encode_rle, read_index_png, rle_area, rle_runs
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES
 from glus.staging.files.frames import UNDECODABLE, Size
-from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, not_json
+from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, Streamed, key_repeated, not_json
 from glus.staging.files.mask_entries import read_entry
 from glus.staging.files.paths import leads_out, led_out, missing_folder, other_spelling
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
@@ -87,7 +87,7 @@ def read_stream(path: Path, name: str) -> Iterator[Any]:
         ijson.JSONError: the file is not JSON.
     """
     with _open(path) as file:
-        yield from ijson.items(file, f"{name}.item", use_float=True, buf_size=BLOCK)
+        yield from ijson.items(file, f"{name}.item", map_type=Streamed, use_float=True, buf_size=BLOCK)
 
 
 def _tracks(path: Path, masks: MaskDict) -> Iterator[tuple[str, Any]]:
@@ -98,7 +98,7 @@ def _tracks(path: Path, masks: MaskDict) -> Iterator[tuple[str, Any]]:
                 yield str(record.get("id")), record.get("segmentations")
         return
     with _open(path) as file:
-        yield from ijson.kvitems(file, "", use_float=True, buf_size=BLOCK)
+        yield from ijson.kvitems(file, "", map_type=Streamed, use_float=True, buf_size=BLOCK)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -182,7 +182,9 @@ def _sound_rows(place: _Place, track: list[Any]) -> list[Row] | None:
     frames = [index for index, entry in enumerate(track) if entry not in (None, [], {})]
     if not frames:
         return []
-    whole = [track[index] for index in frames if isinstance(track[index], dict)]
+    whole = [
+        entry for entry in (track[index] for index in frames) if isinstance(entry, dict) and not key_repeated(entry)
+    ]
     of_size = [
         entry for entry in whole if entry.get("size") == [height, width] and {*map(type, entry["size"])} == {int}
     ]
