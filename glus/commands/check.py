@@ -9,11 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from glus.commands.output import AllowLinks
+
 
 def check(
     dataset: Annotated[str, typer.Option(help="Name of the dataset's layout, e.g. mevis.")],
     root: Annotated[Path, typer.Option(help="Its folder, as published.")],
     split: Annotated[str | None, typer.Option(help="One split; all that are there if not given.")] = None,
+    allow_links: AllowLinks = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that open frames and masks.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON.")] = False,
 ) -> None:
@@ -21,7 +24,7 @@ def check(
     from glus.staging.files.expression_lists import MissingError
 
     try:
-        faults = _faults(dataset, root, split, workers)
+        faults = _faults(dataset, root, split, workers, allow_links or [])
     except MissingError as missing:
         if not as_json:
             raise
@@ -36,13 +39,13 @@ def check(
     raise typer.Exit(2 if num_errors else 0)
 
 
-def _faults(dataset: str, root: Path, split: str | None, workers: int) -> list[dict[str, Any]]:
+def _faults(dataset: str, root: Path, split: str | None, workers: int, links: list[Path]) -> list[dict[str, Any]]:
     from glus.staging.checks import check_dataset
 
     return [
         fault.row(dataset, name)
         for name in ([split] if split else _splits_there(dataset, root))
-        for fault in check_dataset(dataset, root, name, workers, _show_progress)
+        for fault in check_dataset(dataset, root, name, workers, _show_progress, links)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glus.commands.output import progress_bar
+from glus.commands.output import AllowLinks, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +25,7 @@ def score(
         str | None, typer.Option(help="The dataset's own if not given; see docs/evaluation.md.")
     ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Score 0 what is missing.")] = False,
+    allow_links: AllowLinks = None,
     processes: Annotated[int, typer.Option(min=1, help="Videos scored at a time.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the scores, of every expression too, as JSON.")
@@ -33,7 +34,7 @@ def score(
     """Score masks against a dataset as its benchmark does; refuse a mean over an incomplete set."""
     from glus.evaluation.scorecard import Request, score_folder
 
-    request = Request(dataset, root, split, predictions, protocol, allow_missing, processes)
+    request = Request(dataset, root, split, predictions, protocol, allow_missing, processes, tuple(allow_links or ()))
     found = score_folder(request, progress_bar)
     if as_json:
         typer.echo(json.dumps(found, indent=1))

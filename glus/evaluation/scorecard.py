@@ -42,6 +42,7 @@ class Request:
         root: the dataset as published, or the folder of staged datasets.
         predictions: a folder of PNG files or our Parquet.
         protocol: its name; None is the dataset's own.
+        links: folders that symbolic links of the dataset may lead into.
         allow_missing: score 0 what is missing, instead of refusing.
     """
 
@@ -52,6 +53,7 @@ class Request:
     protocol: str | None
     allow_missing: bool
     processes: int
+    links: tuple[Path, ...] = ()
 
 
 def score_folder(request: Request, progress: Progress) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def score_folder(request: Request, progress: Progress) -> dict[str, Any]:
         InputError: the dataset or the predictions are faulty or incomplete; names what.
     """
     protocol = find_protocol(request.dataset, request.protocol)
-    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, progress)
+    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, progress, request.links)
     if isinstance(protocol, LabelMapProtocol):
         found = _score_objects(request, protocol, truth, progress)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +49,11 @@ def release_of(truth: StagedSplit | RawSplit) -> str:
     return truth.release if isinstance(truth, RawSplit) else read_manifest(truth.directory).extra["release"]
 
 
-def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+def open_ground_truth(
+    dataset: str, root: Path, split: str, workers: int, progress: Progress, links: Sequence[Path] = ()
+) -> StagedSplit | RawSplit:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
-    truth = open_split(dataset, root, split, workers, progress)
+    truth = open_split(dataset, root, split, workers, progress, links)
     if not truth.has_masks:
         raise InputError(
             f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
@@ -59,7 +62,9 @@ def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progre
     return truth
 
 
-def open_split(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+def open_split(
+    dataset: str, root: Path, split: str, workers: int, progress: Progress, links: Sequence[Path] = ()
+) -> StagedSplit | RawSplit:
     """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
 
     Raises:
@@ -68,10 +73,12 @@ def open_split(dataset: str, root: Path, split: str, workers: int, progress: Pro
     staged = root / dataset / split
     if (staged / MANIFEST).is_file():
         return StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
-    return _open_raw(dataset, root, split, workers, progress)
+    return _open_raw(dataset, root, split, workers, progress, links)
 
 
-def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> RawSplit:
+def _open_raw(
+    dataset: str, root: Path, split: str, workers: int, progress: Progress, links: Sequence[Path]
+) -> RawSplit:
     tracks: Tracks = {}
 
     def keep(video_id: str, rows: list[Row]) -> None:
@@ -80,7 +87,7 @@ def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Prog
             of_annotation[row["frame_index"]] = row["rle_counts"]
 
     with worker_pool(workers) as pool:
-        examined = examine(dataset, root, split, pool, progress, keep)
+        examined = examine(dataset, root, split, pool, progress, keep, links=links)
     faults = errors(examined.faults)
     if faults:
         raise InputError(

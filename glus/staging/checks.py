@@ -20,7 +20,7 @@ from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES, expression_place
 from glus.staging.files.frames import Size
 from glus.staging.files.mask_files import Row, read_mask_dict
-from glus.staging.files.paths import is_file_name
+from glus.staging.files.paths import LinkedRoot, is_file_name
 from glus.staging.raw import MaskDict, MaskFolder, RawSplit
 from glus.staging.readers.registry import reader
 from glus.staging.videos import VideoCheck, VideoChecker
@@ -60,15 +60,16 @@ def _without_progress(items: Iterable[Any], description: str, total: int) -> Ite
 
 
 def check_dataset(
-    name: str, root: Path, split: str, workers: int = 1, progress: Progress = _without_progress
+    name: str,
+    root: Path,
+    split: str,
+    workers: int = 1,
+    progress: Progress = _without_progress,
+    links: Sequence[str | Path] = (),
 ) -> list[Fault]:
-    """Every fault of a raw split, as staging finds them.
-
-    Raises:
-        MissingError: the dataset or the split is not there at all.
-    """
+    """Every fault of a raw split, as staging finds them. Arguments and errors: see `examine`."""
     with worker_pool(workers) as pool:
-        return examine(name, root, split, pool, progress).faults
+        return examine(name, root, split, pool, progress, links=links).faults
 
 
 def examine(
@@ -81,6 +82,7 @@ def examine(
     *,
     exclude: Sequence[str] = (),
     kept: Path | None = None,
+    links: Sequence[str | Path] = (),
 ) -> ExaminedSplit:
     """Reads a split's lists, opens every frame and reads every mask.
 
@@ -90,13 +92,15 @@ def examine(
         exclude: patterns of videos to leave out.
         kept: folder for what was found in each video, so that an interrupted run goes on. A `mask_dict.json` is read
             in one pass, which starts again.
+        links: folders that symbolic links of the dataset may lead into.
 
     Raises:
         MissingError: the dataset or the split is not there at all.
-        InputError: there is no dataset of that name, or the split's is none.
+        InputError: there is no dataset of that name, the split's is none, or a folder of `links` is not there.
     """
     if not is_file_name(split):
         raise InputError(f"{split!r} is not the name of a split.")
+    root = LinkedRoot.of(root, links)
     raw = reader(dataset).load(root, split)
     leave_out(raw, exclude)
     raw.faults.extend(_never_spoken_of(raw))

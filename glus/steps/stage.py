@@ -119,8 +119,9 @@ def _examine_and_write(context: StepContext, name: str, root: Path, target: Path
         return context.progress(items, description, total=total)
 
     masks = MaskSpool(context.work)
+    links = context.config.stage.allow_links
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(dataset, root, split, pool, progress, masks.add, exclude=excluded, kept=kept)
+    examined = examine(dataset, root, split, pool, progress, masks.add, exclude=excluded, kept=kept, links=links)
     if errors(examined.faults):
         return examined.faults
     frames_root = GENERATED if dataset == "synthetic" else root

@@ -22,7 +22,7 @@ from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES
 from glus.staging.files.frames import UNDECODABLE, Size
 from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, Streamed, key_repeated, not_json
 from glus.staging.files.mask_entries import read_entry
-from glus.staging.files.paths import leads_out, led_out, missing_folder, other_spelling
+from glus.staging.files.paths import ALLOW, leads_out, led_out, missing_folder, other_spelling
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
 
 Row = dict[str, Any]  # of the table `masks`, without dataset and split
@@ -278,7 +278,7 @@ def _read_png(root: Path, file: str, frame: str, size: Size | None) -> np.ndarra
         found = f"; {other} is there" if other else ""
         raise InputError(f"{file} does not exist although frame {frame} is listed{found}")
     if path.is_symlink() and leads_out(root, file):
-        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened")
+        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened. {ALLOW}")
     try:
         pixels = read_index_png(path)
     except InputError as problem:
