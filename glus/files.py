@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glus.errors import InputError
+from glus.errors import GlusError, InputError
 
 
 def hash_json(value: Any) -> str:
@@ -23,11 +25,36 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def to_json(value: Any, *, sort_keys: bool = False) -> str:
+    """Plain data as JSON, which has no NaN and no infinity.
+
+    Raises:
+        GlusError: a number is not finite; names its place.
+    """
+    try:
+        return json.dumps(value, indent=1, sort_keys=sort_keys, allow_nan=False)
+    except ValueError as error:
+        place, number = next(_not_finite(value, ""), ("", None))
+        if number is None:
+            raise
+        raise GlusError(f"{place} is {number}, a finite number is expected; nothing was written.") from error
+
+
+def _not_finite(value: Any, place: str) -> Iterator[tuple[str, float]]:
+    """The numbers of plain data that JSON cannot hold, with their places."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, part in named:
+        yield from _not_finite(part, f"{place}.{name}" if place else str(name))
+
+
 def write_json(value: Any, path: Path) -> None:
-    """Writes JSON beside the target and renames it when complete."""
+    """Writes JSON beside the target and renames it when complete. Raises as `to_json`."""
+    text = to_json(value, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    aside.write_text(f"{text}\n", encoding="utf-8")
     aside.replace(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from glus.commands.output import AllowLinks
+from glus.files import to_json
 
 
 def check(
@@ -31,7 +31,7 @@ def check(
         faults = [missing.fault().row(dataset, split or "")]
     num_errors = sum(fault["severity"] == "error" for fault in faults)
     if as_json:
-        typer.echo(json.dumps(faults, indent=1))
+        typer.echo(to_json(faults))
     else:
         for fault in faults:
             typer.echo(_line(fault))

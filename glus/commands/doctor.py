@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -13,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from glus.files import to_json
+
 PACKAGES = ("torch", "torchvision", "transformers", "peft", "sam2", "dvc", "prefect", "mlflow", "pandas", "pyarrow")
 FOLDERS = (".glus", "data", "models", "predictions", "metrics", "reports", "runs")
 PORTS = {"prefect": 4200, "mlflow": 5000}
@@ -22,7 +23,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     """Check versions, device, parameters, folders and ports; exit code 1 if something would stop a run."""
     facts, problems = _facts(), _problems()
     if as_json:
-        typer.echo(json.dumps({"facts": facts, "problems": problems}, indent=1))
+        typer.echo(to_json({"facts": facts, "problems": problems}))
     else:
         for name, value in facts.items():
             typer.echo(f"{name:<14} {value}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glus.commands.output import AllowLinks, progress_bar
+from glus.files import to_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ def score(
     request = Request(dataset, root, split, predictions, protocol, allow_missing, processes, tuple(allow_links or ()))
     found = score_folder(request, progress_bar)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(to_json(found))
     else:
         _show(request, found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from glus.files import to_json
 from glus.pipeline.table import STEPS, Step
 
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget, or use, what an interrupted run has finished.")]
@@ -83,7 +83,7 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "resumes": plan.resumes,
     }
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        typer.echo(to_json(facts))
         return
     typer.echo(f"{step.name}: {step.summary}")
     typer.echo(f"parameters  {', '.join(step.parameters)}")

@@ -96,7 +96,7 @@ def _score_expressions(request: Request, protocol: Protocol, truth: GroundTruth,
     answers = find_answers(request.predictions, truth)
     missing = _missing(request, truth, answers, expressions_by_key(truth))
     jobs = (_job(truth, video, answers) for video in truth.videos.values())
-    of_videos = _in_processes(partial(partial, _score_video), jobs, request, truth, progress)
+    of_videos = _in_processes(partial(partial, _score_video), jobs, request, len(truth.videos), progress)
     scores = [score for of_video in of_videos for score in of_video]
     numbers = average(protocol, request.dataset, request.split, scores)
     del numbers["baselines"]
@@ -154,8 +154,17 @@ def _score_objects(
     else:
         answers, keys = find_answers(request.predictions, truth), list(expressions)
     missing = _missing(request, truth, answers, keys, protocol.counted)
-    tasks = (_object_task(truth, video, answers, protocol) for video in truth.videos.values())
-    of_videos = _in_processes(partial(partial, score_label_maps, protocol=protocol), tasks, request, truth, progress)
+    counted = {name: video for name, video in truth.videos.items() if range(video.num_frames)[protocol.counted]}
+    tasks = (_object_task(truth, video, answers, protocol) for video in counted.values())
+    build = partial(partial, score_label_maps, protocol=protocol)
+    of_videos = _in_processes(build, tasks, request, len(counted), progress)
+    empty = [name for name, of_video in zip(counted, of_videos, strict=True) if not of_video[0]]
+    notes = _left_out(truth.videos.keys() - counted.keys(), "of their frames none counts")
+    notes += _left_out(empty, "their first frame shows no object")
+    if len(empty) == len(counted):
+        raise InputError(
+            f"{protocol.name} has nothing to score in {request.dataset}/{request.split}: {' '.join(notes)}"
+        )
     by_annotator = [
         [score for of_video in of_videos for score in of_video[number]] for number in range(len(protocol.annotators))
     ]
@@ -164,16 +173,22 @@ def _score_objects(
         "protocol": protocol.name,
         "protocol_version": protocol.version,
         "dataset_version": dataset_version(request.dataset, request.split, len(expressions)),
-        "num_videos": len(truth.videos),
+        "num_videos": len(counted) - len(empty),
         "num_expressions": len(expressions),
         "missing": _count(missing),
-        "notes": answers.notes,
+        "notes": [*answers.notes, *notes],
         "per_object": [
             _object_row(annotator, score)
             for annotator, scores in zip(protocol.annotators, by_annotator, strict=True)
             for score in scores
         ],
     }
+
+
+def _left_out(videos: Iterable[str], why: str) -> list[str]:
+    """One note about videos that are not scored, where there are any."""
+    names = sorted(videos)
+    return [f"{len(names)} videos are left out, because {why}: {name_some(names)}."] if names else []
 
 
 def _object_task(truth: RawSplit, video: Video, answers: Answers, protocol: LabelMapProtocol) -> LabelMapTask:
@@ -195,12 +210,12 @@ def _in_processes(
     build: Callable[[], Callable[[Any], Any]],
     jobs: Iterable[Any],
     request: Request,
-    truth: GroundTruth,
+    num_videos: int,
     progress: Progress,
 ) -> list[Any]:
     """The results of all videos, in their order."""
-    finished = map_in_processes(build, jobs, min(request.processes, len(truth.videos)))
-    return list(progress(finished, f"scores of {request.dataset}/{request.split}", len(truth.videos)))
+    finished = map_in_processes(build, jobs, min(request.processes, num_videos))
+    return list(progress(finished, f"scores of {request.dataset}/{request.split}", num_videos))
 
 
 def _missing(

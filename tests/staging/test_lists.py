@@ -12,7 +12,7 @@ from raw_sets import FRAMES, LEFT, edit_json, faults_of, write_json, write_mevis
 from glus.staging.faults import Fault
 from glus.staging.files.paths import is_inside
 from glus.staging.raw import Published
-from glus.staging.readers.registry import mevis
+from glus.staging.readers import mevis
 
 META = "train/meta_expressions.json"
 Change = Callable[[dict[str, Any]], Any]
