@@ -26,7 +26,7 @@ class Options(BaseModel):
 
     workspace: Literal["project", "smoke"] = Field(
         default="project",
-        description="project: this folder and its params.yaml. smoke: a copy in .glus/smoke with presets/smoke.yaml.",
+        description="project: this folder and its params.yaml. smoke: a copy in .glus/smoke with the preset smoke.",
     )
     force: bool = Field(default=False, description="Run every step, also those that are up to date.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from glus.config.contradictions import find_contradictions
 from glus.config.root import Config
 from glus.errors import ConfigError
 
-PRESETS = Path(__file__).resolve().parents[2] / "presets"
+PRESETS = Path(str(files("glus"))) / "presets"
 
 
 def load_config(path: Path = Path("params.yaml")) -> Config:

@@ -66,7 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "glus", folder / "glus", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "dvc.yaml", folder)
-    shutil.copy2(ROOT / "presets" / "tiny.yaml", folder / "params.yaml")
+    shutil.copy2(ROOT / "glus" / "presets" / "tiny.yaml", folder / "params.yaml")
     config = load_config(folder / "params.yaml")
     for step in STEPS:
         for path in resolve((*step.inputs, *step.outputs), config):

@@ -25,7 +25,7 @@ SECONDS = 120  # on a machine that is busy with other tests too
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(edited(ROOT / "presets" / "tiny.yaml", ["tracking.enabled=false"]))
+    Path("params.yaml").write_text(edited(ROOT / "glus" / "presets" / "tiny.yaml", ["tracking.enabled=false"]))
     return tmp_path
 
 
