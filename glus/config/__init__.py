@@ -11,8 +11,14 @@ from glus.config.loading import PRESETS, load_config, parse_config, read_paramet
 from glus.config.model import LanguageConfig, LoraConfig, MemoryConfig, ModelConfig, VisionConfig
 from glus.config.root import Config
 from glus.config.runtime import ComputeConfig
-from glus.config.selection import KeyFrameSourceName, PseudolabelConfig, SelectorConfig
-from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig
+from glus.config.selection import (
+    KeyframesConfig,
+    KeyFrameSourceName,
+    PseudolabelConfig,
+    SelectorConfig,
+    SelectorModelConfig,
+)
+from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig, TrainConfig
 
 __all__ = [
     "PRESETS",
@@ -21,6 +27,7 @@ __all__ = [
     "Config",
     "ContrastiveConfig",
     "KeyFrameSourceName",
+    "KeyframesConfig",
     "LanguageConfig",
     "LoraConfig",
     "LossConfig",
@@ -31,7 +38,9 @@ __all__ = [
     "PropagateConfig",
     "PseudolabelConfig",
     "SelectorConfig",
+    "SelectorModelConfig",
     "SyntheticConfig",
+    "TrainConfig",
     "VisionConfig",
     "load_config",
     "parse_config",

@@ -21,6 +21,7 @@ from glus.inference.video import SegmentationResult, propagate
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
 from glus.model.glus import GlusModel
+from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.processing.frames import read_frame
@@ -28,9 +29,6 @@ from glus.records.split import Expression, StagedSplit, Video
 from glus.records.tables import read_table, write_table
 from glus.weights.loading import load_model
 
-MODEL = Path("models/glus/final")
-KEY_FRAMES = Path("data/keyframes")
-PREDICTIONS = Path("predictions")
 SELECTED = "selected"  # the source of the key frames of the main way
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 MASKS, DONE = "masks.parquet", "done"  # of one video and variant; of one video, written last
@@ -95,7 +93,7 @@ class _Segmenter:
         self._parts = parts
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
-        self._model = load_model(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
+        self._model = load_model(FINAL_MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
         settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
         self._variants = _variants(config, split, settings)
 
@@ -106,7 +104,7 @@ class _Segmenter:
 
 def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
     """The main way first, then the comparisons: without memory, and from every other source of key frames there is."""
-    selected, section = load_key_frames(KEY_FRAMES / f"{split}.parquet"), config.propagate.comparisons
+    selected, section = load_key_frames(key_frame_table(split)), config.propagate.comparisons
     variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
     if section.memory_off:
         off = replace(settings, use_memory=False)

@@ -29,7 +29,9 @@ def clip_phase(model, config: Config, split: StagedSplit, **switches):
     values["train"]["image"]["families"] = values["train"]["tracking"]["families"] = []
     values["train"]["clip"] |= switches
     add_lora(model.language_model, config.model.lora)
-    return build_phases(model, Config.model_validate(values), [(split, 1.0)], TokenBank(1))[-1]
+    config = Config.model_validate(values)
+    phases = build_phases(model, [(split, 1.0)], TokenBank(1), train=config.train, shape=config.model, seed=config.seed)
+    return phases[-1]
 
 
 def test_the_projector_starts_where_it_is_unless_it_is_drawn_anew(model, config, split):
