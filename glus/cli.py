@@ -77,7 +77,7 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
             traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
     if code == INTERRUPTED:
-        return 1, "Interrupted. What was finished is kept; the same command goes on from there."
+        return 1, "Interrupted. What was finished is kept; the same command resumes from there."
     return code, ""
 
 

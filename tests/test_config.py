@@ -100,6 +100,11 @@ def test_a_missing_value_is_named() -> None:
         parse_config(values, Path("params.yaml"))
 
 
+def test_a_renamed_parameter_is_told_by_its_new_name() -> None:
+    with pytest.raises(ConfigError, match=r"train\.image\.recall is now called train\.image\.word_prediction"):
+        parse_config(with_value("train.image.recall", 0.5), Path("params.yaml"))
+
+
 @pytest.mark.parametrize("text", ["seed: [", "- 1\n- 2\n", "", "seed: 0\nseed: 1\n", "\x00"])
 def test_what_is_no_mapping_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"

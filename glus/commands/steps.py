@@ -91,4 +91,4 @@ def _show_plan(step: Step, as_json: bool) -> None:
         typer.echo(f"reads       {path} ({digest[:12]})")
     for path in facts["outputs"]:  # type: ignore[attr-defined]
         typer.echo(f"writes      {path}")
-    typer.echo("It would go on from an interrupted run." if plan.resumes else "It would start from the beginning.")
+    typer.echo("It would resume an interrupted run." if plan.resumes else "It would start from the beginning.")

@@ -15,6 +15,8 @@ from glus.config.contradictions import find_contradictions
 from glus.config.root import Config
 from glus.errors import ConfigError
 
+RENAMED = {"train.image.recall": "train.image.word_prediction"}  # parameter that was -> that is
+
 PRESETS = Path(str(files("glus"))) / "presets"
 
 
@@ -62,6 +64,8 @@ def parse_config(values: Any, origin: Path) -> Config:
 
 def _describe(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
+    if key in RENAMED:
+        return f"{key} is now called {RENAMED[key]}"
     if item["type"] == "extra_forbidden":
         return f"{key} is not a known parameter"
     if item["type"] == "missing":

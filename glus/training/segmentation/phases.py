@@ -59,7 +59,7 @@ def build_phases(
 def _mixture(name: str, phase: PhaseConfig, splits: Splits, min_frames: int) -> Mixture:
     mixture = Mixture(splits, phase.families, min_frames=min_frames)
     if mixture.num_too_short:
-        logger.info("%s: %d videos of fewer than %d frames are left out", name, mixture.num_too_short, min_frames)
+        logger.info("%s: videos of fewer than %d frames are left out (%d)", name, min_frames, mixture.num_too_short)
     return mixture
 
 
@@ -77,7 +77,7 @@ def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int
         phase.max_expressions,
         train.vary_conversation,
     )
-    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, train.loss, phase.recall))
+    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, train.loss, phase.word_prediction))
 
 
 def _tracking_phase(model: GlusModel, splits: Splits, train: TrainConfig, memory: MemoryConfig, seed: int) -> Phase:
