@@ -29,7 +29,7 @@ from glus.records.split import StagedSplit, Video
 from glus.records.tables import read_table, write_table
 from glus.selector.scoring import score_frames
 from glus.selector.untuned import yes_log_odds
-from glus.training.selector.start import build_untuned
+from glus.training.selector.initial_selector import build_untuned
 from glus.training.selector.validation import select_key_frame
 from glus.weights.selector_loading import load_selector_model
 

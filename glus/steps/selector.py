@@ -25,10 +25,10 @@ from glus.training.loop.phase import IGNORE, Hooks, Phase
 from glus.training.loop.trainable import select_parameters
 from glus.training.loop.trainer import Trainer
 from glus.training.selector.held_out import score_held_out
+from glus.training.selector.initial_selector import build_untuned
 from glus.training.selector.labels import LabelledVideo, hold_out, read_labels
 from glus.training.selector.objective import SelectorObjective
 from glus.training.selector.samples import SelectorSampler
-from glus.training.selector.start import build_untuned
 from glus.training.selector.validation import validate
 from glus.weights.selector_saved import save_selector
 
