@@ -48,9 +48,7 @@ def place_visual_tokens(words: Tensor, input_ids: Tensor, visual_tokens: Tensor)
         _require_equal("all rows together", len(visual_tokens), sum(places))
     else:
         if len(visual_tokens) != len(places):
-            raise InputError(
-                f"there are visual tokens for {len(visual_tokens)} conversations, but {len(places)} of these."
-            )
+            raise InputError(f"visual tokens for {len(visual_tokens)} conversations, but there are {len(places)}.")
         for row, wanted in enumerate(places):
             _require_equal(f"row {row} of {len(places)}", visual_tokens.shape[1], wanted)
     # masked_scatter takes the tokens in order and leaves what is too many without a word: hence the counting.
