@@ -12,11 +12,13 @@ from glus.weights.selector_loading import load_selector_model
 
 
 def build_untuned(config: Config) -> SelectorModel:
-    """The start of fine-tuning: `selector.model.base`, or the labelling model; with a fresh score head, float32."""
+    """The start of fine-tuning: `selector.model.base`, or the labelling model; with a fresh score head.
+
+    Weights have the types that they are stored in, the score head is float32."""
     shape = config.selector.model
     if shape.base is not None:
-        return load_selector_model(shape.base, vision_tower=shape.vision_tower)
-    glus = load_model(config.pseudolabel.checkpoint)
+        return load_selector_model(shape.base, dtype=None, vision_tower=shape.vision_tower)
+    glus = load_model(config.pseudolabel.checkpoint, dtype=None)
     assert isinstance(glus.vision_tower, CLIPVisionModel)
     assert isinstance(glus.mm_projector, torch.nn.Linear)
     assert isinstance(glus.language_model, LlamaForCausalLM)
