@@ -84,9 +84,7 @@ def test_a_folder_of_todays_transformers_keeps_its_ids(tokenizer, tmp_path):
     """What `save_pretrained` of the installed release writes, with the sentencepiece model and without."""
     tokenizer.save_pretrained(tmp_path / "ours")
     AutoTokenizer.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
-    with pytest.raises(
-        InputError, match=r"transformers 5 saves tokenizer.json alone.*copy the file"
-    ):
+    with pytest.raises(InputError, match=r"transformers 5 saves tokenizer.json alone.*copy the file"):
         LlamaSentencePiece.from_pretrained(tmp_path / "theirs")
     shutil.copy(tmp_path / "ours/tokenizer.model", tmp_path / "theirs")
     again = LlamaSentencePiece.from_pretrained(tmp_path / "theirs")
