@@ -63,7 +63,7 @@ def _segment(clip: list[Image], expressions: list[str], model: Path, selector: P
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"
-    chooser = KeyFrameSelector.from_pretrained(selector, device=device) if selector else None
+    chooser = KeyFrameSelector.from_pretrained(selector, dtype=dtype, device=device) if selector else None
     glus = GLUS.from_pretrained(model, dtype=dtype, device=device)
     return segment_video(glus, clip, expressions, selector=chooser, anchor=anchor)
 

@@ -90,7 +90,8 @@ def read_tracks(source: Path, videos: Mapping[str, Video]) -> Tracks:
 
 
 def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Key, int]]:
-    table = read_table("keyframes", key_frame_table(f"{split.dataset}/{split.split}"))
+    source = key_frame_table(f"{split.dataset}/{split.split}")
+    table = read_table("keyframes", source)
     table = table.sort_by([(name, "ascending") for name in ("video_id", "expression_id", "frame_index")])
     scores: dict[Key, list[float]] = {}
     key_frames: dict[Key, int] = {}
@@ -99,8 +100,8 @@ def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Ke
         scores.setdefault(key, []).append(row["score"])
         if row["is_key_frame"] and key_frames.setdefault(key, row["frame_index"]) != row["frame_index"]:
             raise ArtifactError(
-                f"{KEYFRAMES / split.dataset / split.split}.parquet: video {key[0]}, expression {key[1]} has two key"
-                f" frames, {key_frames[key]} and {row['frame_index']}. Run `glus keyframes` again."
+                f"{source}: video {key[0]}, expression {key[1]} has two key frames, {key_frames[key]} and"
+                f" {row['frame_index']}. Run `glus keyframes` again."
             )
     return scores, key_frames
 

@@ -375,7 +375,7 @@ def test_videos_of_which_nothing_counts_are_left_out_by_name(score: Score, run: 
     write_video("two", [BOTH] * 2, [BOTH] * 2)
     code, _, errors = score(*semi)
     assert code == 2
-    assert "nothing in ref_davis17/valid counts" in errors
+    assert "davis17_semi_supervised has nothing to score in ref_davis17/valid" in errors
     assert "none counts: two" in " ".join(errors.split())
     write_video("long", [BOTH] * 8, [BOTH] * 8)
     write_video("starts empty", [0 * BOTH, *[BOTH] * 7], [0 * BOTH] * 8)

@@ -448,11 +448,11 @@ def write_own(root: Path, rows: str) -> None:
         ("cat\n", "mine/expressions.csv", "line 2 of mine/expressions.csv has 1 cells, its header names 3"),
         ("cat,a dog, 2,1\n", "mine/expressions.csv", "has 4 cells, its header names 3: ['cat', 'a dog', '2', '1']"),
         ("cat,the cat\n", "mine/expressions.csv", "has 2 cells, its header names 3"),
-        ('cat,"a cat,1\n', "mine/expressions.csv", "not a table of comma-separated values"),
+        ('cat,"a cat,1\n', "mine/expressions.csv", "has 2 cells, its header names 3"),
         (
             "cat,a cat,1\ncat, a cat ,2\n",
             "mine/expressions.csv",
-            "cat expressions 0 and 1 are one sentence about other",
+            "0 and 1 are one sentence ('a cat') about other objects",
         ),
         ("cat,a cat,1\ncat,a cat,1\n", "mine/expressions.csv", "cat expressions 0 and 1 are one sentence"),
         ("cat,a cat,left\n", "mine/expressions.csv", "names the objects 'left', expected pixel values"),

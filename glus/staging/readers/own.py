@@ -92,7 +92,7 @@ def _read_rows(root: Path, file: str, faults: list[Fault]) -> list[dict[str, Any
 
 def _read_csv(file: str, text: str, faults: list[Fault]) -> list[dict[str, Any]] | None:
     """Rows by the names of the header; blanks around a cell do not count, and neither do empty lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as damage:
