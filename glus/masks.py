@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from glus.errors import InputError
+from glus.errors import InputError, plain_words
 
 # what PIL raises for files that are no pictures, or broken ones
 UNDECODABLE = (
@@ -156,7 +156,7 @@ def read_index_png(path: Path) -> np.ndarray:
             image.load()
             mode, pixels = image.mode, np.asarray(image)
     except UNDECODABLE as error:
-        raise InputError(f"{path} cannot be decoded: {error}") from error
+        raise InputError(f"{path} cannot be decoded: {plain_words(error)}") from error
     if mode == "1":
         return pixels.astype(np.uint8)
     if mode not in ("P", "L"):

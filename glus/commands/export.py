@@ -42,6 +42,7 @@ def png(
     with new_folder(output) as folder:
         count = write_png_tree(truth, answers, folder, processes, progress_bar)
     typer.echo(f"{output} written: {count} masks of {len(answers.tracks)} expressions")
+    _say_what_is_missing(truth, answers)
 
 
 @app.command()
@@ -62,6 +63,7 @@ def coco(
     truth, answers = _open(dataset, root, split, predictions, processes, allow_links)
     write_json(to_coco(truth, answers), output)
     typer.echo(f"{output} written: {len(answers.tracks)} expressions")
+    _say_what_is_missing(truth, answers)
 
 
 @app.command()
@@ -114,6 +116,18 @@ def _open(
 
     truth = open_split(dataset, root, split, processes, progress_bar, allow_links or ())
     return truth, find_answers(predictions, truth)
+
+
+def _say_what_is_missing(truth: StagedSplit | RawSplit, answers: Answers) -> None:
+    """A set that is not complete is written as it is, but not silently."""
+    from glus.errors import name_some
+    from glus.evaluation.completeness import describe_missing, find_missing
+    from glus.evaluation.predictions import expressions_by_key
+
+    expected = {key: truth.videos[key[0]].num_frames for key in expressions_by_key(truth)}
+    if missing := find_missing(expected, answers.frames()):
+        named = name_some(describe_missing(missing, expected))
+        typer.echo(f"INCOMPLETE: masks of {len(missing)} of {len(expected)} expressions are missing: {named}", err=True)
 
 
 def _counts(truth: StagedSplit | RawSplit, num_masks: int) -> str:

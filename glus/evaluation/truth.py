@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
+from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest
 from glus.records.split import Expression, StagedSplit, Video
 from glus.staging.checks import ExaminedSplit, Progress, examine, worker_pool
@@ -55,10 +56,9 @@ def open_ground_truth(
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
     truth = open_split(dataset, root, split, workers, progress, links)
     if not truth.has_masks:
-        raise InputError(
-            f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
-            " `glus export submission` writes the zip for it."
-        )
+        elsewhere = "its owners' server does that. `glus export submission` writes the zip for it."
+        remedy = elsewhere if has_server(dataset, split) else "put its masks beside its frames, as its layout has them."
+        raise InputError(f"{dataset}/{split} comes without masks, so it cannot be scored here; {remedy}")
     return truth
 
 

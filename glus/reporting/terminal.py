@@ -91,7 +91,7 @@ def _print_split(console: Console, name: str, metrics: Mapping[str, Any]) -> Non
     if not rows:
         console.print(
             f"[bold]{name}[/]: {metrics['num_expressions']} expressions predicted, not scored"
-            f" ({metrics['protocol']}: its server keeps the masks).\n"
+            f" ({metrics['protocol']}: the set comes without masks).\n"
         )
         return
     console.print(_family_table(f"{name} · protocol {metrics['protocol']} · percent", rows))

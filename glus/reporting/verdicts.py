@@ -61,8 +61,9 @@ class FamilyRow:
 
     @property
     def learned(self) -> bool:
-        """Whether the model clearly beats everything that ignores the words."""
-        return self.jf >= self.best_trivial + LEARNED_MARGIN
+        """Whether the model clearly beats everything that ignores the words; nothing is claimed without baselines."""
+        judged = any(name in self.baselines for name in TRIVIAL_BASELINES)
+        return judged and self.jf >= self.best_trivial + LEARNED_MARGIN
 
     @property
     def lost_when_shuffled(self) -> float | None:

@@ -50,6 +50,11 @@ CHARTS = {name: f"<svg>{name}</svg>" for name in ("failures", "key_frames", "his
 METRICS = {"synthetic": {"test": SPLIT}, "mevis": {"valid": {"protocol": "no ground truth", "num_expressions": 7}}}
 
 
+def test_nothing_is_claimed_of_a_family_without_baselines() -> None:
+    row, _ = family_rows({**SPLIT, "families": {"motion": scores(90.0, 40.0, 4.0) | {"baselines": {}}}})
+    assert (row.name, row.learned) == ("motion", False)
+
+
 def test_a_family_near_its_best_trivial_baseline_counts_as_not_learned() -> None:
     appearance, motion, everything = family_rows(SPLIT)
     assert (appearance.name, motion.name, everything.name) == ("appearance", "motion", "all")

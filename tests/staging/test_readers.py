@@ -255,6 +255,30 @@ def revos_list(split: str) -> str:
     return f"meta_expressions_{split}_.json"
 
 
+def test_an_unknown_kind_of_revos_is_found_before_it_is_scored(tmp_path: Path) -> None:
+    write_frames(tmp_path / "JPEGImages/clip")
+    spoken = {"0": {"exp": "it", "obj_id": [1], "anno_id": [1], "type_id": 7}}
+    write_json(tmp_path / revos_list("valid"), {"videos": {"clip": {"frames": FRAMES, "expressions": spoken}}})
+    write_json(tmp_path / "mask_dict.json", {"1": [rle(LEFT)] * 4})
+    (fault,) = [fault for fault in faults_of("revos", tmp_path, "valid") if fault.severity == "error"]
+    assert "clip expression 0 has type_id 7, known are 0, 1, 2" in fault.problem
+
+
+def test_masks_of_0_and_255_are_told_to_be_void(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,1\n")
+    write_pngs(tmp_path / "mine/Annotations/cat", dict.fromkeys(FRAMES, LEFT * 255))
+    (fault,) = errors(faults_of("own", tmp_path, "mine"))
+    assert "the masks of cat in mine/Annotations/cat hold no object, but 0 and 255 alone" in fault.problem
+    assert "Write the object's number in place of 255" in fault.action
+
+
+def test_a_frame_that_is_no_picture_is_told_without_addresses(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    (tmp_path / "mine/JPEGImages/cat/00005.jpg").write_bytes(b"no picture")
+    (fault,) = errors(faults_of("own", tmp_path, "mine"))
+    assert "0x" not in fault.problem
+
+
 def test_revos_releases_are_told_apart_by_their_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_frames(tmp_path / "JPEGImages/clip")
     spoken = {"0": {"exp": "it", "obj_id": [1], "anno_id": [1], "type_id": 7}}

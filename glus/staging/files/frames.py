@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from glus.errors import InputError
+from glus.errors import InputError, plain_words
 from glus.masks import UNDECODABLE
 from glus.staging.faults import Fault, error, warning
 from glus.staging.files.paths import ALLOW, leads_out, missing_folder, other_spelling
@@ -96,7 +96,7 @@ def _decode(file: str, content: bytes) -> tuple[Size, str]:
             size, mode, kind = (image.height, image.width), image.mode, image.format
             num_pictures = getattr(image, "n_frames", 1)
     except UNDECODABLE as problem:
-        text = f"{file} cannot be decoded completely ({problem}): a truncated or damaged picture"
+        text = f"{file} cannot be decoded completely ({plain_words(problem)}): a truncated or damaged picture"
         raise InputError(text) from problem
     if mode not in ("RGB", "L"):
         raise InputError(f"{file} is a picture of mode {mode}, expected RGB with 8 bits a channel")

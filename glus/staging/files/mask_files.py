@@ -242,6 +242,7 @@ def read_mask_folder(
     if absent := missing_folder(root, source.folder, video.video_id, listed_in):
         return [], [absent]
     rows: list[Row] = []
+    values: set[int] = set()
     faults = _masks_without_frame(root, source.folder, video)
     for index, name in enumerate(video.frame_names):
         file = f"{source.folder}/{name}.png"
@@ -251,10 +252,15 @@ def read_mask_folder(
             place = f"video {video.video_id}, frame {name}"
             faults.append(error(file, place, str(problem), PNG_AGAIN))
             continue
+        values.update(np.flatnonzero(np.bincount(pixels.ravel())).tolist())
         if size is None:
             continue
         for annotation_id, mask in _objects(pixels, source.annotation_id):
             rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask), int(mask.sum())))
+    if source.annotation_id is None and VOID in values and values <= {0, VOID}:
+        found = f"the masks of {video.video_id} in {source.folder} hold no object, but 0 and {VOID} alone"
+        action = f"Write the object's number in place of {VOID}, which is void here: pixels of no object"
+        faults.append(error(source.folder, f"video {video.video_id}", found, action))
     return rows, faults
 
 
