@@ -141,6 +141,8 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
     labels = task.truth.read_labels(video)
     void = read_spans(labels.pop(VOID, {}).items(), clip)
     objects = _read_objects(labels, clip, _first_frame_objects(labels))
+    if not objects:
+        return [[] for _ in task.answers]
     results = []
     for answer in task.answers:
         pred, predicted = _read_answer(answer, video, clip, range(video.num_frames)[protocol.counted])

@@ -22,16 +22,15 @@ from glus.evaluation.label_maps import (
     score_label_maps,
 )
 from glus.evaluation.predictions import expressions_by_key
-from glus.evaluation.truth import RawSplit, open_ground_truth
+from glus.evaluation.truth import RawSplit, open_ground_truth, release_of
 from glus.execution.processes import map_in_processes
+from glus.metrics.boundary import BOUND_TH
 from glus.metrics.davis import ObjectScore
 from glus.metrics.protocols import PROTOCOLS, Protocol, average, dataset_version, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_predictions
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Video
+from glus.records.split import StagedSplit, Video
 from glus.staging.checks import Progress
-
-BOUND_TH = 0.008
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,15 @@ def find_protocol(dataset: str, name: str | None) -> Protocol | LabelMapProtocol
     return protocol
 
 
-def _score_expressions(request: Request, protocol: Protocol, truth: GroundTruth, progress: Progress) -> dict[str, Any]:
+def _score_expressions(
+    request: Request, protocol: Protocol, truth: StagedSplit | RawSplit, progress: Progress
+) -> dict[str, Any]:
     answers = find_answers(request.predictions, truth)
     missing = _missing(request, truth, answers, expressions_by_key(truth))
     jobs = (_job(truth, video, answers) for video in truth.videos.values())
     of_videos = _in_processes(partial(partial, _score_video), jobs, request, len(truth.videos), progress)
     scores = [score for of_video in of_videos for score in of_video]
-    numbers = average(protocol, request.dataset, request.split, scores)
+    numbers = average(protocol, request.dataset, request.split, scores, release_of(truth))
     del numbers["baselines"]
     for family in numbers["families"].values():
         family.pop("baselines", None)
@@ -172,7 +173,7 @@ def _score_objects(
         **protocol.average(by_annotator),
         "protocol": protocol.name,
         "protocol_version": protocol.version,
-        "dataset_version": dataset_version(request.dataset, request.split, len(expressions)),
+        "dataset_version": dataset_version(request.dataset, request.split, len(expressions), truth.release),
         "num_videos": len(counted) - len(empty),
         "num_expressions": len(expressions),
         "missing": _count(missing),

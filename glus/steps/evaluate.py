@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_anchors, read_predictions
 from glus.execution.processes import map_in_processes
 from glus.files import write_json
+from glus.manifest import read_manifest
+from glus.metrics.boundary import BOUND_TH
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import NO_GROUND_TRUTH, average, grey_frame_comparisons, protocol_of
@@ -76,11 +78,14 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
 def _metrics(
     config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
 ) -> dict[str, Any]:
-    bounds = config.evaluate.failures.model_dump()
+    bounds, boundary = config.evaluate.failures.model_dump(), config.evaluate.boundary
+    release = read_manifest(split.directory).extra.get("release", "")
     metrics = {
-        **average(protocol_of(split.dataset), split.dataset, split.split, scores),
+        **average(protocol_of(split.dataset), split.dataset, split.split, scores, release),
         "failures": failure_split(scores, failures) | bounds,
     }
+    if boundary != BOUND_TH:  # no protocol's numbers any more
+        metrics["protocol"] += f" with boundary {boundary:g}"
     if comparisons := grey_frame_comparisons(scores, split.videos):
         metrics["comparisons"] = comparisons
     if regret := key_frame_regret(scores):

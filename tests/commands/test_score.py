@@ -81,7 +81,7 @@ def test_numbers_computed_by_hand(score: Score, mevis: None, kind: str) -> None:
     assert code == 0, errors
     expected = {"J": J, "F": F, "JF": (J + F) / 2}
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    assert (found["protocol"], found["dataset_version"]) == ("mevis", "6 expressions")
+    assert (found["protocol"], found["dataset_version"]) == ("mevis", "v1, 6 expressions")
     assert (found["num_videos"], found["num_expressions"], found["notes"]) == (2, 6, [])
     assert found["missing"] == {"expressions": 0, "frames": 0}
     assert {(row["video_id"], row["expression_id"]): row["j"] for row in found["per_expression"]} == {
