@@ -115,7 +115,7 @@ def _load_base(config: Config) -> GlusModel:
             settings=settings,
             seed=config.seed,
         ).model
-    glus = load_model(base, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
+    glus = load_model(base, dtype=None, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
     glus.use(settings)
     return glus
 
