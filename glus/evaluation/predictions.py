@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import ArtifactError
-from glus.evaluation.completeness import Key, require_complete
+from glus.evaluation.completeness import require_complete
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import Expression, Key, StagedSplit, Video
 from glus.records.tables import read_table
 
 PREDICTIONS, KEYFRAMES = Path("predictions"), Path("data/keyframes")

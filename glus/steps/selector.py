@@ -63,7 +63,7 @@ def run(context: StepContext) -> None:
     save_selector(model, merged_state_dict(model), model_directory)
     curves.write(curves_file)
     scored = score_held_out(config, model_directory, held_out)
-    write_json({**validate(scored), "num_videos": len(held_out)}, metrics)
+    write_json({**validate(scored).to_json("families"), "num_videos": len(held_out)}, metrics)
     draw_selector_report(
         [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
     )

@@ -19,6 +19,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.video import propagate
 from glus.keyframes.sources import drawn_frame
 from glus.metrics.boundary import boundary_f
+from glus.metrics.key_frames import ByKeyFrame
 from glus.metrics.region import jaccard
 from glus.processing.frames import read_frame
 from glus.selector.scoring import score_frames
@@ -29,7 +30,7 @@ from glus.weights.selector_loading import load_selector_model
 
 PROPAGATOR = Path("models/glus/final")
 
-KeyFrames = dict[str, list[int]]  # source -> frame of each expression
+KeyFrames = dict[str, list[int]]  # which of `ByKeyFrame` -> frame of each expression
 
 
 def score_held_out(config: Config, selector: Path, held_out: Sequence[LabelledVideo]) -> list[ScoredExpression]:
@@ -52,7 +53,7 @@ def score_held_out(config: Config, selector: Path, held_out: Sequence[LabelledVi
             expression.text,
             track,
             targets,
-            {source: jf[number] for source, jf in of_video.items()},
+            ByKeyFrame(**{source: jf[number] for source, jf in of_video.items()}),
         )
         for labelled, scores, of_video in zip(held_out, tracks, worth, strict=True)
         for number, (expression, track, targets) in enumerate(
