@@ -129,7 +129,7 @@ def _score_video(job: tuple[VideoTask, dict[str, Track | PngTrack]]) -> list[Exp
 def _score_objects(request: Request, protocol: LabelMapProtocol, truth: GroundTruth) -> ObjectScorecard:
     if not isinstance(truth, PublishedTruth) or not truth.label_maps:
         raise InputError(
-            f"{protocol.name} needs label maps, with their void pixels, which are not staged: --root has to name"
+            f"{protocol.name} requires label maps, with their void pixels, which are not staged: --root has to name"
             f" {' or '.join(protocol.datasets)} as published."
         )
     expressions = expressions_by_key(truth)

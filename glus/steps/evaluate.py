@@ -19,6 +19,7 @@ from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
+from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, REPORTS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit
@@ -30,8 +31,6 @@ from glus.reporting.tables import write_tables
 
 if TYPE_CHECKING:
     from glus.config import Config
-
-METRICS, FAMILIES, REPORTS = Path("metrics/evaluate.json"), Path("metrics/evaluate_families.csv"), Path("reports")
 
 
 def run(context: StepContext) -> None:
@@ -55,8 +54,8 @@ def run(context: StepContext) -> None:
     write_results(results, context.work / "evaluate.json")
     _write_families(results, context.work / "families.csv")
     context.publish_directory(reports, REPORTS)
-    context.publish_file(context.work / "families.csv", FAMILIES)
-    context.publish_file(context.work / "evaluate.json", METRICS)
+    context.publish_file(context.work / "families.csv", FAMILY_METRICS)
+    context.publish_file(context.work / "evaluate.json", EVALUATION_METRICS)
 
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
