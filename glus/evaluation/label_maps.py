@@ -12,7 +12,7 @@ from glus.errors import InputError
 from glus.evaluation.answers import PngTrack, read_rles
 from glus.metrics import davis
 from glus.metrics.davis import ObjectScore, ObjectScores
-from glus.metrics.results import Grouped
+from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import Track
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract
 from glus.records.split import Expression, Video

@@ -11,8 +11,9 @@ from typing import Any
 from glus.errors import ArtifactError
 from glus.files import write_json
 from glus.metrics.failures import Losses
+from glus.metrics.grouping import Grouped
 from glus.metrics.key_frames import KeyFrameRegret
-from glus.metrics.results import JF, Grouped, ProtocolScores
+from glus.metrics.results import JF, ProtocolScores
 
 
 @dataclass(frozen=True)

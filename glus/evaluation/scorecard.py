@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from glus.metrics.davis import ObjectScore, ObjectScores
-from glus.metrics.results import Grouped, Scores
+from glus.metrics.grouping import Grouped
+from glus.metrics.results import Scores
 from glus.metrics.scoring import ExpressionScore
 from glus.records.split import Key
 

@@ -15,8 +15,9 @@ from scipy.optimize import linear_sum_assignment
 
 from glus.errors import InputError
 from glus.metrics.boundary import boundary_matches_of_spans
+from glus.metrics.grouping import Grouped, percent
 from glus.metrics.region import jaccard_of_spans
-from glus.metrics.results import JF, Grouped, percent
+from glus.metrics.results import JF
 from glus.metrics.spans import NOTHING, Clip, Spans, subtract
 
 NUM_ANNOTATORS = 4  # two people, each from the first frame and from the full video

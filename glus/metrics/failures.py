@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from glus.masks import rle_area, rle_intersection_px
-from glus.metrics.results import Grouped, by_family, percent
+from glus.metrics.grouping import Grouped, by_family, percent
 from glus.metrics.scoring import ExpressionScore, VideoTask
 from glus.records.split import Expression
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from glus.errors import InputError
 from glus.metrics import revos
-from glus.metrics.results import Grouped, ProtocolScores, Scores, by_family, percent
+from glus.metrics.grouping import Grouped, by_family, percent
+from glus.metrics.results import ProtocolScores, Scores
 from glus.metrics.scoring import ExpressionScore
 
 MEVIS = "mevis"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from glus.errors import InputError
-from glus.metrics.results import Grouped, Scores
+from glus.metrics.grouping import Grouped
+from glus.metrics.results import Scores
 from glus.metrics.scoring import ExpressionScore
 
 REFERRING, REASONING = AVERAGED = ("referring", "reasoning")  # type_id 0, 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glus.metrics.results import percent
+from glus.metrics.grouping import percent
 from glus.metrics.scoring import ExpressionScore
 from glus.records.split import Video
 

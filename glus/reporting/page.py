@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from glus.evaluation.results import PredictedSplit, SplitResult
-from glus.metrics.key_frames import SMALLEST_GAP
+from glus.metrics.by_key_frame import SMALLEST_GAP
 from glus.paths import METRICS, SELECTOR_METRICS, TRAINING_CURVES
 from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glus.metrics.key_frames import ByKeyFrame
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.reporting.figures import STYLE
 from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Generic
 
 from glus.metrics.failures import Failure, Losses
+from glus.metrics.grouping import Grouped, R
 from glus.metrics.key_frames import KeyFrameRegret
-from glus.metrics.results import Grouped, R, Scores
+from glus.metrics.results import Scores
 from glus.metrics.scoring import SHUFFLED, TRIVIAL_BASELINES
 from glus.reporting.grey_frames import GREY_COMPARISONS
 

@@ -20,7 +20,7 @@ from glus.metrics.failures import (
     find_failures,
     lost_by_kind,
 )
-from glus.metrics.results import Grouped
+from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.records.split import Expression, Video
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glus.metrics.key_frames import ByKeyFrame
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.reporting.selector_report import NUM_CURVES, ScoredTrack, choose_tracks, draw_selector_report
 
 

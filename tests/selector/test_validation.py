@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glus.metrics.key_frames import ByKeyFrame
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.training.selector.validation import ScoredExpression, rank_correlation, select_key_frame, validate
 
 

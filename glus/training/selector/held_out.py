@@ -19,7 +19,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.video import propagate
 from glus.keyframes.sources import drawn_frame
 from glus.metrics.boundary import boundary_f
-from glus.metrics.key_frames import ByKeyFrame
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.metrics.region import jaccard
 from glus.paths import FINAL_MODEL
 from glus.processing.frames import read_frame

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from glus.metrics.key_frames import ByKeyFrame
-from glus.metrics.results import Grouped, by_family
+from glus.metrics.by_key_frame import ByKeyFrame
+from glus.metrics.grouping import Grouped, by_family
 
 
 @dataclass(frozen=True)
