@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_anchors, read_predictions
 from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
@@ -105,17 +105,19 @@ def _score_split(
         done=len(pieces) - len(waiting),
     )
     for video_id, judged in progress:
-        write_json(judged, pieces[video_id])
-    entries = [entry for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
-    scores = [ExpressionScore(**entry["score"]) for entry in entries]
-    return scores, [FrameFailures.from_plain(entry["failures"]) for entry in entries]
+        entries = [{"score": asdict(score), "failures": asdict(of_frames)} for score, of_frames in judged]
+        write_json(entries, pieces[video_id])
+    kept = [entry for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
+    scores = [ExpressionScore(**entry["score"]) for entry in kept]
+    return scores, [FrameFailures.from_plain(entry["failures"]) for entry in kept]
 
 
-def _judge(task: VideoTask, *, bound_th: float, seed: int, found: float, fits: float) -> list[dict[str, Any]]:
-    """Scores and failures of one video's expressions, as plain data."""
+def _judge(
+    task: VideoTask, *, bound_th: float, seed: int, found: float, fits: float
+) -> list[tuple[ExpressionScore, FrameFailures]]:
+    """Scores and failures of one video's expressions."""
     scores = score_video(task, bound_th=bound_th, seed=seed)
-    failures = find_failures(task, scores, found=found, fits=fits)
-    return [{"score": asdict(score), "failures": asdict(of)} for score, of in zip(scores, failures, strict=True)]
+    return list(zip(scores, find_failures(task, scores, found=found, fits=fits), strict=True))
 
 
 def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoTask:
