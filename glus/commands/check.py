@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +44,7 @@ def _faults(dataset: str, root: Path, split: str | None, workers: int, links: li
     return [
         fault.row(dataset, name)
         for name in ([split] if split else _splits_there(dataset, root))
-        for fault in check_dataset(dataset, root, name, workers, _show_progress, links)
+        for fault in check_dataset(dataset, root, name, workers, links)
     ]
 
 
@@ -65,11 +64,3 @@ def _splits_there(dataset: str, root: Path) -> list[str]:
 def _line(fault: dict[str, Any]) -> str:
     place = ", ".join(part for part in (fault["file"], fault["record"]) if part)
     return f"{fault['severity']}: {fault['split']}: {place}: {fault['problem']}. {fault['action']}."
-
-
-def _show_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(items, description, total, console=console, transient=True, disable=not console.is_terminal)

@@ -12,11 +12,9 @@ import pyarrow.parquet as pq
 
 from glus.errors import InputError
 from glus.files import unique_keys
-from glus.records.split import StagedSplit
+from glus.records.split import Key, StagedSplit
 
 COLUMNS = ("video_id", "expression_id", "frame_name")
-
-Key = tuple[str, str]  # video id, expression id
 
 
 def read_key_frames(path: Path, split: StagedSplit) -> dict[Key, int]:

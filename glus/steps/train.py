@@ -29,10 +29,11 @@ from glus.training.loop.phase import IGNORE, Hooks
 from glus.training.loop.trainer import Trainer
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
+from glus.weights.folder import WEIGHTS
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.saved import save_glus
 
 
 def run(context: StepContext) -> None:
