@@ -58,7 +58,8 @@ def font(size_px: int, bold: bool = False, text: str = "") -> ImageFont.FreeType
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     file = str(Path(matplotlib.get_data_path()) / "fonts/ttf" / name)
     if _lacking(file, text):
-        file = min((file, *sorted(font_manager.findSystemFonts())), key=lambda other: len(_lacking(other, text)))
+        others = [other for other in sorted(font_manager.findSystemFonts()) if "LastResort" not in other]  # draws boxes
+        file = min((file, *others), key=lambda other: len(_lacking(other, text)))
     if lacking := _lacking(file, text):
         shown = "".join(sorted(lacking)[:10])
         logger.warning("no font of this system has %s: drawn as boxes; install one for this script (Noto, say)", shown)
