@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -91,6 +91,7 @@ def examine(
     root = LinkedRoot.of(root, links)
     raw = reader(dataset).load(root, split)
     leave_out(raw, exclude)
+    raw.faults.extend(_listed_twice(raw))
     raw.faults.extend(_never_spoken_of(raw))
     faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
     seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
@@ -125,6 +126,17 @@ def _check_videos(root: Path, raw: RawSplit, pool: Executor | None, kept: Path |
     items = [(video, tuple(folders[video.video_id])) for video in raw.videos]
     checker = VideoChecker(root, raw.file, kept)
     return map(checker, items) if pool is None else pool.map(checker, items, chunksize=8)
+
+
+def _listed_twice(raw: RawSplit) -> Iterator[Fault]:
+    """Ids that stand for two videos, or for two expressions of one."""
+    videos = Counter(f"video {video.video_id}" for video in raw.videos)
+    expressions = Counter(expression_place(item.video_id, item.expression_id) for item in raw.expressions)
+    for place, count in (videos | expressions).items():
+        if count > 1:
+            yield error(
+                raw.file, place, f"{place} is listed {count} times", "List it once, or give each an id of its own"
+            )
 
 
 def _never_spoken_of(raw: RawSplit) -> Iterator[Fault]:

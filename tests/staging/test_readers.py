@@ -338,7 +338,7 @@ def test_lvvis_instances_are_an_expression_per_category(tmp_path: Path, images: 
             {"categories": [{"id": 3, "name": "bow"}, {"id": 8, "name": "cat"}, {"id": 8, "name": "dog"}]},
             "has the id 8",
         ),
-        ({"videos": [{"id": n, "file_names": ["a/00005/00000.jpg"]} for n in (5, 6)]}, "2 entries of videos name the"),
+        ({"videos": [{"id": n, "file_names": ["a/00005/00000.jpg"]} for n in (5, 6)]}, "video 00005 is listed 2 times"),
         ({"videos": [{"id": 6, "file_names": ["train/00005/00000.jpg"]}]}, "belong to video 5, which is not listed"),
     ],
 )
@@ -406,6 +406,14 @@ def test_davis_texts_that_do_not_fit_together(tmp_path: Path, texts: dict[str, s
     write_davis(tmp_path, **texts)
     found = faults_of("ref_davis17", tmp_path, "valid")
     assert any(said in fault.problem and fault.severity == "error" for fault in found), found
+
+
+def test_a_video_of_davis_that_is_listed_twice(tmp_path: Path) -> None:
+    write_davis(tmp_path)
+    (file,) = tmp_path.rglob("val.txt")
+    file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
+    found = errors(faults_of("ref_davis17", tmp_path, "valid"))
+    assert any(fault.problem.endswith("is listed 2 times") for fault in found)
 
 
 def test_davis_texts_are_all_needed(tmp_path: Path) -> None:

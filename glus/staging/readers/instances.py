@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -44,10 +44,6 @@ def load_instances(root: Path, file: str, split: str) -> RawSplit:
         raw.faults.append(damaged(root, file, broken))
         return raw
     raw.videos = sorted(videos.values(), key=lambda video: video.video_id)
-    for video_id, count in Counter(video.video_id for video in raw.videos).items():
-        if count > 1:
-            problem = f"{count} entries of videos name the folder {video_id}"
-            raw.faults.append(error(file, f"video {video_id}", problem, AS_PUBLISHED))
     raw.expressions = list(_expressions(file, videos, names, grouped, raw.faults))
     raw.masks = InstanceFile.of(file, raw.expressions)
     return raw
