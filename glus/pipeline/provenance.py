@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from glus.files import write_json
+from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def open_tracker(config: Config) -> Tracker:
     return start_tracking(
         RunDescription(
             experiment=config.tracking.experiment,
-            name=config.tracking.variant,
+            name=run_name(config),
             execution=execution_key(),
             run_id=os.environ.get("MLFLOW_RUN_ID"),
             parameters={
