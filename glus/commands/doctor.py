@@ -98,11 +98,12 @@ def _missing(config: Config) -> list[str]:
     """Data and weights that the parameters name and that are not there."""
     from glus.pipeline.project import external_paths
 
-    return [
-        f"{key}: {path} does not exist; {'docs/datasets.md says what to put there' if 'roots' in key else 'download it'}"
-        for key, path in external_paths(config).items()
-        if not path.exists()
-    ]
+    missing = {key: path for key, path in external_paths(config).items() if not path.exists()}
+    return [f"{key}: {path} does not exist; see {_where(key)}" for key, path in missing.items()]
+
+
+def _where(key: str) -> str:
+    return "docs/datasets.md" if key.startswith("stage.") else "`Published weights` in README.md"
 
 
 def _device_problems(config: Config) -> list[str]:

@@ -1,7 +1,7 @@
 """The project that a step works for, though DVC may have started it in a copy of what git tracks.
 
-`dvc exp run --temp` and `--queue` run every experiment in a copy below `.dvc/tmp`, which is deleted afterwards: MLflow's
-store and whatever git does not know (raw data, downloaded weights) stay in the project itself.
+`dvc exp run --temp` and `--queue` run every experiment in a copy below `.dvc/tmp`, which is deleted afterwards:
+MLflow's store and whatever git does not know (raw data, downloaded weights) stay in the project itself.
 """
 
 from __future__ import annotations
