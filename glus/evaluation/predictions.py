@@ -90,15 +90,19 @@ def read_tracks(source: Path, videos: Mapping[str, Video]) -> Tracks:
 
 
 def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Key, int]]:
-    table = read_table("keyframes", key_frame_table(f"{split.dataset}/{split.split}"))
+    source = key_frame_table(f"{split.dataset}/{split.split}")
+    table = read_table("keyframes", source)
     table = table.sort_by([(name, "ascending") for name in ("video_id", "expression_id", "frame_index")])
     scores: dict[Key, list[float]] = {}
     key_frames: dict[Key, int] = {}
     for row in table.to_pylist():
         key = row["video_id"], row["expression_id"]
         scores.setdefault(key, []).append(row["score"])
-        if row["is_key_frame"]:
-            key_frames[key] = row["frame_index"]
+        if row["is_key_frame"] and key_frames.setdefault(key, row["frame_index"]) != row["frame_index"]:
+            raise ArtifactError(
+                f"{source}: video {key[0]}, expression {key[1]} has two key frames, {key_frames[key]} and"
+                f" {row['frame_index']}. Run `glus keyframes` again."
+            )
     return scores, key_frames
 
 

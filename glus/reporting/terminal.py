@@ -66,7 +66,7 @@ def print_report(path: Path = EVALUATION_METRICS, console: Console | None = None
             if isinstance(result, PredictedSplit):
                 console.print(
                     f"[bold]{dataset}/{split}[/]: {result.num_expressions} expressions predicted, not scored"
-                    f" ({result.protocol}: its server keeps the masks).\n"
+                    f" ({result.protocol}: the set comes without masks).\n"
                 )
             else:
                 _print_split(console, f"{dataset}/{split}", result)

@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key,
 from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
 from glus.execution.processes import map_in_processes
 from glus.files import write_json
+from glus.manifest import read_manifest
+from glus.metrics.boundary import BOUND_TH
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
@@ -78,9 +80,13 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
 def _summarise(
     config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
 ) -> ScoredSplit:
-    bounds = config.evaluate.failures
+    bounds, boundary = config.evaluate.failures, config.evaluate.boundary
+    release = read_manifest(split.directory).extra.get("release", "")
+    averaged = average(protocol_of(split.dataset), split.dataset, split.split, scores, release)
+    if boundary != BOUND_TH:  # no protocol's numbers any more
+        averaged = replace(averaged, protocol=f"{averaged.protocol} with boundary {boundary:g}")
     return ScoredSplit(
-        scores=average(protocol_of(split.dataset), split.dataset, split.split, scores),
+        scores=averaged,
         failures=FailureSplit(failure_split(scores, failures), bounds.found, bounds.fits),
         comparisons=score_grey_frames(scores, split.videos),
         key_frame_regret=key_frame_regret(scores),
