@@ -31,7 +31,7 @@ FAILURE_TITLES = {
     Failure.EMPTY: "empty answer",
     Failure.FALSE_ALARM: "false alarm",
 }
-START_TITLES = {
+KEY_FRAME_TITLES = {
     "first": "first frame",
     "random": "random frame",
     "selected": "selected frame",

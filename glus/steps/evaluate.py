@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_anchors, read_predictions
+from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_predictions, read_used_key_frames
 from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
 from glus.execution.processes import map_in_processes
 from glus.files import write_json
@@ -62,14 +62,14 @@ def run(context: StepContext) -> None:
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
     name, num_examples = f"{split.dataset}/{split.split}", context.config.evaluate.num_examples
-    predictions, anchors = read_predictions(split), read_anchors(split)
+    predictions, key_frames = read_predictions(split), read_used_key_frames(split)
     if not split.has_masks:
         gallery = Gallery(split, predictions, {}, folder / "overlays")
         unscored = PredictedSplit(len(expressions_by_key(split)))
         return SplitSection(name, unscored, {}, [], gallery.unscored_examples(num_examples))
     scores, failures = _score_split(context, split, predictions)
     result = _summarise(context.config, split, scores, failures)
-    write_tables(split, scores, failures, predictions, anchors, folder)
+    write_tables(split, scores, failures, predictions, key_frames, folder)
     charts = draw_charts(scores, result)
     write_charts(charts, folder / "charts")
     by_key = {score.key: of_frames for score, of_frames in zip(scores, failures, strict=True)}
