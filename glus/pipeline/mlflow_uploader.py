@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glus.execution.ties import end_with_parent
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -27,6 +29,7 @@ EXECUTION_TAG = "glus.execution"
 RETRY_DELAYS = (0.0, 1.0, 3.0, 8.0)
 PARAMETERS_PER_BATCH = 100  # MLflow's limit
 LONGEST_VALUE = 6000  # MLflow cuts longer ones
+SECONDS_TO_FINISH = 5.0
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -118,14 +121,19 @@ class Uploader:
         self._client.set_terminated(self._run_id, status)
 
 
-def upload(lines: Iterable[str]) -> None:
-    """Reads messages until `finish` or the end of the pipe, which means that the step was killed."""
+def upload(lines: Iterable[str], step: int) -> None:
+    """Reads messages until `finish` or the end of the pipe, which means that the step was killed.
+
+    Args:
+        step: process id of the step; what is left when it has ended gets a few seconds.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # standard output is for the answer
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     for number in (signal.SIGINT, signal.SIGTERM):  # the step tells how it ended, or the pipe does
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent(step, SECONDS_TO_FINISH)
     messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     worker = threading.Thread(target=_work, args=(messages,))
     worker.start()
@@ -148,4 +156,4 @@ def _work(messages: queue.SimpleQueue[dict[str, Any] | None]) -> None:
 
 
 if __name__ == "__main__":
-    upload(sys.stdin)
+    upload(sys.stdin, int(sys.argv[1]))

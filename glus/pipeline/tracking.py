@@ -25,8 +25,7 @@ from glus.pipeline.mlflow_uploader import STATUS
 
 logger = logging.getLogger(__name__)
 
-SECONDS_TO_FINISH = 20.0
-SECONDS_IF_INTERRUPTED = 1.0
+SECONDS_TO_FINISH = {"done": 20.0, "failed": 4.0, "interrupted": 1.0}
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,9 @@ class Tracker:
         if uploader is None:
             return None
         try:
-            patience = SECONDS_IF_INTERRUPTED if outcome == "interrupted" else SECONDS_TO_FINISH
-            answer, _ = uploader.communicate(timeout=patience)
+            answer, _ = uploader.communicate(timeout=SECONDS_TO_FINISH[outcome])
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            if outcome == "interrupted":
+            if outcome != "done":
                 return None  # the uploader finishes by itself
             logger.warning("MLflow did not answer in time; some values of this step may be missing there.")
             uploader.kill()
@@ -97,7 +95,7 @@ class Tracker:
 def start_tracking(description: RunDescription) -> Tracker:
     """Starts the uploader of one step."""
     uploader = subprocess.Popen(
-        [sys.executable, "-m", "glus.pipeline.mlflow_uploader"],
+        [sys.executable, "-m", "glus.pipeline.mlflow_uploader", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from glus.errors import InputError
-from glus.execution.processes import die_with_parent
+from glus.execution.processes import process_pool
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES, expression_place
@@ -51,7 +49,7 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
     if workers <= 1:
         yield None
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),)) as pool:
+    with process_pool(workers) as pool:
         yield pool
 
 
