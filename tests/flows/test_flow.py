@@ -148,6 +148,6 @@ def test_the_smoke_copy_is_complete_and_of_its_own(tmp_path: Path) -> None:
     folder = prepare_smoke(tmp_path)
     assert not left.exists()
     assert (folder / "params.yaml").read_bytes() == (ROOT / "presets" / "smoke.yaml").read_bytes()
-    assert (folder / "glus" / "pipeline" / "train.py").is_file()
+    assert (folder / "glus" / "steps" / "train.py").is_file()
     assert (folder / ".dvc").is_dir()
     assert not list(folder.rglob("__pycache__"))

@@ -107,7 +107,8 @@ def test_a_step_dies_with_its_parent(project: Path) -> None:
 PUBLISH = """
 import itertools, sys
 from pathlib import Path
-from glus.manifest import publish, write_manifest
+from glus.files import publish
+from glus.manifest import write_manifest
 target = Path("target")
 for number in itertools.count():
     source = Path("work")

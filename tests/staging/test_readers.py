@@ -29,7 +29,8 @@ from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
 from glus.staging.files.video_files import unpack_films
-from glus.staging.readers.registry import READERS, davis_texts, revos
+from glus.staging.readers import davis_texts, revos
+from glus.staging.readers.registry import READERS
 from glus.staging.synthetic import draw_clip, write_split
 
 
