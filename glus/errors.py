@@ -30,6 +30,10 @@ class BusyError(GlusError):
     """Another process is at work on the same step."""
 
 
+class KilledError(GlusError):
+    """A process that this one cannot go on without was killed, from outside or by the kernel."""
+
+
 NUM_NAMED = 5  # things that an error names before it only counts
 
 

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from glus.errors import GlusError
+from glus.errors import KilledError
 from glus.execution.ties import die_with_parent
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def map_in_processes(build: Callable[[], Callable[[T], R]], items: Iterable[T], 
         count: processes; with 1 everything happens in this one.
 
     Raises:
-        GlusError: one of the processes was killed.
+        KilledError: one of the processes was killed.
     """
     if count <= 1:
         yield from map(build(), items)
@@ -69,7 +69,7 @@ def process_pool(count: int, build: Callable[[], Callable[[Any], Any]] | None = 
     """Processes to work with; when one of them is killed, or this one is interrupted, all are ended.
 
     Raises:
-        GlusError: one of the processes was killed.
+        KilledError: one of the processes was killed.
     """
     context = multiprocessing.get_context("spawn")
     numbers = context.SimpleQueue()
@@ -82,7 +82,7 @@ def process_pool(count: int, build: Callable[[], Callable[[Any], Any]] | None = 
         try:
             yield pool
         except BrokenProcessPool as error:
-            raise GlusError(
+            raise KilledError(
                 f"One of the {count} processes that worked side by side was killed, perhaps because memory ran out;"
                 " the others were ended. Start again, with fewer processes if it happens again."
             ) from error

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import cache
 
 PARENT = "GLUS_PARENT"  # process id of what starts `python -m glus`; dvc.yaml names it
-SECONDS_TO_STOP = 4.0  # of a step; with what ends after it, it is gone within 10
+SECONDS_TO_STOP = 3.0  # of a step; with what ends after it, all are gone within 10
 PR_SET_PDEATHSIG = 1
 
 

@@ -29,7 +29,7 @@ EXECUTION_TAG = "glus.execution"
 RETRY_DELAYS = (0.0, 1.0, 3.0, 8.0)
 PARAMETERS_PER_BATCH = 100  # MLflow's limit
 LONGEST_VALUE = 6000  # MLflow cuts longer ones
-SECONDS_TO_FINISH = 5.0
+SECONDS_TO_FINISH = 6.0  # when the step is gone
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from glus.errors import GlusError
+from glus.errors import GlusError, KilledError
 from glus.execution.ties import SECONDS_TO_STOP, ending_within
 from glus.files import hash_json
 from glus.pipeline.artifacts import input_hashes, resolve
@@ -82,6 +82,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         BusyError: another process is at work on the step.
         ArtifactError: an input is missing, incomplete or was made under other parameters.
         GlusError: the step failed, the disk is full.
+        KilledError: a process that worked on the step was killed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
     """
     with step_lock(name), _sigterm_interrupts():
@@ -125,7 +126,7 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, KilledError):
         outcome = "interrupted"
         raise
     except Exception as error:

@@ -25,7 +25,8 @@ from glus.pipeline.mlflow_uploader import STATUS
 
 logger = logging.getLogger(__name__)
 
-SECONDS_TO_FINISH = {"done": 20.0, "failed": 4.0, "interrupted": 1.0}
+SECONDS_TO_FINISH = 20.0
+SECONDS_IF_INTERRUPTED = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ class Tracker:
         if uploader is None:
             return None
         try:
-            answer, _ = uploader.communicate(timeout=SECONDS_TO_FINISH[outcome])
+            patience = SECONDS_IF_INTERRUPTED if outcome == "interrupted" else SECONDS_TO_FINISH
+            answer, _ = uploader.communicate(timeout=patience)
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            if outcome != "done":
+            if outcome == "interrupted":
                 return None  # the uploader finishes by itself
             logger.warning("MLflow did not answer in time; some values of this step may be missing there.")
             uploader.kill()

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from glus.errors import GlusError
+from glus.errors import GlusError, KilledError
 from glus.execution.processes import start_beside
 from glus.execution.ties import SECONDS_TO_STOP, end_hard
 
@@ -116,8 +116,13 @@ class Companions:
 
     def _unexplained(self, process: BaseProcess) -> GlusError:
         code = process.exitcode or 0
-        how = "see above" if code > 0 else f"{process.name}: killed by {signal.Signals(-code).name}"
-        return GlusError(f"1 of the {self._count} other training processes failed ({how}).")
+        failed = f"1 of the {self._count} other training processes failed"
+        if code > 0:
+            return GlusError(f"{failed} (see above).")
+        return KilledError(
+            f"{failed} ({process.name} was killed by {signal.Signals(-code).name}, perhaps because memory ran out)."
+            " Start again to go on from the last checkpoint."
+        )
 
     def _fail(self, failure: GlusError) -> None:
         self._failure = failure

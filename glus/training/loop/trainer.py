@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from glus.config import ComputeConfig
-from glus.errors import GlusError
+from glus.errors import GlusError, KilledError
 from glus.execution.devices import resolve_device
 from glus.execution.processes import process_number, start_beside
 from glus.training.loop.distributed import num_replicas, rank, sum_gradients, sum_values
@@ -93,7 +93,8 @@ class Trainer:
         """Trains from the last checkpoint, or from the start, to the end.
 
         Raises:
-            GlusError: a loss is not finite (names the step), or a process that makes batches was killed.
+            GlusError: a loss is not finite; names the step.
+            KilledError: a process that makes batches was killed.
         """
         self.module.to(self.device)
         done = self._restore()
@@ -220,7 +221,7 @@ def _naming_killed_workers() -> Iterator[None]:
     except RuntimeError as error:  # all that torch says it with
         if "DataLoader worker (pid" not in str(error):
             raise
-        raise GlusError(
+        raise KilledError(
             "A process that makes training batches (compute.workers) was killed, perhaps because memory ran out."
             " Start again to go on from the last checkpoint."
         ) from error
