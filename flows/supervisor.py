@@ -38,7 +38,7 @@ def supervise(command: list[str]) -> int:
 
 
 def stop_descendants(command: subprocess.Popen[bytes]) -> int:
-    """Asks all below this process to end, waits until they have, kills what is left; returns the command's exit code."""
+    """Asks all below this process to end, waits for them and kills what is left; returns the command's exit code."""
     deadline = time.monotonic() + SECONDS_TO_STOP
     below = _descendants(command)
     _send(below, signal.SIGTERM)
