@@ -20,6 +20,7 @@ from glus.execution.ties import end_with_reader
 from glus.pipeline.table import STEPS
 
 SECONDS_TO_STOP = 9.0  # more than the supervisor takes
+SUPERVISOR = Path(__file__).with_name("supervisor.py")  # found whatever folder the command runs in
 
 
 class Options(BaseModel):
@@ -29,7 +30,7 @@ class Options(BaseModel):
 
     workspace: Literal["project", "smoke"] = Field(
         default="project",
-        description="project: this folder and its params.yaml. smoke: a copy in .glus/smoke with presets/smoke.yaml.",
+        description="project: this folder and its params.yaml. smoke: a copy in .glus/smoke with the preset smoke.",
     )
     force: bool = Field(default=False, description="Run every step, also those that are up to date.")
 
@@ -64,7 +65,7 @@ def supervised(command: list[str], folder: Path, execution: str) -> int:
     """Runs a command that ends with this process, whatever happens to it; its lines go to the run's log."""
     logger = get_run_logger()
     supervisor = subprocess.Popen(
-        [sys.executable, "-m", "flows.supervisor", *command],
+        [sys.executable, SUPERVISOR, *command],
         stdin=subprocess.PIPE,  # held open: the supervisor stops the command when it closes
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

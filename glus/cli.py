@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from typer.exceptions import TyperException
 
 from glus.commands import check, doctor, export, params, plan, report, score, segment, steps, weights
 from glus.errors import GlusError
+from glus.pipeline.table import STEPS
 
 TRACEBACK = Path(".glus/traceback.txt")
 INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
@@ -32,8 +34,19 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"glus {version('glus')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes anywhere.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes anywhere.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -65,8 +78,15 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
             traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
     if code == INTERRUPTED:
-        return 1, "Interrupted. What was finished is kept; the same command goes on from there."
+        return 1, _interrupted(arguments[0])
     return code, ""
+
+
+def _interrupted(command: str) -> str:
+    """What Ctrl-C leaves: a step keeps its pieces, every other command writes all or nothing."""
+    if command in {step.name for step in STEPS}:
+        return "Interrupted. What was finished is kept; the same command resumes from there."
+    return "Interrupted. Nothing was written; the same command starts anew."
 
 
 def _keep_traceback() -> str:

@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from local_imports import ROOT, direct, imported_names, reachable
 
 # from the bottom up: a file imports from its own room and from those before it
 ROOMS = (
-    "errors", "files", "masks", "config", "manifest", "records", "execution", "processing", "model", "selector",
-    "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes", "training/loop",
+    "errors", "paths", "files", "masks", "config", "manifest", "records", "execution", "processing", "model",
+    "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes", "training/loop",
     "training/segmentation", "training/selector", "reporting", "pipeline", "steps", "commands", "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}
@@ -75,7 +76,8 @@ def test_flows_know_the_steps_and_how_processes_end_and_nothing_else() -> None:
     found = {
         target for file in FILES if file.parts[0] == "flows" for target in direct(file) if target.parts[0] == "glus"
     }
-    assert found <= {Path("glus/pipeline/table.py"), Path("glus/execution/ties.py")}
+    known = {"glus/pipeline/table.py", "glus/paths.py", "glus/execution/ties.py"}
+    assert found <= set(map(Path, known))
 
 
 @pytest.mark.parametrize(
@@ -109,3 +111,22 @@ def test_public_names_are_exported_lazily() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split() == ["GLUS", "KeyFrameSelector", "segment_video"], done.stderr
+
+
+def test_numbers_open_no_files_and_know_no_staged_split() -> None:
+    for file in GLUS:
+        if file.parts[1] == "metrics":
+            tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+            names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert not names & {"open", "Path", "StagedSplit"}, file
+            assert not packages(file) & {"pathlib", "os", "json", "pyarrow", "PIL"}, file
+
+
+def test_no_two_classes_have_one_name() -> None:
+    classes = Counter(
+        node.name
+        for file in GLUS
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in classes.items() if count > 1]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from glus.execution.ties import tie_to_parent
+from glus.files import to_json
+from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
 
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget, or use, what an interrupted run has finished.")]
@@ -53,11 +53,13 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
         return _show_plan(step, as_json)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     _set_threads(config.compute.threads)
+    from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_step
 
+    link_external(config)
     run_step(step.name, config, fresh=fresh, **options)
     if as_json:
-        typer.echo(Path("runs", f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo((RUNS / f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
     return None
 
 
@@ -82,7 +84,7 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "resumes": plan.resumes,
     }
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        typer.echo(to_json(facts))
         return
     typer.echo(f"{step.name}: {step.summary}")
     typer.echo(f"parameters  {', '.join(step.parameters)}")
@@ -90,4 +92,4 @@ def _show_plan(step: Step, as_json: bool) -> None:
         typer.echo(f"reads       {path} ({digest[:12]})")
     for path in facts["outputs"]:  # type: ignore[attr-defined]
         typer.echo(f"writes      {path}")
-    typer.echo("It would go on from an interrupted run." if plan.resumes else "It would start from the beginning.")
+    typer.echo("It would resume an interrupted run." if plan.resumes else "It would start from the beginning.")

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from glus.config.base import ClipKind, Count, Positive, Rate, Section, Share, SplitName, Weight
+from glus.paths import RAW
 
 
 class SyntheticConfig(Section):
@@ -32,11 +33,12 @@ class StageConfig(Section):
     splits: Annotated[list[SplitName], Field(min_length=1)]
     roots: dict[str, str]  # dataset -> folder in the dataset's published layout; data/raw/<dataset> where not named
     exclude: dict[SplitName, list[str]]  # split -> videos to leave out: ids, or patterns such as TAO/*
+    allow_links: list[str] = Field(default_factory=list)  # folders that symbolic links in the roots may lead into
     synthetic: SyntheticConfig
 
     def root(self, dataset: str) -> Path:
         """Folder of a dataset in its published layout."""
-        return Path(self.roots.get(dataset, f"data/raw/{dataset}"))
+        return Path(self.roots.get(dataset, RAW / dataset))
 
 
 class MixtureEntry(Section):

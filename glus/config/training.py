@@ -35,7 +35,7 @@ class PhaseConfig(Section):
 class ImagePhaseConfig(PhaseConfig):
     """Single frames, no memory: what stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
 
-    recall: Weight  # of the loss by which states have to know the words of their conversation
+    word_prediction: Weight  # of the loss by which [SEG] states have to predict the words of their conversation
 
 
 class TrackingPhaseConfig(PhaseConfig):
@@ -48,7 +48,7 @@ class ClipPhaseConfig(PhaseConfig):
     """The paper's training: context and query frames, memory, all losses (4.1 to 4.3)."""
 
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
-    into_grey: Share  # share of the windows that go on into grey frames, where a clip of the synthetic set has them
+    into_grey: Share  # share of the windows that go on into frames where what is meant cannot be told (grey ones)
     fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
     sum_annotations: bool  # true: annotations of an expression are added, so overlaps count 2, as published
 

@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -61,7 +62,7 @@ def map_in_processes(build: Callable[[], Callable[[T], R]], items: Iterable[T], 
         yield from map(build(), items)
         return
     with process_pool(count, build) as pool:
-        yield from pool.map(_do, items)
+        yield from _in_order(pool, items, 2 * count)
 
 
 @contextmanager
@@ -90,6 +91,17 @@ def process_pool(count: int, build: Callable[[], Callable[[Any], Any]] | None = 
             for process in set(multiprocessing.active_children()) - before:
                 process.kill()
             raise
+
+
+def _in_order(pool: Executor, items: Iterable[T], ahead: int) -> Iterator[Any]:
+    """Results in the order of the items, of which some are taken ahead: each may hold the masks of a video."""
+    waiting: deque[Future[Any]] = deque()
+    for item in items:
+        waiting.append(pool.submit(_do, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _start_worker(parent: int, build: bytes, numbers: Any) -> None:

@@ -17,6 +17,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from glus.files import write_json
+from glus.paths import REPORTS, RUNS
+from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class RunClock:
             "command": sys.argv,
             "mlflow": mlflow_run,
         }
-        write_json(facts, Path("runs") / f"{step.name}.json")
+        write_json(facts, RUNS / f"{step.name}.json")
 
 
 def _installed() -> Iterator[tuple[str, str]]:
@@ -93,7 +95,7 @@ def open_tracker(config: Config) -> Tracker:
     return start_tracking(
         RunDescription(
             experiment=config.tracking.experiment,
-            name=config.tracking.variant,
+            name=run_name(config),
             execution=execution_key(),
             run_id=os.environ.get("MLFLOW_RUN_ID"),
             parameters={
@@ -117,7 +119,7 @@ def track_outputs(tracker: Tracker, step: Step) -> None:
             tracker.log_metrics(numbers(_read(output), step.name))
         elif output.suffix in PICTURES:
             tracker.log_artifact(output, output.parent.as_posix())
-        elif output.name == "reports":
+        elif output == REPORTS:
             for picture in _small_pictures(output):
                 tracker.log_artifact(picture, picture.parent.as_posix())
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from glus.errors import InputError
 from glus.files import hash_file, publish, write_json
 from glus.manifest import read_manifest, write_manifest
-from glus.pipeline.artifacts import STAGED, split_parameters
+from glus.paths import EVALUATION_SPLITS, GENERATED, REPORTS, STAGED, TRAINING_SPLITS
+from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
 from glus.records.tables import write_table
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
@@ -27,8 +27,7 @@ from glus.staging.spool import MaskSpool
 from glus.staging.synthetic import write_split
 from glus.staging.tables import write_tables
 
-GENERATED = Path("data/raw/synthetic")
-REPORT = Path("reports/staging_errors.parquet")  # beside what `evaluate` writes there, and unknown to DVC (.dvcignore)
+REPORT = REPORTS / "staging_errors.parquet"  # beside what `evaluate` writes there, and unknown to DVC (.dvcignore)
 MAX_SHOWN = 20  # faults printed of a run
 
 Faults = dict[str, list[Fault]]  # by split
@@ -67,12 +66,7 @@ def run(context: StepContext, *, keep_going: bool = False) -> None:
 
 
 def _generate(context: StepContext, name: str, root: Path, pool: Executor | None) -> None:
-    split = name.split("/")[1]
-
-    def progress(clips: Iterable[Any], total: int) -> Iterable[Any]:
-        return context.progress(clips, f"drawing {name}", total=total)
-
-    write_split(context.config.stage.synthetic, split, root, pool, progress)
+    write_split(context.config.stage.synthetic, name.split("/")[1], root, pool, context.progress)
 
 
 def _stage_or_explain(context: StepContext, name: str, pool: Executor | None) -> list[Fault]:
@@ -114,13 +108,12 @@ def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
 
 def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Executor | None) -> list[Fault]:
     dataset, split = name.split("/")
-
-    def progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-        return context.progress(items, description, total=total)
-
     masks = MaskSpool(context.work)
+    links = context.config.stage.allow_links
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(dataset, root, split, pool, progress, masks.add, exclude=excluded, kept=kept)
+    examined = examine(
+        dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept, links=links
+    )
     if errors(examined.faults):
         return examined.faults
     frames_root = GENERATED if dataset == "synthetic" else root
@@ -200,6 +193,9 @@ def _report(faults: Faults, keep_going: bool) -> None:
 def _write_lists(context: StepContext, staged: Path) -> None:
     """`train.json` and `evaluation.json`: the splits that later steps depend on, with their content."""
     data = context.config.data
-    for file, names in (("train", [entry.split for entry in data.train]), ("evaluation", data.evaluation)):
+    for listed, names in (
+        (TRAINING_SPLITS, [entry.split for entry in data.train]),
+        (EVALUATION_SPLITS, data.evaluation),
+    ):
         splits = {name: read_manifest(staged / name).content_sha256 for name in sorted(set(names))}
-        write_json({"splits": splits}, staged / f"{file}.json")
+        write_json({"splits": splits}, staged / listed.name)

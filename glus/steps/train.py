@@ -15,11 +15,13 @@ from glus.manifest import write_manifest
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.lora import add_lora, merged_state_dict
 from glus.model.scratch import build_from_scratch
+from glus.paths import FINAL_MODEL, MODELS, TRAINING_CURVES, TRAINING_METRICS, checkpoint
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.processing.conversation import conversation_texts, normalise_expression
+from glus.processing.conversation import conversation_texts
 from glus.processing.selector_conversation import selector_texts
-from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
+from glus.processing.sentences import IM_END, IM_START, SEG, taught_to_glus
+from glus.processing.tokenizer import LlamaSentencePiece, train_tokenizer
 from glus.records.split import StagedSplit
 from glus.training.loop.curves import Curves
 from glus.training.loop.distributed import replicas
@@ -27,10 +29,11 @@ from glus.training.loop.phase import IGNORE, Hooks
 from glus.training.loop.trainer import Trainer
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
+from glus.weights.folder import WEIGHTS
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.saved import save_glus
 
 
 def run(context: StepContext) -> None:
@@ -44,17 +47,17 @@ def run(context: StepContext) -> None:
 
     def on_step(step: int) -> None:
         if step == early:
-            save_checkpoint(context, model, step, models / f"step-{step:06d}")
+            save_checkpoint(context, model, step, checkpoint(step, models))
 
     with replicas(config.compute.processes, _train_beside, config, context.work):
         model, trainer = build_trainer(config, context.work, Hooks(on_log, on_step), curves)
         trainer.run()
-    save_checkpoint(context, model, config.train.total_steps, models / "final")
+    save_checkpoint(context, model, config.train.total_steps, models / FINAL_MODEL.name)
     curves.write(context.work / "curves.csv")
     write_json(summary(curves, model, config), context.work / "train.json")
-    context.publish_file(context.work / "curves.csv", Path("metrics/train_curves.csv"))
-    context.publish_file(context.work / "train.json", Path("metrics/train.json"))
-    context.publish_directory(models, Path("models/glus"))
+    context.publish_file(context.work / "curves.csv", TRAINING_CURVES)
+    context.publish_file(context.work / "train.json", TRAINING_METRICS)
+    context.publish_directory(models, MODELS)
 
 
 def _train_beside(config: Config, work: Path) -> None:
@@ -72,7 +75,7 @@ def build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> t
     bank = TokenBank(config.train.contrastive.bank_size)
     trainer = Trainer(
         model,
-        build_phases(model, config, splits, bank),
+        build_phases(model, splits, bank, train=config.train, shape=config.model, seed=config.seed),
         checkpoints=work / "checkpoints",
         checkpoint_every=config.train.checkpoint_every,
         log_every=config.train.log_every,
@@ -89,7 +92,7 @@ def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> Glus
     if config.model.base is not None:
         return _load_base(config)
     expressions = {
-        normalise_expression(expression.text)
+        taught_to_glus(expression.text)
         for split, _ in splits
         for expressions in split.expressions.values()
         for expression in expressions
@@ -114,7 +117,7 @@ def _load_base(config: Config) -> GlusModel:
             settings=settings,
             seed=config.seed,
         ).model
-    glus = load_model(base, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
+    glus = load_model(base, dtype=None, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
     glus.use(settings)
     return glus
 
