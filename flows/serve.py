@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed
+from httpx import HTTPError
+
+from flows.states import crash_lost_flow_runs, crash_lost_task_runs
+from glus.execution.ties import end_with_parent, tied
 
 BIN = Path(sys.executable).parent
 HOME = Path(".prefect").resolve()
@@ -24,6 +26,8 @@ LOGS = HOME / "logs"
 POOL = "glus"
 PREFECT, MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
 SECONDS_TO_START = 180.0
+SECONDS_TO_STOP = 30.0  # one after the other
+SECONDS_BETWEEN_REPAIRS = 10.0
 
 SERVER_COMMAND = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1"]
 WORKER_COMMAND = [str(BIN / "prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
@@ -42,11 +46,13 @@ def main() -> int:
     os.environ |= _environment()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    end_with_parent(os.getppid(), SECONDS_TO_STOP)  # make
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         running["mlflow"] = _start("mlflow", _mlflow_command())
         running["server"] = _start("server", SERVER_COMMAND)
         _wait_for(f"{PREFECT}/api/health", running["server"], "server")
+        crash_lost_flow_runs("its process is gone")
         _deploy()
         running["worker"] = _start("worker", WORKER_COMMAND)
         _wait_for(f"{MLFLOW}/health", running["mlflow"], "mlflow")
@@ -120,7 +126,11 @@ def _deploy() -> None:
         ["automation", "create", "--from-file", "flows/stuck_runs.yaml"],
     ):
         done = subprocess.run(
-            [str(BIN / "prefect"), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [str(BIN / "prefect"), *command],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=tied(),
         )
         if done.returncode != 0 and command[1] != "delete":  # the first time there is nothing to delete
             raise SystemExit(f"serve: `prefect {' '.join(command)}` failed: {done.stdout}{done.stderr}")
@@ -133,12 +143,16 @@ def _announce() -> None:
 
 
 def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
+    """Waits for the first end, and puts right now and then what a killed flow leaves behind."""
+    names = {os.pidfd_open(process.pid): name for name, process in running.items()}
     while True:
-        for name, process in running.items():
-            if process.poll() is not None:
-                print(f"serve: {name} has ended; see {LOGS / name}.log", file=sys.stderr)
-                return 1
-        time.sleep(1)
+        ended, _, _ = select.select(names, [], [], SECONDS_BETWEEN_REPAIRS)
+        if ended:
+            name = names[ended[0]]
+            print(f"serve: {name} has ended; see {LOGS / name}.log", file=sys.stderr)
+            return 1
+        with suppress(HTTPError):  # a busy server; there is a next time
+            crash_lost_task_runs()
 
 
 def _stop_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
@@ -146,23 +160,14 @@ def _stop_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
     for name in ("worker", "server", "mlflow"):
         if name not in running:
             continue
-        if name == "server" and "worker" in running:
-            _mark_crashed()
+        if name == "server" and "worker" in running and running[name].poll() is None:
+            with suppress(HTTPError):  # the next start does it
+                crash_lost_flow_runs("`make serve` was stopped")
         print(f"stopping {name}", flush=True)
         process = running[name]
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
-
-
-def _mark_crashed() -> None:
-    """A stopped worker leaves the states of its runs as they were: Running for ever."""
-    states = FlowRunFilterState(
-        type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
-    )
-    with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states)):
-            client.set_flow_run_state(run.id, Crashed(message="`make serve` was stopped"), force=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from glus.errors import GlusError
+from glus.execution.ties import tied
 from glus.files import to_json
 from glus.pipeline.table import STEPS
 
@@ -39,7 +40,8 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
 
 def _changes() -> dict[str, list[str]]:
     """What DVC finds changed, as sentences, by step."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=tied())
     if done.returncode != 0:
         raise GlusError(f"`dvc status` failed in {Path.cwd()}: {' '.join(done.stderr.split())}")
     found: dict[str, list[Any]] = json.loads(done.stdout)

@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
+from glus.execution.ties import end_with_parent
 from glus.pipeline.mlflow_store import MEND_URI, database_file, deleted_experiment, examine, tracking_uri, unreachable
 from glus.pipeline.project import project_root
 
@@ -40,7 +41,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens as trainin
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 SECONDS_TO_INSIST = 10.0  # at the end of a step, for a database that another process holds
 SECONDS_AT_ONCE = 60.0  # a step that fails sooner, and has measured nothing, has not begun
-SECONDS_IF_ORPHANED = 8.0
+SECONDS_IF_ORPHANED = 6.0  # when the step is gone
 PARAMETERS_PER_BATCH = 100  # MLflow's limit
 LONGEST_VALUE = 6000  # MLflow cuts longer ones
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -335,8 +336,12 @@ class Delivery:
         self._failures += 1
 
 
-def upload(lines: Iterable[str]) -> None:
-    """Reads messages until `finish` or the end of the pipe, which means that the step was killed."""
+def upload(lines: Iterable[str], step: int) -> None:
+    """Reads messages until `finish` or the end of the pipe, which means that the step was killed.
+
+    Args:
+        step: process id of the step; what is left when it has ended gets a few seconds.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # standard output is for the answer
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # `Delivery` tries again
@@ -344,6 +349,7 @@ def upload(lines: Iterable[str]) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM):  # the step tells how it ended, or the pipe does
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent(step, SECONDS_IF_ORPHANED)
     os.chdir(project_root())  # what is relative belongs to the project, not to an experiment's copy of it
     messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     worker = threading.Thread(target=Delivery(messages, Uploader(tracking_uri())).run)
@@ -357,11 +363,10 @@ def upload(lines: Iterable[str]) -> None:
         messages.put(message)
         finished = message["kind"] == "finish"
     if not finished:
-        signal.alarm(int(SECONDS_IF_ORPHANED))  # nothing that a killed step has started outlives it for long
         messages.put({"kind": "finish", "status": STATUS["interrupted"]})
     messages.put(None)
     worker.join()
 
 
 if __name__ == "__main__":
-    upload(sys.stdin)
+    upload(sys.stdin, int(sys.argv[1]))
