@@ -11,7 +11,8 @@ from local_imports import ROOT, direct, imported_names, reachable
 
 # from the bottom up: a file imports from its own room and from those before it
 ROOMS = (
-    "errors", "files", "masks", "config", "manifest", "records", "execution", "processing", "model", "selector",
+    "errors", "files", "publishing", "masks", "config", "manifest", "records", "execution", "processing", "model",
+    "selector",
     "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes", "training/loop",
     "training/segmentation", "training/selector", "reporting", "pipeline", "steps", "commands", "cli",
 )  # fmt: skip

@@ -12,10 +12,12 @@ from glus.config.model import LanguageConfig, LoraConfig, MemoryConfig, ModelCon
 from glus.config.root import Config
 from glus.config.runtime import ComputeConfig
 from glus.config.selection import KeyFrameSourceName, PseudolabelConfig, SelectorConfig
-from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig
+from glus.config.training import IMAGE_PARTS, TRACKING_PARTS, ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig
 
 __all__ = [
+    "IMAGE_PARTS",
     "PRESETS",
+    "TRACKING_PARTS",
     "ClipKind",
     "ComputeConfig",
     "Config",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
-from glus.manifest import MANIFEST, read_manifest
+from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import Expression, StagedSplit, Video
 from glus.staging.checks import ExaminedSplit, Progress, examine, worker_pool
 from glus.staging.faults import errors
@@ -64,10 +64,13 @@ def open_split(dataset: str, root: Path, split: str, workers: int, progress: Pro
 
     Raises:
         InputError: it is not there, or it has faults; names them.
+        ArtifactError: it is staged, and a table is not the one that its manifest lists.
     """
     staged = root / dataset / split
     if (staged / MANIFEST).is_file():
-        return StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
+        manifest = read_manifest(staged)
+        verify_files(staged, manifest)
+        return StagedSplit(staged, Path(manifest.extra["frames_root"]))
     return _open_raw(dataset, root, split, workers, progress)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glus.errors import ArtifactError
-from glus.files import hash_file
-from glus.manifest import MANIFEST, Manifest, read_manifest, require_artifact
+from glus.files import hash_file, read_json
+from glus.manifest import read_manifest, require_artifact, verify_files
 from glus.pipeline.table import STEPS, Step
 from glus.records.split import StagedSplit
 
@@ -75,7 +74,7 @@ def _check(name: str, config: Config) -> str:
     if path.suffix == ".json":
         return _check_staged_list(path, config)
     manifest = require_artifact(path, made_by.name, config.parameters(made_by.parameters))
-    _check_files(path, manifest)
+    verify_files(path, manifest)
     for source, found in manifest.inputs.items():
         if not Path(source).exists() or content_hash(Path(source)) != found:
             raise ArtifactError(
@@ -85,21 +84,15 @@ def _check(name: str, config: Config) -> str:
     return manifest.content_sha256
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
-    for file in manifest.files:
-        if not (path / file).is_file():
-            raise ArtifactError(
-                f"{path} is incomplete: {file}, listed in its {MANIFEST}, is missing. Run `glus {manifest.step}` again."
-            )
-
-
 def _check_staged_list(path: Path, config: Config) -> str:
     """Checks `data/staged/train.json` or `evaluation.json` against the configuration and the splits it names."""
     data = config.data
     wanted = data.evaluation if path.stem == "evaluation" else [entry.split for entry in data.train]
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; run `glus stage` (or `dvc repro stage`) first.")
-    listed = json.loads(path.read_text(encoding="utf-8"))["splits"]
+    listed = read_json(path).get("splits")
+    if not isinstance(listed, dict):
+        raise ArtifactError(f"{path} lists no splits. Run `glus stage` (or `dvc repro stage`) again.")
     if sorted(listed) != sorted(set(wanted)):
         raise ArtifactError(
             f"{path} lists {', '.join(sorted(listed))}, but data.{path.stem} is {', '.join(sorted(set(wanted)))}."
@@ -107,7 +100,7 @@ def _check_staged_list(path: Path, config: Config) -> str:
         )
     for name, expected in listed.items():
         manifest = require_artifact(STAGED / name, "stage", split_parameters(config, name))
-        _check_files(STAGED / name, manifest)
+        verify_files(STAGED / name, manifest)
         if manifest.content_sha256 != expected:
             raise ArtifactError(f"{STAGED / name} is not the split that {path} lists. Run `glus stage` first.")
     return hash_file(path)

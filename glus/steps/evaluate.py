@@ -53,8 +53,8 @@ def run(context: StepContext) -> None:
     write_json(metrics, context.work / "evaluate.json")
     _write_families(metrics, context.work / "families.csv")
     context.publish_directory(reports, REPORTS)
-    context.publish_file(context.work / "families.csv", FAMILIES)
-    context.publish_file(context.work / "evaluate.json", METRICS)
+    context.publish_plain(context.work / "families.csv", FAMILIES)
+    context.publish_plain(context.work / "evaluate.json", METRICS)
 
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:

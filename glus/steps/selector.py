@@ -68,9 +68,9 @@ def run(context: StepContext) -> None:
         [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
     )
     context.publish_directory(model_directory, MODEL)
-    context.publish_file(metrics, METRICS)
-    context.publish_file(picture, PICTURE)
-    context.publish_file(curves_file, CURVES)
+    context.publish_plain(metrics, METRICS)
+    context.publish_plain(picture, PICTURE)
+    context.publish_plain(curves_file, CURVES)
 
 
 def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from glus.errors import InputError
-from glus.files import hash_file, publish, write_json
+from glus.files import hash_file, write_json
 from glus.manifest import read_manifest, write_manifest
 from glus.pipeline.artifacts import STAGED, split_parameters
 from glus.pipeline.context import StepContext
@@ -62,7 +62,7 @@ def run(context: StepContext, *, keep_going: bool = False) -> None:
                 break
     _report(faults, keep_going)
     _write_lists(context, staged)
-    publish(generated, GENERATED)
+    context.publish_plain(generated, GENERATED)
     context.publish_directory(staged, STAGED)
 
 

@@ -22,11 +22,14 @@ from torch.utils.data import DataLoader, Dataset
 from glus.config import ComputeConfig
 from glus.errors import GlusError
 from glus.execution.devices import resolve_device
+from glus.publishing import sync
 from glus.training.loop.distributed import num_replicas, rank, sum_gradients, sum_values
 from glus.training.loop.optimiser import build_optimiser
 from glus.training.loop.phase import Hooks, Phase, Stateful
 
 logger = logging.getLogger(__name__)
+
+LAST = "last.pt"  # the newest checkpoint
 
 
 class _Batches(Dataset[Any]):
@@ -79,7 +82,7 @@ class Trainer:
         self.state = dict(state or {})
         self.device = resolve_device(compute)
         self.total_steps = sum(phase.steps for phase in phases)
-        self._file = checkpoints / "last.pt"
+        self._file = checkpoints / LAST
         self._resumed: dict[str, Any] | None = None
         self._sums: dict[str, float] = {}
         self._num_summed = 0
@@ -194,6 +197,7 @@ class Trainer:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         aside = self._file.with_suffix(".partial")
         torch.save(content, aside)
+        sync(aside)
         aside.replace(self._file)
 
     def _restore(self) -> int:
@@ -206,6 +210,11 @@ class Trainer:
         self._resumed = content
         logger.info("going on from step %d/%d", content["step"], self.total_steps)
         return int(content["step"])
+
+
+def finished_steps(checkpoint: Path) -> int:
+    """The step that a checkpoint was taken after."""
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["step"])
 
 
 def train_mode(module: nn.Module) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glus.config import Config, PhaseConfig
+from glus.config import IMAGE_PARTS, TRACKING_PARTS, Config, PhaseConfig
 from glus.model.assembly import build_text_hidden_fcs
 from glus.model.glus import GlusModel
 from glus.records.split import StagedSplit
@@ -20,12 +20,6 @@ from glus.training.loop.trainable import select_parameters
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.objectives import ClipObjective, ImageObjective, TrackingObjective
 from glus.training.segmentation.samples import BatchBuilder, ClipPhaseBatches, ImagePhaseBatches, TrackingPhaseBatches
-
-IMAGE_PARTS = (
-    "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
-    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
-)  # fmt: skip
-TRACKING_PARTS = ("image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder")
 
 
 def build_phases(
