@@ -9,6 +9,7 @@ from glus.config.paths import outside_paths_are_safe
 from glus.config.root import Config
 from glus.config.shapes import clips_are_long_enough, selector_shapes_fit, shapes_fit
 from glus.config.training import IMAGE_PARTS, TRACKING_PARTS, PhaseConfig
+from glus.paths import checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
@@ -77,7 +78,7 @@ def labelling_model_is_written(config: Config) -> Iterator[str]:
             f"train.early_stop_step: {train.early_stop_step} does not lie within the clip phase, which begins after"
             f" step {before} and ends with step {last}; the early-stop model is one that this phase has not finished"
         )
-    early = f"models/glus/step-{train.early_stop_step:06d}"
+    early = checkpoint(train.early_stop_step).as_posix()
     if config.pseudolabel.checkpoint != early:
         yield (
             f"pseudolabel.checkpoint: {config.pseudolabel.checkpoint}, but train.early_stop_step"
@@ -113,7 +114,7 @@ def training_can_be_resumed_and_shared(config: Config) -> Iterator[str]:
 
 
 def there_is_something_to_train(config: Config) -> Iterator[str]:
-    """Parts to train exist, losses weigh something, a step's clips can be drawn, training starts from something."""
+    """Parts to train exist, and losses weigh something."""
     train, selector = config.train, config.selector
     for key, parts, lora in (
         ("train.trainable", train.trainable, ("model.lora", config.model.lora)),
@@ -129,6 +130,11 @@ def there_is_something_to_train(config: Config) -> Iterator[str]:
         yield "train.loss: ce, bce and dice all weigh 0, so nothing would be learnt"
     if not any((selector.score_weight, selector.ce_weight)):
         yield "selector.score_weight: 0, as selector.ce_weight is, so nothing would be learnt"
+
+
+def training_has_a_start_and_clips(config: Config) -> Iterator[str]:
+    """A step's clips and negatives can be drawn, and training starts from something."""
+    train = config.train
     contrastive = train.contrastive
     if contrastive.weight and contrastive.num_negatives >= contrastive.bank_size:
         yield (
@@ -232,6 +238,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     listed_key_frames_are_named,
     training_can_be_resumed_and_shared,
     there_is_something_to_train,
+    training_has_a_start_and_clips,
     given_weights_have_a_use,
     phases_can_be_optimised,
     families_exist,

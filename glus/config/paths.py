@@ -7,18 +7,27 @@ from pathlib import Path
 
 from glus.config.base import DATASETS
 from glus.config.root import Config
-
-OUTPUTS = (  # of all steps; `dvc repro` deletes a step's outputs before it runs the step
-    "data/staged", "data/raw/synthetic", "models/glus", "data/pseudolabels", "models/selector", "data/keyframes",
-    "predictions", "reports", "metrics",
+from glus.paths import (
+    GENERATED,
+    KEY_FRAMES,
+    METRICS,
+    MODELS,
+    PREDICTIONS,
+    PSEUDOLABELS,
+    REPORTS,
+    SELECTOR,
+    STAGED,
 )  # fmt: skip
+
+# Of all steps; `dvc repro` deletes a step's outputs before it runs the step
+OUTPUTS = (STAGED, GENERATED, MODELS, PSEUDOLABELS, SELECTOR, KEY_FRAMES, PREDICTIONS, REPORTS, METRICS)
 
 
 def outside_paths_are_safe(config: Config) -> Iterator[str]:
     """Weights, lists and raw data that a parameter names lie apart from what the steps write."""
     for key, name in _named_paths(config):
         path = Path(name).resolve()
-        for output in map(Path, OUTPUTS):
+        for output in OUTPUTS:
             if path.is_relative_to(output.resolve()):
                 yield (
                     f"{key}: {name} lies in {output}, which is deleted and written anew when its step runs. Copy it"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from glus.config.base import Section
 
-MOST_PROCESSES = 1024  # of one machine; more is a slip of the finger
+NumProcesses = Annotated[int, Field(ge=1, le=1024)]  # of one machine; more is a slip of the finger
 
 
 class TrackingConfig(Section):
@@ -24,6 +24,6 @@ class ComputeConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
-    processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)]  # that train, segment and score side by side on one machine; one for each GPU
-    threads: Annotated[int, Field(ge=1, le=MOST_PROCESSES)]  # torch's own threads per process
-    workers: Annotated[int, Field(ge=0, le=MOST_PROCESSES)]  # that load data, for each training process, and that check it in `stage`
+    processes: NumProcesses  # that train, segment and score side by side on one machine; one for each GPU
+    threads: NumProcesses  # torch's own threads per process
+    workers: NumProcesses | Literal[0]  # that load data, for each training process, and that check it in `stage`

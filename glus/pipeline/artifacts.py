@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from glus.errors import ArtifactError
 from glus.files import hash_file, read_json
 from glus.manifest import read_manifest, require_artifact, verify_files
-from glus.pipeline.table import STEPS, Step
+from glus.paths import EVALUATION_SPLITS, SELECTOR, STAGED
+from glus.pipeline.table import EARLY_STOP_MODEL, STEPS, Step
 from glus.records.split import StagedSplit
 
 if TYPE_CHECKING:
     from glus.config import Config
-
-STAGED = Path("data/staged")
 
 
 def open_split(config: Config, name: str) -> StagedSplit:
@@ -33,7 +32,8 @@ def split_parameters(config: Config, name: str) -> dict[str, Any]:
     """The parameters that decide one staged split, and nothing else, so that splits do not outdate each other."""
     dataset = name.split("/")[0]
     if dataset == "synthetic":
-        return config.parameters(["stage.synthetic"])
+        excluded = config.stage.exclude.get(name)
+        return config.parameters(["stage.synthetic"]) | ({"exclude": excluded} if excluded else {})
     return {"root": config.stage.root(dataset).as_posix(), "exclude": config.stage.exclude.get(name, [])}
 
 
@@ -43,7 +43,21 @@ def input_hashes(step: Step, config: Config) -> dict[str, str]:
     Raises:
         ArtifactError: one is missing, incomplete, made under other parameters or from other inputs than lie there now.
     """
-    return {path: _check(path, config) for path in resolve(step.inputs, config)}
+    return {path: _check(path, config) for path in resolve(needed_inputs(step, config), config)}
+
+
+def needed_inputs(step: Step, config: Config) -> tuple[str, ...]:
+    """The artifacts that a step reads under the present parameters: key frames may need no model at all."""
+    if step.name != "keyframes":
+        return step.inputs
+    sources = {config.keyframes.source, *config.keyframes.comparisons}
+    untuned_is_given = config.selector.model.base is not None
+    unused = set()
+    if "selector" not in sources:
+        unused.add(str(SELECTOR))
+    if "oracle_frame" not in sources and ("chat_univi" not in sources or untuned_is_given):
+        unused.add(EARLY_STOP_MODEL)
+    return tuple(path for path in step.inputs if path not in unused)
 
 
 def resolve(paths: Iterable[str], config: Config) -> list[str]:
@@ -87,7 +101,7 @@ def _check(name: str, config: Config) -> str:
 def _check_staged_list(path: Path, config: Config) -> str:
     """Checks `data/staged/train.json` or `evaluation.json` against the configuration and the splits it names."""
     data = config.data
-    wanted = data.evaluation if path.stem == "evaluation" else [entry.split for entry in data.train]
+    wanted = data.evaluation if path == EVALUATION_SPLITS else [entry.split for entry in data.train]
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; run `glus stage` (or `dvc repro stage`) first.")
     listed = read_json(path).get("splits")
