@@ -26,4 +26,4 @@ class ComputeConfig(Section):
     precision: Literal["float32", "bfloat16"]
     processes: NumProcesses  # that train, segment and score side by side on one machine; one for each GPU
     threads: NumProcesses  # torch's own threads per process
-    workers: NumProcesses | Literal[0]  # that load data, for each training process, and that check it in `stage`
+    workers: Annotated[int, Field(ge=0, le=1024)]  # that load data, of each training process; also in `stage`
