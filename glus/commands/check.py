@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +41,7 @@ def _faults(dataset: str, root: Path, split: str | None, workers: int) -> list[d
     return [
         fault.row(dataset, name)
         for name in ([split] if split else _splits_there(dataset, root))
-        for fault in check_dataset(dataset, root, name, workers, _show_progress)
+        for fault in check_dataset(dataset, root, name, workers)
     ]
 
 
@@ -62,11 +61,3 @@ def _splits_there(dataset: str, root: Path) -> list[str]:
 def _line(fault: dict[str, Any]) -> str:
     place = ", ".join(part for part in (fault["file"], fault["record"]) if part)
     return f"{fault['severity']}: {fault['split']}: {place}: {fault['problem']}. {fault['action']}."
-
-
-def _show_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(items, description, total, console=console, transient=True, disable=not console.is_terminal)

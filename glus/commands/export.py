@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glus.commands.output import new_file, new_folder, progress_bar, refuse_existing
+from glus.commands.output import new_file, new_folder, refuse_existing
 
 if TYPE_CHECKING:
     from glus.evaluation.answers import Answers
-    from glus.evaluation.truth import RawSplit
+    from glus.evaluation.truth import PublishedTruth
     from glus.records.split import StagedSplit
 
 app = typer.Typer(help="Predictions for other tools and for the benchmarks' servers.", no_args_is_help=True)
@@ -34,7 +34,7 @@ def png(
     refuse_existing(output)
     truth, answers = _open(dataset, root, split, predictions, processes)
     with new_folder(output) as folder:
-        count = write_png_tree(truth, answers, folder, processes, progress_bar)
+        count = write_png_tree(truth, answers, folder, processes)
     typer.echo(f"{output} written: {count} masks of {len(answers.tracks)} expressions")
 
 
@@ -64,8 +64,8 @@ def submission(
     truth, answers = _open(dataset, root, split, predictions, processes)
     wanted = Submission(truth, folder)
     with new_file(output) as file:
-        write_submission(wanted, answers, file, processes, progress_bar)
-        count = check_submission(wanted, file, processes, progress_bar)
+        write_submission(wanted, answers, file, processes)
+        count = check_submission(wanted, file, processes)
     typer.echo(f"{output} written and checked: {_counts(truth, count)}")
 
 
@@ -82,22 +82,22 @@ def check(
     from glus.evaluation.truth import open_split
 
     folder = server_folder(dataset)
-    truth = open_split(dataset, root, split, processes, progress_bar)
-    count = check_submission(Submission(truth, folder), archive, processes, progress_bar)
+    truth = open_split(dataset, root, split, processes)
+    count = check_submission(Submission(truth, folder), archive, processes)
     typer.echo(f"{archive} is what the server takes: {_counts(truth, count)}")
 
 
 def _open(
     dataset: str, root: Path, split: str, predictions: Path, processes: int
-) -> tuple[StagedSplit | RawSplit, Answers]:
+) -> tuple[StagedSplit | PublishedTruth, Answers]:
     from glus.evaluation.answers import find_answers
     from glus.evaluation.truth import open_split
 
-    truth = open_split(dataset, root, split, processes, progress_bar)
+    truth = open_split(dataset, root, split, processes)
     return truth, find_answers(predictions, truth)
 
 
-def _counts(truth: StagedSplit | RawSplit, num_masks: int) -> str:
+def _counts(truth: StagedSplit | PublishedTruth, num_masks: int) -> str:
     """What was counted, beside what the owners publish."""
     from glus.evaluation.truth import release_of
     from glus.staging.readers.registry import published

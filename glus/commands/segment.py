@@ -14,9 +14,14 @@ from glus.manifest import verify_where_listed
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FORMATS = (
+    "A video file that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), or a folder of images"
+    " (jpg, jpeg, png, bmp, webp) in the order of their names."
+)
+
 
 def segment(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO_OR_FRAMES", help="A video file, or a folder of images.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO_OR_FRAMES", help=FORMATS)],
     expressions: Annotated[list[str], typer.Option("-e", "--expression", help="What to segment; may be given again.")],
     model: Annotated[Path, typer.Option(help="Folder of the model, e.g. models/glus/final.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist yet.")],

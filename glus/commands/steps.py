@@ -54,8 +54,10 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
         return _show_plan(step, as_json)
     die_with_parent(parent)
     _set_threads(config.compute.threads)
+    from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_step
 
+    link_external(config)
     run_step(step.name, config, fresh=fresh, **options)
     if as_json:
         typer.echo((RUNS / f"{step.name}.json").read_text(encoding="utf-8"), nl=False)

@@ -218,7 +218,7 @@ def _families_of(config: Config, split: str) -> set[str]:
     if dataset != "synthetic":
         return set(FAMILIES.get(dataset, ()))
     clips = {kind for kind, count in config.stage.synthetic.clips.get(name, {}).items() if count}
-    families: set[str] = {*clips} - {"plain", "twins"}
+    families = {str(kind) for kind in clips} - {"plain", "twins"}
     if "plain" in clips:
         families.add("appearance")
     if config.stage.synthetic.other_sentences.get(name, 0):

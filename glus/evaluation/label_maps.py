@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from glus.errors import InputError
 from glus.evaluation.answers import PngTrack, read_rles
 from glus.metrics import davis
-from glus.metrics.davis import ObjectScore
+from glus.metrics.davis import ObjectScore, ObjectScores
+from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import Track
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract
 from glus.records.split import Expression, Video
@@ -42,10 +42,10 @@ class LabelMapProtocol:
     score: Scorer
     counted: slice
 
-    def average(self, by_annotator: Sequence[Sequence[ObjectScore]]) -> dict[str, Any]:
-        """The numbers of a split, in percent."""
+    def average(self, by_annotator: Sequence[Sequence[ObjectScore]]) -> Grouped[ObjectScores]:
+        """The numbers of a split, and of each annotator where there are several."""
         if len(self.annotators) == 1:
-            return davis.average_objects(by_annotator[0])
+            return Grouped(davis.average_objects(by_annotator[0]), {})
         return davis.average_annotators(by_annotator)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import ArtifactError
-from glus.evaluation.completeness import Key, require_complete
+from glus.evaluation.completeness import require_complete
 from glus.paths import PREDICTIONS, key_frame_table
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import Expression, Key, StagedSplit, Video
 from glus.records.tables import read_table
 
 Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame

@@ -24,11 +24,11 @@ from glus.evaluation.answers import Answers, PngTrack, decode_masks
 from glus.evaluation.completeness import describe_missing, find_missing
 from glus.evaluation.predictions import expressions_by_key
 from glus.execution.processes import map_in_processes
+from glus.execution.progress import show_bar
 from glus.masks import encode_mask_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
 from glus.records.split import Video
-from glus.staging.checks import Progress
 
 FOLDERS = {"mevis": "", "refer_youtube_vos": "Annotations/"}
 FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # of every entry: equal masks give equal bytes
@@ -79,9 +79,7 @@ class Submission:
         ]
 
 
-def write_submission(
-    submission: Submission, answers: Answers, target: Path, processes: int, progress: Progress
-) -> None:
+def write_submission(submission: Submission, answers: Answers, target: Path, processes: int) -> None:
     """Writes a zip, always the same bytes for the same masks. It is not checked yet.
 
     Raises:
@@ -98,7 +96,7 @@ def write_submission(
     jobs = (_Job.of(submission, answers, video) for video in truth.videos.values())
     encoded = map_in_processes(partial(partial, _encode), jobs, min(processes, len(truth.videos)))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for files in progress(encoded, f"masks of {truth.dataset}/{truth.split}", len(truth.videos)):
+        for files in show_bar(encoded, f"masks of {truth.dataset}/{truth.split}", total=len(truth.videos)):
             for name, content in files:
                 entry = zipfile.ZipInfo(name, FIRST_TIME)
                 entry.external_attr, entry.create_system = READABLE, 3
@@ -123,7 +121,7 @@ def _encode(job: _Job) -> list[tuple[str, bytes]]:
     return [(name, encode_mask_png(mask)) for name, mask in zip(job.names, masks, strict=True)]
 
 
-def check_submission(submission: Submission, source: Path, processes: int, progress: Progress) -> int:
+def check_submission(submission: Submission, source: Path, processes: int) -> int:
     """Checks names, counts, sizes and values of a zip; returns how many masks it holds.
 
     Raises:
@@ -136,7 +134,8 @@ def check_submission(submission: Submission, source: Path, processes: int, progr
     if not faults:
         jobs = ((source, truth.videos[video_id], names) for video_id, names in expected.items())
         checked = map_in_processes(partial(partial, _check_video), jobs, min(processes, len(truth.videos)))
-        faults = [fault for found in progress(checked, f"checking {source.name}", len(expected)) for fault in found]
+        shown = show_bar(checked, f"checking {source.name}", total=len(expected))
+        faults = [fault for found in shown for fault in found]
     if faults:
         raise InputError(f"{source} would not be scored as it should: {name_some(faults)}.")
     return len(wanted)

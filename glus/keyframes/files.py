@@ -11,11 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glus.errors import InputError
-from glus.records.split import StagedSplit
+from glus.records.split import Key, StagedSplit
 
 COLUMNS = ("video_id", "expression_id", "frame_name")
-
-Key = tuple[str, str]  # video id, expression id
 
 
 def read_key_frames(path: Path, split: StagedSplit) -> dict[Key, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glus.errors import InputError
 from glus.files import hash_file, hash_json, read_json, write_json
+from glus.pipeline.project import external_paths
 from glus.pipeline.table import STEPS, Step
 
 if TYPE_CHECKING:
@@ -42,19 +43,10 @@ def update_sources(config: Config) -> list[str]:
 
 def outside_paths(step: Step, config: Config) -> Iterator[tuple[str, Path]]:
     """What a step reads from outside of the pipeline: the key that names it, and the path."""
-    if step.name == "stage":
-        yield from _raw_roots(config)
-        return
-    for key, value in config.parameters(step.outside).items():
-        if isinstance(value, dict):
-            yield from ((f"{key}.{name}", Path(path)) for name, path in sorted(value.items()))
-        elif value is not None and (key != "model.sam2_config" or Path(value).is_file()):  # else a name
-            yield key, Path(value)
-
-
-def _raw_roots(config: Config) -> Iterator[tuple[str, Path]]:
-    datasets = {name.split("/")[0] for name in config.stage.splits} - {"synthetic"}
-    yield from ((f"stage.roots.{dataset}", config.stage.root(dataset)) for dataset in sorted(datasets))
+    yield from (item for item in sorted(external_paths(config).items()) if item[0].startswith(step.outside))
+    sam2 = Path(config.model.sam2_config)
+    if "model.sam2_config" in step.outside and sam2.is_file():  # else the name of one that the sam2 package carries
+        yield "model.sam2_config", sam2
 
 
 def outside_state(step: Step, config: Config) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class LlamaSentencePiece:
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.added_tokens = dict(added_tokens or {})
         self.legacy = legacy
-        self.unk_id, self.bos_id, self.eos_id = (self._pieces.piece_to_id(name) for name in ("<unk>", "<s>", "</s>"))
+        self.unk_id, self.bos_id = (self._pieces.piece_to_id(name) for name in ("<unk>", "<s>"))
         self.pad_id = self.unk_id
         self._split_pattern = self._build_split_pattern()
 

@@ -17,10 +17,17 @@ import pyarrow.parquet as pq
 from glus.masks import decode_rle, union
 from glus.records.tables import _open_table, _readable, read_table
 
+Key = tuple[str, str]  # of an expression: video id, expression id
+
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its frames are `<frames root>/<frame_dir>/<name>.jpg` in the order of `frame_names`."""
+    """One video: its frames are `<frames root>/<frame_dir>/<name>.jpg` in the order of `frame_names`.
+
+    Attributes:
+        ambiguous_frames: frames in which what an expression means cannot be told from another object (column
+            `grey_frames`); empty where the set does not say.
+    """
 
     video_id: str
     num_frames: int
@@ -28,12 +35,16 @@ class Video:
     width_px: int
     frame_names: tuple[str, ...]
     frame_dir: str
-    grey_frames: tuple[int, ...]
+    ambiguous_frames: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Expression:
-    """One sentence about one video and the annotations whose union it refers to."""
+    """One sentence about one video and the annotations whose union it refers to.
+
+    Attributes:
+        family: a label by which results are grouped, where the set has such.
+    """
 
     video_id: str
     expression_id: str

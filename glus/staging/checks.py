@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from glus.errors import InputError
 from glus.execution.processes import die_with_parent
+from glus.execution.progress import Display, show_bar
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES, expression_place
@@ -25,7 +25,6 @@ from glus.staging.raw import MaskDict, MaskFolder, RawSplit
 from glus.staging.readers.registry import reader
 from glus.staging.videos import VideoCheck, VideoChecker
 
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # items, what they are, how many
 Keep = Callable[[str, list[Row]], None]  # takes rows of one video
 
 
@@ -55,20 +54,14 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
         yield pool
 
 
-def _without_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
-
-
-def check_dataset(
-    name: str, root: Path, split: str, workers: int = 1, progress: Progress = _without_progress
-) -> list[Fault]:
+def check_dataset(name: str, root: Path, split: str, workers: int = 1) -> list[Fault]:
     """Every fault of a raw split, as staging finds them.
 
     Raises:
         MissingError: the dataset or the split is not there at all.
     """
     with worker_pool(workers) as pool:
-        return examine(name, root, split, pool, progress).faults
+        return examine(name, root, split, pool).faults
 
 
 def examine(
@@ -76,7 +69,7 @@ def examine(
     root: Path,
     split: str,
     pool: Executor | None = None,
-    progress: Progress = _without_progress,
+    progress: Display = show_bar,
     keep: Keep = lambda video_id, rows: None,
     *,
     exclude: Sequence[str] = (),
@@ -102,7 +95,7 @@ def examine(
     raw.faults.extend(_never_spoken_of(raw))
     faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
     seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
-    checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", len(raw.videos))
+    checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", total=len(raw.videos))
     for video, check in zip(raw.videos, checks, strict=True):
         keep(video.video_id, check.rows)
         faults.extend(check.faults)
@@ -116,7 +109,7 @@ def examine(
         videos = {video.video_id: video for video in raw.videos}
         tracks = read_mask_dict(root, raw.masks, videos, sizes, known, faults)
         total = sum(len(owners) for owners in raw.masks.owners.values())
-        for video_id, rows in progress(tracks, f"masks of {dataset}/{split}", total):
+        for video_id, rows in progress(tracks, f"masks of {dataset}/{split}", total=total):
             keep(video_id, rows)
         faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
         faults.extend(_shared_annotations(raw.file, raw.masks))

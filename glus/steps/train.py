@@ -29,10 +29,11 @@ from glus.training.loop.phase import IGNORE, Hooks
 from glus.training.loop.trainer import LAST, Trainer, finished_steps
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
+from glus.weights.folder import WEIGHTS
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.saved import save_glus
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def _load_base(config: Config) -> GlusModel:
             settings=settings,
             seed=config.seed,
         ).model
-    glus = load_model(base, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
+    glus = load_model(base, dtype=None, vision_tower=model.vision_tower, sam2_config=model.sam2_config)
     glus.use(settings)
     return glus
 

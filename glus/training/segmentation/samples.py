@@ -145,7 +145,7 @@ class ClipPhaseBatches:
     num_query_frames: int
     max_expressions: int
     reverse: float
-    into_grey: float
+    into_ambiguous: float
     vary_conversation: bool
 
     def __call__(self, number: int) -> ClipBatch:
@@ -165,8 +165,8 @@ class ClipPhaseBatches:
                 self.num_query_frames,
                 self.reverse,
                 generator,
-                draw.video.grey_frames,
-                self.into_grey,
+                draw.video.ambiguous_frames,
+                self.into_ambiguous,
             ),
             expressions,
             *_draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
@@ -192,8 +192,8 @@ class ImagePhaseBatches:
     def _sample(self, generator: np.random.Generator) -> ClipSample:
         draw = self.mixture.draw(generator)
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
-        coloured = [index for index in range(draw.video.num_frames) if index not in draw.video.grey_frames]
-        frame = int(generator.choice(coloured))
+        clear = [index for index in range(draw.video.num_frames) if index not in draw.video.ambiguous_frames]
+        frame = int(generator.choice(clear))
         texts = _draw_texts(len(expressions), 1, self.vary_conversation, generator)
         return ClipSample(draw, [], [frame], expressions, *texts)
 
