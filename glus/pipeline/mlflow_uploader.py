@@ -99,9 +99,9 @@ class Uploader:
 
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it prints tracebacks of what is told in one line here
         self._description = description
-        if database_file(self._uri) is not None and (problem := examine(self._uri, experiment).problem):
-            raise RefusedError(problem)
         with _one_at_a_time(self._uri):
+            if database_file(self._uri) is not None and (problem := examine(self._uri, experiment).problem):
+                raise RefusedError(problem)
             self._client = MlflowClient(tracking_uri=self._uri)
             self._experiment_id = self._find_experiment(experiment)
         self._end_abandoned_runs()
@@ -216,7 +216,7 @@ def _folder_of(run: Run) -> Path:
 
 @contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Two steps that begin at once must not both write the tables of a new database file."""
+    """Of two steps that begin at once, one writes the tables of a new database file, and the other waits for them."""
     file = database_file(uri)
     if file is None:
         yield
