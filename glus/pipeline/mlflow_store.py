@@ -64,9 +64,10 @@ def database_file(uri: str) -> Path | None:
 
 def deleted_experiment(name: str, experiment_id: str, uri: str) -> str:
     """Why no run can be written to an experiment that was deleted, and the command that brings it back."""
+    command = f"{_program()} experiments restore --experiment-id {experiment_id}"
     return (
         f"The MLflow experiment {name!r} was deleted. Bring it back with `MLFLOW_TRACKING_URI={_absolute(uri)}"
-        f" {_program()} experiments restore --experiment-id {experiment_id}`, or name another one in tracking.experiment."
+        f" {command}`, or name another one in tracking.experiment."
     )
 
 

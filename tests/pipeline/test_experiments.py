@@ -1,4 +1,4 @@
-"""`dvc exp run` in copies of the project: their interpreter, MLflow store and untracked data; no environment is active."""
+"""`dvc exp run` in copies of the project: interpreter, MLflow store and untracked data; no environment is active."""
 
 import os
 import re
