@@ -1,4 +1,4 @@
-"""Several processes share one MLflow run; kills are seen, now or later; what MLflow refuses is said, and no time lost."""
+"""Several processes share one MLflow run; kills are seen, now or later; what MLflow refuses is said at no cost."""
 
 import json
 import os
