@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from glus.files import to_json
 from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
 
@@ -85,7 +85,7 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "resumes": plan.resumes,
     }
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        typer.echo(to_json(facts))
         return
     typer.echo(f"{step.name}: {step.summary}")
     typer.echo(f"parameters  {', '.join(step.parameters)}")

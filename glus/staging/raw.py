@@ -18,13 +18,14 @@ class RawVideo:
     """A video as its dataset lists it; frames are `<root>/<frame_dir>/<name>.jpg`, paths with forward slashes.
 
     Attributes:
+        ambiguous_frames: see `glus.records.split.Video`.
         film: the one video file, relative to the root, that holds the frames instead (own data only).
     """
 
     video_id: str
     frame_names: tuple[str, ...]
     frame_dir: str
-    grey_frames: tuple[int, ...] = ()
+    ambiguous_frames: tuple[int, ...] = ()
     film: str | None = None
 
 
