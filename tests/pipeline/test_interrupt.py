@@ -140,7 +140,7 @@ def test_a_killed_worker_ends_the_step_with_one_paragraph(project: Path) -> None
 PUBLISH = """
 import itertools, sys
 from pathlib import Path
-from glus.files import publish
+from glus.publishing import publish
 from glus.manifest import write_manifest
 target = Path("target")
 for number in itertools.count():
