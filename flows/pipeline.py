@@ -54,7 +54,8 @@ def glus(options: Options = Options()) -> State[None] | None:  # noqa: B008  # a
 @task(cache_policy=NO_CACHE)
 def run_step(name: str, folder: Path, force: bool, execution: str) -> State[None]:
     """Brings one step up to date by DVC; a failed state, whose reason is in the log, where it does not succeed."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
+    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s"]
+    command = [*dvc, "sources", name, *(["--force"] if force else [])]
     code = supervised(command, folder, execution)
     if code != 0:
         return Failed(message=f"Step {name} ended with exit code {code}; the last lines of its log say why.")

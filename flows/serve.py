@@ -1,4 +1,7 @@
-"""`make serve`: Prefect server and worker and MLflow on loopback, with homes inside the project; Ctrl-C stops all."""
+"""`make serve`: Prefect server and worker and MLflow on loopback, with homes inside the project; Ctrl-C stops all.
+
+The ports are those that the two programs read themselves: `make serve PREFECT_SERVER_API_PORT=4300 MLFLOW_PORT=5100`.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,23 @@ BIN = Path(sys.executable).parent
 HOME = Path(".prefect").resolve()
 LOGS = HOME / "logs"
 POOL = "glus"
-PREFECT, MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
+USUAL_PORTS = {"PREFECT_SERVER_API_PORT": "4200", "MLFLOW_PORT": "5000"}  # 4200 is in pyproject.toml too
+PORTS = {variable: os.environ.get(variable) or usual for variable, usual in USUAL_PORTS.items()}
+PREFECT, MLFLOW = (f"http://127.0.0.1:{port}" for port in PORTS.values())
 SECONDS_TO_START = 180.0
 SECONDS_TO_STOP = 30.0  # one after the other
 SECONDS_BETWEEN_REPAIRS = 10.0
 
 SERVER_COMMAND = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1"]
+SERVER_COMMAND += ["--port", PORTS["PREFECT_SERVER_API_PORT"]]
 WORKER_COMMAND = [str(BIN / "prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
 
 
 def main() -> int:
     """Starts everything, waits, stops everything; returns the exit code."""
-    for port in (4200, 5000):
-        if _in_use(port):
-            print(
-                f"serve: port {port} is in use on this machine; stop what listens there and start again.",
-                file=sys.stderr,
-            )
-            return 1
+    if problem := port_problem():
+        print(f"serve: {problem}", file=sys.stderr)
+        return 1
     LOGS.mkdir(parents=True, exist_ok=True)
     os.environ |= _environment()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,9 +72,20 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _in_use(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def port_problem() -> str | None:
+    """What keeps a server from its port, and how to choose another one."""
+    for variable, port in PORTS.items():
+        if not (port.isdecimal() and 0 < int(port) < 65536):
+            return f"{variable} is {port!r}, expected a port number, 1 to 65535."
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", int(port))) == 0:
+                return (
+                    f"port {port} is in use on this machine. Stop what listens there, or choose another port:"
+                    f" make serve {variable}={int(port) % 65535 + 1}"
+                )
+    if len(set(PORTS.values())) < len(PORTS):
+        return f"{' and '.join(PORTS)} are both {PORTS['MLFLOW_PORT']}; each server needs a port of its own."
+    return None
 
 
 def _environment() -> dict[str, str]:
@@ -88,10 +101,10 @@ def _environment() -> dict[str, str]:
 
 
 def _mlflow_command() -> list[str]:
-    # Clients write pictures straight into ./mlartifacts, with the server as without it.
-    store, artifacts = "sqlite:///mlflow.db", Path("mlartifacts").resolve().as_uri()
-    options = ["--backend-store-uri", store, "--default-artifact-root", artifacts, "--no-serve-artifacts"]
-    return [str(BIN / "mlflow"), "server", *options, "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
+    # Without a server the steps write to the same two places (glus/pipeline/mlflow_uploader.py).
+    options = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "./mlartifacts"]
+    address = ["--host", "127.0.0.1", "--port", PORTS["MLFLOW_PORT"]]
+    return [str(BIN / "mlflow"), "server", *options, *address, "--workers", "1"]
 
 
 def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
@@ -138,7 +151,9 @@ def _deploy() -> None:
 
 def _announce() -> None:
     print(f"\nPrefect  {PREFECT}\nMLflow   {MLFLOW}\n")
-    print("In another terminal:  .venv/bin/prefect deployment run glus/full --watch")
+    elsewhere = PORTS["PREFECT_SERVER_API_PORT"] != USUAL_PORTS["PREFECT_SERVER_API_PORT"]
+    where = f"PREFECT_API_URL={PREFECT}/api " if elsewhere else ""
+    print(f"In another terminal:  {where}.venv/bin/prefect deployment run glus/full --watch")
     print("Ctrl-C stops everything.", flush=True)
 
 

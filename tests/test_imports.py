@@ -12,9 +12,10 @@ from local_imports import ROOT, direct, imported_names, reachable
 
 # from the bottom up: a file imports from its own room and from those before it
 ROOMS = (
-    "errors", "paths", "files", "masks", "config", "manifest", "records", "execution", "processing", "model",
-    "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes", "training/loop",
-    "training/segmentation", "training/selector", "reporting", "pipeline", "steps", "commands", "cli",
+    "errors", "paths", "files", "publishing", "masks", "config", "manifest", "records", "execution", "processing",
+    "model", "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes",
+    "training/loop", "training/segmentation", "training/selector", "reporting", "pipeline", "steps", "commands",
+    "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}
 FILES = sorted(path.relative_to(ROOT) for folder in ("glus", "flows") for path in (ROOT / folder).rglob("*.py"))

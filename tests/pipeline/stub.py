@@ -24,7 +24,7 @@ def finish(context: StepContext) -> None:
             piece.write_text(context.step.name)
     for name in ("data/staged", "data/raw/synthetic"):
         folder = context.work / "out"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "table").write_text(name)
         context.publish_directory(folder, Path(name))
 

@@ -26,6 +26,7 @@ from glus.config import ComputeConfig
 from glus.errors import GlusError, KilledError
 from glus.execution.devices import resolve_device
 from glus.execution.processes import process_number, start_beside
+from glus.publishing import sync
 from glus.training.loop.distributed import num_replicas, rank, sum_gradients, sum_values
 from glus.training.loop.optimiser import build_optimiser
 from glus.training.loop.phase import Hooks, Phase, Stateful
@@ -33,6 +34,8 @@ from glus.training.loop.precision import set_weight_types
 from glus.training.loop.summary import describe_batch, describe_parameters
 
 logger = logging.getLogger(__name__)
+
+LAST = "last.pt"  # the newest checkpoint
 
 
 class _Batches(Dataset[Any]):
@@ -85,7 +88,7 @@ class Trainer:
         self.state = dict(state or {})
         self.device = resolve_device(compute)
         self.total_steps = sum(phase.steps for phase in phases)
-        self._file = checkpoints / "last.pt"
+        self._file = checkpoints / LAST
         self._resumed: dict[str, Any] | None = None
         self._sums: dict[str, float] = {}
         self._num_summed = 0
@@ -210,6 +213,7 @@ class Trainer:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         aside = self._file.with_suffix(".partial")
         torch.save(content, aside)
+        sync(aside)
         aside.replace(self._file)
 
     def _restore(self) -> int:
@@ -235,6 +239,11 @@ def _naming_killed_workers() -> Iterator[None]:
             "A process that makes training batches (compute.workers) was killed, perhaps because memory ran out."
             " Start again to go on from the last checkpoint."
         ) from error
+
+
+def finished_steps(checkpoint: Path) -> int:
+    """The step that a checkpoint was taken after."""
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["step"])
 
 
 def train_mode(module: nn.Module) -> None:
