@@ -15,6 +15,7 @@ from transformers import CLIPVisionModel, DynamicCache, LlamaForCausalLM
 
 from glus.errors import InputError
 from glus.processing.tokenizer import IMAGE_ID
+from glus.processing.tokens import place_visual_tokens
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,15 @@ class MultimodalLanguageModel(nn.Module):
         Args:
             input_ids: int [B, L], right-padded, with P times `IMAGE_ID` for each image.
             attention_mask: bool [B, L], or [B, prefix + L].
-            image_tokens: float [B, images * P, D], in the order of the images of each row.
+            image_tokens: float [B, images * P, D], in the order of the images of each row; [total, D], row after row,
+                where the rows have different numbers of images.
             prefix: keys and values that all rows share, see `read_prefix`.
 
         Returns:
             [B, L, D].
 
         Raises:
-            InputError: more positions than the language model has.
+            InputError: more positions than the language model has, or another number of visual tokens than of places.
         """
         embeddings = self._embed(input_ids, image_tokens)
         limit = self.language_model.config.max_position_embeddings
@@ -125,9 +127,8 @@ class MultimodalLanguageModel(nn.Module):
 
     def _embed(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:
         """Embeddings of words and, at their places, of visual tokens: float [B, L, D]."""
-        is_image = input_ids == IMAGE_ID
-        words = self.language_model.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
-        return words.masked_scatter(is_image.unsqueeze(-1), image_tokens.to(words.dtype))
+        words = self.language_model.get_input_embeddings()(input_ids.masked_fill(input_ids == IMAGE_ID, 0))
+        return place_visual_tokens(words, input_ids, image_tokens)
 
 
 def _repeated(cache: DynamicCache, rows: int) -> DynamicCache:

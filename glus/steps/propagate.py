@@ -1,4 +1,4 @@
-"""Step 6, paper 4.1, 4.4, B.3: masks of every evaluation split, both ways from the key frames."""
+"""Step 6, paper 4.1, 4.4, B.3: masks of every evaluation split, bidirectional from the key frames."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ from glus.manifest import write_manifest
 from glus.masks import encode_rle
 from glus.media.pictures import read_frame
 from glus.model.glus import GlusModel
+from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records.split import Expression, StagedSplit, Video
 from glus.records.tables import read_table, write_table
 from glus.weights.loading import load_model
 
-MODEL = Path("models/glus/final")
-KEY_FRAMES = Path("data/keyframes")
-PREDICTIONS = Path("predictions")
 SELECTED = "selected"  # the source of the key frames of the main way
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 MASKS, DONE = "masks.parquet", "done"  # of one video and variant; of one video, written last
@@ -44,7 +42,7 @@ class Variant:
         folder: where its masks go, below the split's folder ("." is the main one).
         families: families of expressions that are segmented this way; None: all.
         settings: memory and decoder.
-        key_frames: where each expression starts, by video and expression.
+        key_frames: the key frame of each expression, by video and expression.
         source: what chose the key frames, see `glus.steps.keyframes`.
         published_frame_names: store masks under the frames that the published script names.
     """
@@ -73,7 +71,7 @@ def run(context: StepContext) -> None:
         variants = _variants(config, name, PropagationSettings())
         for variant in variants:
             _merge(parts, variant, target / name / variant.folder)
-        write_table("anchors", _anchor_rows(split, variants), target / name / "anchors.parquet")
+        write_table("anchors", _key_frame_rows(split, variants), target / name / "anchors.parquet")
         write_manifest(
             target / name,
             step="propagate",
@@ -95,7 +93,7 @@ class _Segmenter:
         self._parts = parts
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
-        self._model = load_model(MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
+        self._model = load_model(FINAL_MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
         settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
         self._variants = _variants(config, split, settings)
 
@@ -106,7 +104,7 @@ class _Segmenter:
 
 def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
     """The main way first, then the comparisons: without memory, and from every other source of key frames there is."""
-    selected, section = load_key_frames(KEY_FRAMES / f"{split}.parquet"), config.propagate.comparisons
+    selected, section = load_key_frames(key_frame_table(split)), config.propagate.comparisons
     variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
     if section.memory_off:
         off = replace(settings, use_memory=False)
@@ -139,9 +137,9 @@ def _segment_into(part: Path, model: GlusModel, split: StagedSplit, video: Video
     for variant in variants:
         expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
         if expressions:
-            anchors = [_anchor(split, item, variant) for item in expressions]
+            key_frames = [_key_frame(split, item, variant) for item in expressions]
             texts = [item.text for item in expressions]
-            result = propagate(encoder, texts, anchors, variant.settings, size=frames[0].size)
+            result = propagate(encoder, texts, key_frames, variant.settings, size=frames[0].size)
             if variant.published_frame_names:
                 result = under_published_names(result)
             write_table("predictions", prediction_rows(split, expressions, result), part / variant.folder / MASKS)
@@ -149,7 +147,7 @@ def _segment_into(part: Path, model: GlusModel, split: StagedSplit, video: Video
     (part / DONE).touch()
 
 
-def _anchor(split: StagedSplit, expression: Expression, variant: Variant) -> int:
+def _key_frame(split: StagedSplit, expression: Expression, variant: Variant) -> int:
     key = (expression.video_id, expression.expression_id)
     if key not in variant.key_frames:
         raise ArtifactError(
@@ -159,8 +157,8 @@ def _anchor(split: StagedSplit, expression: Expression, variant: Variant) -> int
     return variant.key_frames[key]
 
 
-def _anchor_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[dict[str, Any]]:
-    """Where each expression started, once for each source of key frames."""
+def _key_frame_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[dict[str, Any]]:
+    """The key frame of each expression, once for each source of key frames."""
     for variant in {variant.source: variant for variant in reversed(variants)}.values():
         for expression in (item for items in split.expressions.values() for item in items if variant.wants(item)):
             yield {
@@ -169,7 +167,7 @@ def _anchor_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[di
                 "video_id": expression.video_id,
                 "expression_id": expression.expression_id,
                 "source": variant.source,
-                "frame_index": _anchor(split, expression, variant),
+                "frame_index": _key_frame(split, expression, variant),
             }
 
 
