@@ -121,7 +121,7 @@ def scores(model: GLUS) -> dict[str, float]:
     found = [(video, score) for video in split.videos.values() for score in score_ways(model, split, video)]
 
     def grey(video: Video, j: Iterable[float]) -> float:
-        return float(np.asarray(j)[list(video.grey_frames)].mean())
+        return float(np.asarray(j)[list(video.ambiguous_frames)].mean())
 
     def of(family: str) -> list[tuple[Video, ExpressionScore]]:
         return [(video, score) for video, score in found if score.family == family]
@@ -148,7 +148,7 @@ def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[Expression
     frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
     encoder = VideoEncoder(model, frames)
     on = PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
-    coloured = [index for index in range(video.num_frames) if index not in video.grey_frames]
+    coloured = [index for index in range(video.num_frames) if index not in video.ambiguous_frames]
     expressions = split.expressions[video.video_id]
 
     def tracks(families: set[str], anchor: int, settings: PropagationSettings = on, *, renamed: bool = False):

@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from glus.errors import InputError
+from glus.errors import InputError, plain_words
 from glus.masks import UNDECODABLE
 from glus.media.orientation import exif_orientation, upright
 
@@ -74,10 +74,8 @@ def decode_picture(content: bytes, name: str) -> Picture:
             if num_pictures > 1 and image.format != TWO_IN_ONE:
                 raise InputError(f"{name} is an animation of {num_pictures} pictures, expected one picture")
             return Picture(shown_as_rgb(image, name), kind, exif_orientation(image))
-    except UnidentifiedImageError as problem:
-        raise InputError(f"{name} cannot be decoded completely: it is no picture, or a damaged one") from problem
     except UNDECODABLE as problem:
-        text = f"{name} cannot be decoded completely ({problem}): a truncated or damaged picture"
+        text = f"{name} cannot be decoded completely ({plain_words(problem)}): a truncated or damaged picture"
         raise InputError(text) from problem
 
 

@@ -25,6 +25,7 @@ from glus.execution.devices import resolve_device
 from glus.training.loop.distributed import num_replicas, rank, sum_gradients, sum_values
 from glus.training.loop.optimiser import build_optimiser
 from glus.training.loop.phase import Hooks, Phase, Stateful
+from glus.training.loop.precision import set_weight_types
 from glus.training.loop.summary import describe_batch, describe_parameters
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class Trainer:
         Raises:
             GlusError: a loss is not finite; names the step.
         """
+        trained = (parameter for phase in self.phases for parameter in phase.parameters.values())
+        set_weight_types(self.module, trained, self.compute.precision)
         self.module.to(self.device)
         done = self._restore()
         first = 0

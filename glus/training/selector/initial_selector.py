@@ -12,15 +12,17 @@ from glus.weights.selector_loading import load_selector_model
 
 
 def build_untuned(shape: SelectorModelConfig, labelling_model: str) -> SelectorModel:
-    """The start of fine-tuning, with a fresh score head, float32.
+    """The start of fine-tuning, with a fresh score head.
+
+    Weights have the types that they are stored in, the score head is float32.
 
     Args:
         shape: which weights, and how visual tokens are merged.
         labelling_model: folder of the model that is taken where `shape.base` names none.
     """
     if shape.base is not None:
-        return load_selector_model(shape.base, vision_tower=shape.vision_tower)
-    glus = load_model(labelling_model)
+        return load_selector_model(shape.base, dtype=None, vision_tower=shape.vision_tower)
+    glus = load_model(labelling_model, dtype=None)
     assert isinstance(glus.vision_tower, CLIPVisionModel)
     assert isinstance(glus.mm_projector, torch.nn.Linear)
     assert isinstance(glus.language_model, LlamaForCausalLM)
