@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.summary import publish_summary
 from flows.workspace import prepare_smoke
+from glus.execution.ties import end_with_reader
 from glus.pipeline.table import STEPS
 
+SECONDS_TO_STOP = 9.0  # more than the supervisor takes
 SUPERVISOR = Path(__file__).with_name("supervisor.py")  # found whatever folder the command runs in
 
 
@@ -36,6 +38,8 @@ class Options(BaseModel):
 @flow(name="glus", log_prints=False)
 def glus(options: Options = Options()) -> State[None] | None:  # noqa: B008  # a frozen default is what prefect shows as a form
     """Runs the seven steps in order; those that are up to date do nothing. Ends as the pipeline ends."""
+    if os.environ.get("PREFECT__FLOW_RUN_ID"):  # set by a worker, which reads what this process writes
+        end_with_reader(sys.stdout.fileno(), SECONDS_TO_STOP)
     folder = prepare_smoke(Path.cwd()) if options.workspace == "smoke" else Path.cwd()
     execution = f"prefect:{flow_run.get_id() or os.getpid()}"
     for step in STEPS:

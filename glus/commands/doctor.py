@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from glus.files import to_json
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -32,7 +33,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
         facts |= of_mlflow
         problems += found
     if as_json:
-        typer.echo(json.dumps({"facts": facts, "problems": problems}, indent=1))
+        typer.echo(to_json({"facts": facts, "problems": problems}))
     else:
         for name, value in facts.items():
             typer.echo(f"{name:<14} {value}")

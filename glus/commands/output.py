@@ -7,8 +7,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from glus.errors import InputError
+
+AllowLinks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER", help="Symbolic links in the dataset may lead into it, beside the DVC cache; repeatable."
+    ),
+]
 
 
 def refuse_existing(output: Path) -> None:

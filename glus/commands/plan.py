@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from glus.errors import GlusError
+from glus.execution.ties import tied
+from glus.files import to_json
 from glus.pipeline.sources import SOURCES, update_sources
 from glus.pipeline.table import STEPS
 
@@ -27,7 +29,7 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
         row["state"] = "changed" if row["why"] else "after a changed step" if stale else "up to date"
         stale = stale or bool(row["why"])
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(to_json(rows))
         return
     for row in rows:
         typer.echo(f"{row['step']:<12} {row['state']:<21} {'; '.join(row['why'])}".rstrip())
@@ -39,7 +41,8 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
 
 def _changes() -> dict[str, list[str]]:
     """What DVC finds changed, as sentences, by step."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=tied())
     if done.returncode != 0:
         raise GlusError(f"`dvc status` failed in {Path.cwd()}: {' '.join(done.stderr.split())}")
     found: dict[str, list[Any]] = json.loads(done.stdout)

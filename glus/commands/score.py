@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from glus.commands.output import AllowLinks
+from glus.files import to_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +27,7 @@ def score(
         str | None, typer.Option(help="The dataset's own if not given; see docs/evaluation.md.")
     ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Score 0 what is missing.")] = False,
+    allow_links: AllowLinks = None,
     processes: Annotated[int, typer.Option(min=1, help="Videos scored at a time.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the scores, of every expression too, as JSON.")
@@ -33,9 +36,10 @@ def score(
     """Score masks against a dataset as its benchmark does; refuse a mean over an incomplete set."""
     from glus.evaluation.folder_scoring import Request, score_folder
 
-    found = score_folder(Request(dataset, root, split, predictions, protocol, allow_missing, processes))
+    links = tuple(allow_links or ())
+    found = score_folder(Request(dataset, root, split, predictions, protocol, allow_missing, processes, links))
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        typer.echo(to_json(found.to_json()))
     else:
         _show(found)
 

@@ -34,7 +34,9 @@ def segment(
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
     from glus.processing.frames import load_frames
+    from glus.processing.sentences import require_sentences
 
+    require_sentences(expressions)
     clip, first = _cut(load_frames(video), frames)
     if anchor is not None and not first <= anchor < first + len(clip):
         raise InputError(f"--anchor {anchor}: the frames are {first} to {first + len(clip) - 1}.")
@@ -68,7 +70,7 @@ def _segment(clip: list[Image], expressions: list[str], model: Path, selector: P
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"
-    chooser = KeyFrameSelector.from_pretrained(selector, device=device) if selector else None
+    chooser = KeyFrameSelector.from_pretrained(selector, dtype=dtype, device=device) if selector else None
     glus = GLUS.from_pretrained(model, dtype=dtype, device=device)
     return segment_video(glus, clip, expressions, selector=chooser, anchor=anchor)
 

@@ -119,6 +119,8 @@ def find_answers(source: Path, truth: GroundTruth) -> Answers:
     """
     table = source / PARQUET if source.is_dir() else source
     if table.is_file():
+        if beside := [name for name in truth.videos if source.is_dir() and (source / name).is_dir()]:
+            raise InputError(f"{source} holds {PARQUET} and folders of masks, such as {beside[0]}; keep one.")
         verify_where_listed(table.parent)
         tracks = read_tracks(table, truth.videos)
         if not tracks:

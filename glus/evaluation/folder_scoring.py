@@ -28,15 +28,14 @@ from glus.evaluation.scorecard import (
     Scorecard,
     num_missing,
 )
-from glus.evaluation.truth import PublishedTruth, open_ground_truth
+from glus.evaluation.truth import PublishedTruth, open_ground_truth, release_of
 from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_bar
+from glus.metrics.boundary import BOUND_TH
 from glus.metrics.protocols import PROTOCOLS, Protocol, dataset_version, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_predictions
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Key, Video
-
-BOUND_TH = 0.008
+from glus.records.split import Key, StagedSplit, Video
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Request:
         root: the dataset as published, or the folder of staged datasets.
         predictions: a folder of PNG files or our Parquet.
         protocol: its name; None is the dataset's own.
+        links: folders that symbolic links of the dataset may lead into.
         allow_missing: score 0 what is missing, instead of refusing.
     """
 
@@ -57,6 +57,7 @@ class Request:
     protocol: str | None
     allow_missing: bool
     processes: int
+    links: tuple[Path, ...] = ()
 
 
 def score_folder(request: Request) -> Scorecard:
@@ -66,7 +67,7 @@ def score_folder(request: Request) -> Scorecard:
         InputError: the dataset or the predictions are faulty or incomplete; names what.
     """
     protocol = find_protocol(request.dataset, request.protocol)
-    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes)
+    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, request.links)
     if isinstance(protocol, LabelMapProtocol):
         return _score_objects(request, protocol, truth)
     return _score_expressions(request, protocol, truth)
@@ -89,20 +90,24 @@ def find_protocol(dataset: str, name: str | None) -> Protocol | LabelMapProtocol
     return protocol
 
 
-def _heading(request: Request, protocol: Protocol | LabelMapProtocol, num_expressions: int) -> Heading:
-    release = dataset_version(request.dataset, request.split, num_expressions)
+def _heading(
+    request: Request, protocol: Protocol | LabelMapProtocol, truth: StagedSplit | PublishedTruth, num_expressions: int
+) -> Heading:
+    release = dataset_version(request.dataset, request.split, num_expressions, release_of(truth))
     return Heading(request.dataset, request.split, protocol.rule, protocol.name, protocol.version, release)
 
 
-def _score_expressions(request: Request, protocol: Protocol, truth: GroundTruth) -> ExpressionScorecard:
+def _score_expressions(
+    request: Request, protocol: Protocol, truth: StagedSplit | PublishedTruth
+) -> ExpressionScorecard:
     answers = find_answers(request.predictions, truth)
     expressions = expressions_by_key(truth)
     missing = _missing(request, truth, answers, expressions)
     jobs = (_job(truth, video, answers) for video in truth.videos.values())
-    of_videos = _in_processes(partial(partial, _score_video), jobs, request, truth)
+    of_videos = _in_processes(partial(partial, _score_video), jobs, request, len(truth.videos))
     scores = [score for of_video in of_videos for score in of_video]
     return ExpressionScorecard(
-        heading=_heading(request, protocol, len(expressions)),
+        heading=_heading(request, protocol, truth, len(expressions)),
         num_videos=len(truth.videos),
         num_expressions=len(expressions),
         missing=missing,
@@ -126,7 +131,9 @@ def _score_video(job: tuple[VideoTask, dict[str, Track | PngTrack]]) -> list[Exp
     return score_predictions(replace(task, predictions=masks), BOUND_TH)
 
 
-def _score_objects(request: Request, protocol: LabelMapProtocol, truth: GroundTruth) -> ObjectScorecard:
+def _score_objects(
+    request: Request, protocol: LabelMapProtocol, truth: StagedSplit | PublishedTruth
+) -> ObjectScorecard:
     if not isinstance(truth, PublishedTruth) or not truth.label_maps:
         raise InputError(
             f"{protocol.name} requires label maps, with their void pixels, which are not staged: --root has to name"
@@ -139,20 +146,33 @@ def _score_objects(request: Request, protocol: LabelMapProtocol, truth: GroundTr
     else:
         answers, keys = find_answers(request.predictions, truth), list(expressions)
     missing = _missing(request, truth, answers, keys, protocol.counted)
-    tasks = (_object_task(truth, video, answers, protocol) for video in truth.videos.values())
-    of_videos = _in_processes(partial(partial, score_label_maps, protocol=protocol), tasks, request, truth)
+    counted = {name: video for name, video in truth.videos.items() if range(video.num_frames)[protocol.counted]}
+    tasks = (_object_task(truth, video, answers, protocol) for video in counted.values())
+    of_videos = _in_processes(partial(partial, score_label_maps, protocol=protocol), tasks, request, len(counted))
+    empty = [name for name, of_video in zip(counted, of_videos, strict=True) if not of_video[0]]
+    notes = _left_out(truth.videos.keys() - counted.keys(), "of their frames none counts")
+    notes += _left_out(empty, "their first frame shows no object")
+    if len(empty) == len(counted):
+        place = f"{request.dataset}/{request.split}"
+        raise InputError(f"{protocol.name} has nothing to score in {place}: {' '.join(notes)}")
     by_annotator = [
         [score for of_video in of_videos for score in of_video[number]] for number in range(len(protocol.annotators))
     ]
     return ObjectScorecard(
-        heading=_heading(request, protocol, len(expressions)),
-        num_videos=len(truth.videos),
+        heading=_heading(request, protocol, truth, len(expressions)),
+        num_videos=len(counted) - len(empty),
         num_expressions=len(expressions),
         missing=missing,
-        notes=answers.notes,
+        notes=[*answers.notes, *notes],
         means=protocol.average(by_annotator),
         scores=dict(zip(protocol.annotators, by_annotator, strict=True)),
     )
+
+
+def _left_out(videos: Iterable[str], why: str) -> list[str]:
+    """One note about videos that are not scored, where there are any."""
+    names = sorted(videos)
+    return [f"{len(names)} videos are left out, because {why}: {name_some(names)}."] if names else []
 
 
 def _object_task(truth: PublishedTruth, video: Video, answers: Answers, protocol: LabelMapProtocol) -> LabelMapTask:
@@ -165,11 +185,11 @@ def _object_task(truth: PublishedTruth, video: Video, answers: Answers, protocol
 
 
 def _in_processes(
-    build: Callable[[], Callable[[Any], Any]], jobs: Iterable[Any], request: Request, truth: GroundTruth
+    build: Callable[[], Callable[[Any], Any]], jobs: Iterable[Any], request: Request, num_videos: int
 ) -> list[Any]:
     """The results of all videos, in their order."""
-    finished = map_in_processes(build, jobs, min(request.processes, len(truth.videos)))
-    return list(show_bar(finished, f"scores of {request.dataset}/{request.split}", total=len(truth.videos)))
+    finished = map_in_processes(build, jobs, min(request.processes, num_videos))
+    return list(show_bar(finished, f"scores of {request.dataset}/{request.split}", total=num_videos))
 
 
 def _missing(

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glus.errors import InputError, name_some
+from glus.errors import InputError, name_some, plain_words
 from glus.evaluation.answers import Answers, PngTrack, decode_masks
 from glus.evaluation.completeness import describe_missing, find_missing
 from glus.evaluation.predictions import expressions_by_key
@@ -31,6 +31,7 @@ from glus.records.ground_truth import GroundTruth
 from glus.records.split import Video
 
 FOLDERS = {"mevis": "", "refer_youtube_vos": "Annotations/"}
+SERVER_SPLITS = ("valid", "test")  # whose masks the owners of these datasets keep
 FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # of every entry: equal masks give equal bytes
 READABLE = 0o644 << 16
 # what zipfile and PIL raise on damaged, encrypted or oversized entries
@@ -57,6 +58,11 @@ def server_folder(dataset: str) -> str:
     if dataset not in FOLDERS:
         raise InputError(f"There is no server format for {dataset}; there are {' and '.join(FOLDERS)}.")
     return FOLDERS[dataset]
+
+
+def has_server(dataset: str, split: str) -> bool:
+    """Whether the owners keep a split's masks and score what is sent to them."""
+    return dataset in FOLDERS and split in SERVER_SPLITS
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ def _check_mask(archive: zipfile.ZipFile, name: str, video: Video) -> Iterator[s
                 return
             pixels = np.asarray(image)
     except UNREADABLE as error:
-        yield f"{name} cannot be read ({error})"
+        yield f"{name} cannot be read ({plain_words(error)})"
         return
     if mode != "L":
         yield f"{name} is a picture of mode {mode}, 8-bit grey is needed"

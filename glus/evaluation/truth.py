@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
+from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import Expression, StagedSplit, Video
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
@@ -48,18 +50,21 @@ def release_of(truth: StagedSplit | PublishedTruth) -> str:
     return truth.release if isinstance(truth, PublishedTruth) else read_manifest(truth.directory).extra["release"]
 
 
-def open_ground_truth(dataset: str, root: Path, split: str, workers: int) -> StagedSplit | PublishedTruth:
+def open_ground_truth(
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+) -> StagedSplit | PublishedTruth:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
-    truth = open_split(dataset, root, split, workers)
+    truth = open_split(dataset, root, split, workers, links)
     if not truth.has_masks:
-        raise InputError(
-            f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
-            " `glus export submission` writes the zip for it."
-        )
+        elsewhere = "its owners' server does that. `glus export submission` writes the zip for it."
+        remedy = elsewhere if has_server(dataset, split) else "put its masks beside its frames, as its layout has them."
+        raise InputError(f"{dataset}/{split} comes without masks, so it cannot be scored here; {remedy}")
     return truth
 
 
-def open_split(dataset: str, root: Path, split: str, workers: int) -> StagedSplit | PublishedTruth:
+def open_split(
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+) -> StagedSplit | PublishedTruth:
     """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
 
     Raises:
@@ -71,10 +76,10 @@ def open_split(dataset: str, root: Path, split: str, workers: int) -> StagedSpli
         manifest = read_manifest(staged)
         verify_files(staged, manifest)
         return StagedSplit(staged, Path(manifest.extra["frames_root"]))
-    return _open_raw(dataset, root, split, workers)
+    return _open_raw(dataset, root, split, workers, links)
 
 
-def _open_raw(dataset: str, root: Path, split: str, workers: int) -> PublishedTruth:
+def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]) -> PublishedTruth:
     tracks: Tracks = {}
 
     def keep(video_id: str, rows: list[Row]) -> None:
@@ -83,7 +88,7 @@ def _open_raw(dataset: str, root: Path, split: str, workers: int) -> PublishedTr
             of_annotation[row["frame_index"]] = row["rle_counts"]
 
     with worker_pool(workers) as pool:
-        examined = examine(dataset, root, split, pool, keep=keep)
+        examined = examine(dataset, root, split, pool, keep=keep, links=links)
     faults = errors(examined.faults)
     if faults:
         raise InputError(

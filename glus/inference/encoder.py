@@ -13,7 +13,8 @@ from transformers import DynamicCache
 from glus.model.glus import GlusModel
 from glus.model.sam2 import FrameFeatures
 from glus.processing.context_frames import centre_context_frames
-from glus.processing.conversation import inference_prompt, normalise_expression
+from glus.processing.conversation import inference_prompt
+from glus.processing.sentences import asked_of_glus, require_sentences
 from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import expand_images, pad_ids
 
@@ -111,7 +112,8 @@ def _window(model: GlusModel, step: int) -> int:
 
 
 def _prompt_ids(model: GlusModel, expressions: Sequence[str], num_frames: int) -> list[list[list[int]]]:
-    """Ids of each expression for each window length, images expanded."""
+    """Ids of each expression for each window length, images expanded. Raises as `require_sentences`."""
+    require_sentences(expressions, model.tokenizer.marks)
     settings = model.settings
     windows = range(1, min(num_frames, settings.num_query_frames) + 1)
     return [
@@ -119,7 +121,7 @@ def _prompt_ids(model: GlusModel, expressions: Sequence[str], num_frames: int) -
             expand_images(
                 model.tokenizer.encode_with_images(
                     inference_prompt(
-                        normalise_expression(expression),
+                        asked_of_glus(expression),
                         settings.num_context_frames,
                         window,
                         trailing_space=settings.trailing_space,

@@ -15,6 +15,7 @@ from glus.inference.passes import PassResult, PropagationSettings, run_pass
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
 from glus.processing.frames import Frames, load_frames
+from glus.processing.sentences import require_sentences
 
 
 class FrameScorer(Protocol):
@@ -72,10 +73,11 @@ def segment_video(
         dynamic_multimask: see `MaskBranch.decode`; by default what the weights need.
 
     Raises:
-        InputError: no frames, no or an empty expression, an anchor outside of the video, a selector and an anchor.
+        InputError: no frames, a sentence that cannot be asked (`require_sentences`), an anchor outside of the video, a
+            selector and an anchor.
     """
     images = load_frames(frames)
-    _check_expressions(expressions)
+    require_sentences(expressions, model.tokenizer.marks)
     if selector is not None and anchor is not None:
         raise InputError("segment_video takes a selector or an anchor, not both.")
     if selector is not None:
@@ -88,16 +90,6 @@ def segment_video(
     multimask = model.settings.dynamic_multimask if dynamic_multimask is None else dynamic_multimask
     settings = PropagationSettings(use_memory, memory_stride, multimask)
     return propagate(VideoEncoder(model, images), expressions, anchors, settings, size=images[0].size)
-
-
-def _check_expressions(expressions: Sequence[str]) -> None:
-    if isinstance(expressions, str):
-        raise InputError("expressions: a list of sentences is expected, found one string.")
-    if not expressions:
-        raise InputError("expressions: at least one sentence is needed.")
-    for number, text in enumerate(expressions):
-        if not text.strip(" ."):
-            raise InputError(f"expression {number} is empty ({text!r}).")
 
 
 def _anchors(anchor: int | Sequence[int] | None, num_expressions: int) -> list[int]:

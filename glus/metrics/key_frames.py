@@ -13,8 +13,8 @@ from glus.metrics.by_key_frame import ByKeyFrame
 from glus.metrics.grouping import Grouped, by_family, percent
 from glus.metrics.scoring import ExpressionScore
 
-# Start of a track -> the comparison that is predicted from there; the main predictions start from the selected frame.
-STARTS = {"first": "first_frame", "random": "random_frame", "oracle": "oracle_frame"}
+# Key frame -> the comparison that is predicted from it; the main predictions start from the selected frame.
+SOURCES = {"first": "first_frame", "random": "random_frame", "oracle": "oracle_frame"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def key_frame_regret(scores: Iterable[ExpressionScore]) -> Grouped[KeyFrameRegre
     None where nothing was predicted from another key frame than the selected one.
     """
     scores = list(scores)
-    known = {start: way for start, way in STARTS.items() if any(way in score.comparisons for score in scores)}
+    known = {name: way for name, way in SOURCES.items() if any(way in score.comparisons for score in scores)}
     compared = [score for score in scores if known and all(way in score.comparisons for way in known.values())]
     if not compared:
         return None
@@ -55,9 +55,9 @@ def key_frame_regret(scores: Iterable[ExpressionScore]) -> Grouped[KeyFrameRegre
 
 
 def _regret(scores: Sequence[ExpressionScore], known: Mapping[str, str]) -> KeyFrameRegret:
-    jf: dict[str, float | None] = dict.fromkeys(STARTS)
-    for start, way in known.items():
-        jf[start] = percent(compared_jf(score, way) for score in scores)
+    jf: dict[str, float | None] = dict.fromkeys(SOURCES)
+    for name, way in known.items():
+        jf[name] = percent(compared_jf(score, way) for score in scores)
     return KeyFrameRegret(len(scores), ByKeyFrame(**jf, selected=percent(score.jf for score in scores)))
 
 

@@ -86,12 +86,19 @@ def protocol_of(dataset: str) -> Protocol:
     return next((item for item in PROTOCOLS.values() if dataset in item.datasets), PROTOCOLS[MEVIS])
 
 
-def dataset_version(dataset: str, split: str, num_expressions: int) -> str:
-    """The release of a split, as its number of expressions tells; that number itself where no release has it."""
-    return RELEASES.get((dataset, split), {}).get(num_expressions, f"{num_expressions} expressions")
+def dataset_version(dataset: str, split: str, num_expressions: int, release: str = "") -> str:
+    """The release of a split, as its number of expressions tells.
+
+    Where no release has that number, the number itself stands there, behind the release that its list was read as
+    (`release`, empty where that is not known): videos were left out, or it is a set of one's own.
+    """
+    counted = f"{release}, {num_expressions} expressions" if release else f"{num_expressions} expressions"
+    return RELEASES.get((dataset, split), {}).get(num_expressions, counted)
 
 
-def average(protocol: Protocol, dataset: str, split: str, scores: Sequence[ExpressionScore]) -> ProtocolScores:
+def average(
+    protocol: Protocol, dataset: str, split: str, scores: Sequence[ExpressionScore], release: str = ""
+) -> ProtocolScores:
     """The numbers of a split, with the names of the protocol and of the dataset's version. Raises as the protocol."""
     averaged = protocol.average(scores)
     overall = replace(averaged.overall, baselines=_baselines(scores))
@@ -99,7 +106,7 @@ def average(protocol: Protocol, dataset: str, split: str, scores: Sequence[Expre
         replace(averaged, overall=overall),
         protocol.name,
         protocol.version,
-        dataset_version(dataset, split, len(scores)),
+        dataset_version(dataset, split, len(scores), release),
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from glus.errors import GlusError
+from glus.errors import GlusError, KilledError
+from glus.execution.ties import SECONDS_TO_STOP, ending_within
 from glus.files import is_disk_full
 from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORK = Path(".glus/work")
-SECONDS_TO_STOP = 30
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM, from a person, a scheduler, or the kernel when the parent process ended."""
+    """SIGTERM, from a person, a scheduler, or what is tied to the parent when that has ended."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         BusyError: another process is at work on the step.
         ArtifactError: an input is missing, incomplete or was made under other parameters.
         GlusError: the step failed, the disk is full.
+        KilledError: a process that worked on the step was killed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
     """
     try:
@@ -103,16 +104,15 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end of a parent with threads is told more than once
-        signal.alarm(SECONDS_TO_STOP)  # whatever hangs while the run is being ended, the process goes
+        signal.signal(signal.SIGTERM, lambda *_: None)  # it may come from the parent's end and from a group's
         raise Interrupted
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with ending_within(SECONDS_TO_STOP):
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        signal.alarm(0)
 
 
 def _prepare_work(plan: Plan, fresh: bool) -> None:
@@ -135,7 +135,7 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, KilledError):
         outcome = "interrupted"
         raise
     finally:

@@ -10,6 +10,14 @@ _KEY = [("dataset", pa.string()), ("split", pa.string()), ("video_id", pa.string
 _EXPRESSION_KEY = [*_KEY, ("expression_id", pa.string())]
 _RLE = [("height_px", pa.int32()), ("width_px", pa.int32()), ("rle_counts", pa.string())]
 
+# what tells the rows of a table apart; `masks`, `predictions` and `pseudolabels` are checked where they are read
+KEYS = {
+    "videos": ("dataset", "split", "video_id"),
+    "expressions": ("dataset", "split", "video_id", "expression_id"),
+    "keyframes": ("dataset", "split", "video_id", "expression_id", "frame_index"),
+    "anchors": ("dataset", "split", "video_id", "expression_id", "source"),
+}
+
 SCHEMAS: dict[str, pa.Schema] = {
     name: pa.schema(fields, metadata={"glus.schema": name, "glus.schema_version": str(SCHEMA_VERSION)})
     for name, fields in {

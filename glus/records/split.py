@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from glus.errors import ArtifactError
 from glus.masks import decode_rle, union
 from glus.records.tables import _open_table, _readable, read_table
 
@@ -131,7 +132,7 @@ class StagedSplit:
         """Run lengths of one video: annotation id -> frame index -> compressed counts (absent frames left out).
 
         Raises:
-            ArtifactError: the table is damaged.
+            ArtifactError: the table is damaged, or has two masks of an annotation in one frame.
         """
         if self._latest_tracks[0] != video_id:
             self._latest_tracks = video_id, self._read_tracks(video_id)
@@ -146,8 +147,11 @@ class StagedSplit:
         tracks: dict[str, dict[int, str]] = {}
         # not filtered by Arrow, whose functions take 27 MB of every process that uses one
         for owner, annotation, frame, counts in zip(*(rows[name].to_pylist() for name in columns), strict=True):
-            if owner == video_id:
-                tracks.setdefault(annotation, {})[frame] = counts
+            if owner == video_id and tracks.setdefault(annotation, {}).setdefault(frame, counts) is not counts:
+                raise ArtifactError(
+                    f"{self.directory / 'masks.parquet'}: annotation {annotation} of video {video_id} has two masks in"
+                    f" frame {frame}. Run `glus stage` again."
+                )
         return tracks
 
     def target_masks(self, expression: Expression, frame_indices: Iterable[int]) -> np.ndarray:

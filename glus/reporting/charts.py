@@ -20,7 +20,7 @@ from glus.reporting.distributions import EDGES, EVERYTHING, POSITIONS, Histogram
 from glus.reporting.figures import STYLE, hex_colour, to_svg
 from glus.reporting.frame_curves import FAILURE_COLOURS
 from glus.reporting.overlays import COLOURS, FAINT, INK, PAPER, Colour
-from glus.reporting.verdicts import FAILURE_TITLES, START_TITLES, Row, failure_rows, regret_rows
+from glus.reporting.verdicts import FAILURE_TITLES, KEY_FRAME_TITLES, Row, failure_rows, regret_rows
 
 WIDTH = 10.6  # inches, of the page's column
 MOST_PANELS_IN_A_ROW = 5
@@ -79,20 +79,20 @@ def draw_failures(rows: Sequence[Row[Losses]]) -> str:
 
 
 def draw_key_frames(rows: Sequence[Row[KeyFrameRegret]]) -> str:
-    """One line for each row, from the J&F of the first to that of the oracle's frame, the other starts on it."""
+    """One line for each row, from the J&F of the first to that of the oracle's frame, the other key frames on it."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _bars([row.name for row in rows])
-        starts = [asdict(row.result.jf) for row in rows]
-        for place, jf in enumerate(starts):
+        by_row = [asdict(row.result.jf) for row in rows]
+        for place, jf in enumerate(by_row):
             known = [value for value in jf.values() if value is not None]
             axes.plot([min(known), max(known)], [place, place], color="#d9dce2", linewidth=3, zorder=1)
-        for start, title in START_TITLES.items():
-            points = [(jf[start], place) for place, jf in enumerate(starts) if jf[start] is not None]
+        for source, title in KEY_FRAME_TITLES.items():
+            points = [(jf[source], place) for place, jf in enumerate(by_row) if jf[source] is not None]
             if points:
-                axes.scatter(*zip(*points, strict=True), label=title, **MARKS[start])
+                axes.scatter(*zip(*points, strict=True), label=title, **MARKS[source])
         axes.set_xlim(-1, 101)
         axes.set_xlabel("J&F, percent", color=hex_colour(FAINT))
-        figure.legend(loc="outside upper left", ncols=len(START_TITLES), frameon=False, fontsize=9)
+        figure.legend(loc="outside upper left", ncols=len(KEY_FRAME_TITLES), frameon=False, fontsize=9)
         return to_svg(figure)
 
 

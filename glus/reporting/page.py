@@ -20,8 +20,8 @@ from glus.reporting.figures import draw_training_curves
 from glus.reporting.verdicts import (
     BASELINE_TITLES,
     FAILURE_TITLES,
+    KEY_FRAME_TITLES,
     LEARNED_MARGIN,
-    START_TITLES,
     best_trivial,
     comparison_rows,
     failure_rows,
@@ -72,7 +72,7 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
         is_learned=is_learned,
         best_trivial=best_trivial,
         failure_titles=FAILURE_TITLES,
-        start_titles=START_TITLES,
+        key_frame_titles=KEY_FRAME_TITLES,
         smallest_gap=SMALLEST_GAP,
         training=Markup(draw_training_curves(curves)) if curves.is_file() else None,
         selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,

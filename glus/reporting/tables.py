@@ -9,7 +9,7 @@ from typing import Any
 
 from glus.evaluation.predictions import Predictions
 from glus.metrics.failures import Failure, FrameFailures, costliest, lost_by_kind
-from glus.metrics.key_frames import STARTS, compared_jf
+from glus.metrics.key_frames import SOURCES, compared_jf
 from glus.metrics.scoring import ExpressionScore
 from glus.records.split import Key, StagedSplit
 from glus.records.tables import write_table
@@ -21,7 +21,7 @@ def write_tables(
     scores: Sequence[ExpressionScore],
     failures: Sequence[FrameFailures],
     predictions: Predictions,
-    anchors: Mapping[str, Mapping[Key, int]],
+    key_frames: Mapping[str, Mapping[Key, int]],
     folder: Path,
 ) -> None:
     """Writes `per_expression.parquet`, `frames.csv`, `histograms.csv` and `time_curves.csv` of one split.
@@ -31,10 +31,10 @@ def write_tables(
         scores: of every expression.
         failures: of the same expressions.
         predictions: where the key frames and the selector's scores come from.
-        anchors: source -> the frame that each expression was predicted from.
+        key_frames: source -> the frame that each expression was predicted from.
         folder: where the files go.
     """
-    oracle = anchors.get(STARTS["oracle"], {})
+    oracle = key_frames.get(SOURCES["oracle"], {})
     rows = (
         {
             "dataset": split.dataset,
@@ -81,7 +81,7 @@ def _expression_row(score: ExpressionScore, failures: FrameFailures) -> dict[str
         "num_missed_frames": failures.num_missed,
         "failure": costliest(lost),
         **{f"lost_{kind}": lost[kind] for kind in Failure},
-        **{f"jf_{way}": compared_jf(score, way) if way in score.comparisons else None for way in STARTS.values()},
+        **{f"jf_{way}": compared_jf(score, way) if way in score.comparisons else None for way in SOURCES.values()},
     }
 
 

@@ -18,8 +18,8 @@ from glus.paths import EVALUATION_METRICS, REPORTS
 from glus.reporting.verdicts import (
     ALL,
     BASELINE_TITLES,
+    KEY_FRAME_TITLES,
     LEARNED_MARGIN,
-    START_TITLES,
     ComparisonRow,
     Row,
     comparison_rows,
@@ -66,7 +66,7 @@ def print_report(path: Path = EVALUATION_METRICS, console: Console | None = None
             if isinstance(result, PredictedSplit):
                 console.print(
                     f"[bold]{dataset}/{split}[/]: {result.num_expressions} expressions predicted, not scored"
-                    f" ({result.protocol}: its server keeps the masks).\n"
+                    f" ({result.protocol}: the set comes without masks).\n"
                 )
             else:
                 _print_split(console, f"{dataset}/{split}", result)
@@ -147,7 +147,7 @@ def _failure_table(title: str, rows: Sequence[Row[Losses]]) -> Table:
 def _regret_table(title: str, rows: Sequence[Row[KeyFrameRegret]]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("family", no_wrap=True)
-    for name in ("n", *START_TITLES, "regret", "closed"):
+    for name in ("n", *KEY_FRAME_TITLES, "regret", "closed"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         if row.name == ALL:

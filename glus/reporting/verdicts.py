@@ -31,7 +31,7 @@ FAILURE_TITLES = {
     Failure.EMPTY: "empty answer",
     Failure.FALSE_ALARM: "false alarm",
 }
-START_TITLES = {
+KEY_FRAME_TITLES = {
     "first": "first frame",
     "random": "random frame",
     "selected": "selected frame",
@@ -73,8 +73,9 @@ def best_trivial(scores: Scores) -> float:
 
 
 def is_learned(scores: Scores) -> bool:
-    """Whether the model clearly beats everything that ignores the words."""
-    return scores.jf >= best_trivial(scores) + LEARNED_MARGIN
+    """Whether the model clearly beats everything that ignores the words; nothing is claimed without baselines."""
+    judged = any(name in scores.baselines for name in TRIVIAL_BASELINES)
+    return judged and scores.jf >= best_trivial(scores) + LEARNED_MARGIN
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,12 @@ def write_overlay_video(
 def _caption(texts: Sequence[str], width: int) -> np.ndarray:
     """The expressions in one column, each beside a square of its colour, uint8 [h, width, 3]."""
     size = max(14, width // 40)
+    typeface = font(size, text="".join(texts))
     indent = MARGIN_PX + size + size // 2
     lines = [
         (line, number if first == 0 else None)
         for number, text in enumerate(texts)
-        for first, line in enumerate(wrap(text, font(size), width - indent - MARGIN_PX))
+        for first, line in enumerate(wrap(text, typeface, width - indent - MARGIN_PX))
     ]
     step = round(size * 1.5)
     picture = Image.new("RGB", (width, (2 * MARGIN_PX + step * len(lines)) // 2 * 2), PAPER)
@@ -69,5 +70,5 @@ def _caption(texts: Sequence[str], width: int) -> np.ndarray:
         top = MARGIN_PX + row * step
         if number is not None:
             draw.rectangle((MARGIN_PX, top + 2, MARGIN_PX + size, top + 2 + size), COLOURS[number % len(COLOURS)])
-        draw.text((indent, top), line, INK, font(size))
+        draw.text((indent, top), line, INK, typeface)
     return np.asarray(picture)

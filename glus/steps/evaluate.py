@@ -6,15 +6,17 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_anchors, read_predictions
+from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_predictions, read_used_key_frames
 from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
 from glus.execution.processes import map_in_processes
 from glus.files import write_json
+from glus.manifest import read_manifest
+from glus.metrics.boundary import BOUND_TH
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
@@ -60,14 +62,14 @@ def run(context: StepContext) -> None:
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
     name, num_examples = f"{split.dataset}/{split.split}", context.config.evaluate.num_examples
-    predictions, anchors = read_predictions(split), read_anchors(split)
+    predictions, key_frames = read_predictions(split), read_used_key_frames(split)
     if not split.has_masks:
         gallery = Gallery(split, predictions, {}, folder / "overlays")
         unscored = PredictedSplit(len(expressions_by_key(split)))
         return SplitSection(name, unscored, {}, [], gallery.unscored_examples(num_examples))
     scores, failures = _score_split(context, split, predictions)
     result = _summarise(context.config, split, scores, failures)
-    write_tables(split, scores, failures, predictions, anchors, folder)
+    write_tables(split, scores, failures, predictions, key_frames, folder)
     charts = draw_charts(scores, result)
     write_charts(charts, folder / "charts")
     by_key = {score.key: of_frames for score, of_frames in zip(scores, failures, strict=True)}
@@ -78,9 +80,13 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
 def _summarise(
     config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
 ) -> ScoredSplit:
-    bounds = config.evaluate.failures
+    bounds, boundary = config.evaluate.failures, config.evaluate.boundary
+    release = read_manifest(split.directory).extra.get("release", "")
+    averaged = average(protocol_of(split.dataset), split.dataset, split.split, scores, release)
+    if boundary != BOUND_TH:  # no protocol's numbers any more
+        averaged = replace(averaged, protocol=f"{averaged.protocol} with boundary {boundary:g}")
     return ScoredSplit(
-        scores=average(protocol_of(split.dataset), split.dataset, split.split, scores),
+        scores=averaged,
         failures=FailureSplit(failure_split(scores, failures), bounds.found, bounds.fits),
         comparisons=score_grey_frames(scores, split.videos),
         key_frame_regret=key_frame_regret(scores),

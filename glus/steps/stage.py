@@ -109,8 +109,11 @@ def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
 def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Executor | None) -> list[Fault]:
     dataset, split = name.split("/")
     masks = MaskSpool(context.work)
+    links = context.config.stage.allow_links
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept)
+    examined = examine(
+        dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept, links=links
+    )
     if errors(examined.faults):
         return examined.faults
     if not examined.raw.videos:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from glus.errors import InputError
+from glus.files import read_json
 from glus.model.assembly import language_model_without_weights
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
@@ -69,11 +68,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: missing, unreadable, or of another model.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); a folder written by the selector step is needed."
-        ) from error
+    config = read_json(path)
     require_format(config, FORMAT, FORMAT_VERSION, path)
     return config

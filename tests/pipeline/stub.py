@@ -1,13 +1,18 @@
 """Runs the command line with the step `stage` replaced: `python stub.py ACTION COMMAND ...`; used by subprocesses."""
 
+import ctypes
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import glus.steps
 from glus.cli import main
+from glus.execution.processes import map_in_processes
 from glus.pipeline.context import StepContext
 
 
@@ -32,6 +37,27 @@ def wait(context: StepContext) -> None:
         time.sleep(0.05)
 
 
+def wait_deaf(context: StepContext) -> None:
+    """Goes on for ever in C code, where no signal is heard."""
+    mutex = ctypes.create_string_buffer(64)
+    print("working", flush=True)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+
+def lose_a_worker(context: StepContext) -> None:
+    """Works with two processes, of which one is killed."""
+    made = map_in_processes(partial(partial, kill_at), range(6), 2)
+    for _ in made:
+        pass
+
+
+def kill_at(number: int) -> None:
+    """The worker that comes to 3 is killed."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def fill_the_disk(context: StepContext) -> None:
     """Meets a full disk half-way."""
     (context.work / "piece-0").write_text("done before")
@@ -44,7 +70,7 @@ def fail(context: StepContext) -> None:
 
 
 ACTIONS: dict[str, Callable[[StepContext], None]] = {
-    action.__name__: action for action in (finish, wait, fill_the_disk, fail)
+    action.__name__: action for action in (finish, wait, wait_deaf, lose_a_worker, fill_the_disk, fail)
 }
 
 

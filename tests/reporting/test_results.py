@@ -57,6 +57,11 @@ RESULT = ScoredSplit.from_json(SPLIT)
 METRICS = {"synthetic": {"test": SPLIT}, "mevis": {"valid": {"protocol": "no ground truth", "num_expressions": 7}}}
 
 
+def test_nothing_is_claimed_of_a_family_without_baselines() -> None:
+    assert is_learned(RESULT.scores.means.groups["appearance"])
+    assert not is_learned(replace(RESULT.scores.means.groups["appearance"], baselines={}))
+
+
 def test_a_family_near_its_best_trivial_baseline_counts_as_not_learned() -> None:
     appearance, motion, everything = family_rows(RESULT.scores.means)
     assert (appearance.name, motion.name, everything.name) == ("appearance", "motion", "all")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from glus.errors import InputError
+from glus.errors import InputError, plain_words
 from glus.masks import UNDECODABLE
 from glus.staging.faults import Fault, error, warning
-from glus.staging.files.paths import leads_out, missing_folder, other_spelling
+from glus.staging.files.paths import ALLOW, leads_out, missing_folder, other_spelling
 from glus.staging.raw import RawVideo
 
 USUAL = "JPEG RGB"
@@ -78,7 +78,7 @@ def _read(root: Path, file: str, name: str, video_id: str, listed_in: str) -> by
         found = f"; {other} is there, frames have to be JPEG files called .jpg" if other else ""
         raise InputError(f"frame {name} of video {video_id} is listed in {listed_in} but {file} does not exist{found}")
     if path.is_symlink() and leads_out(root, file):
-        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened")
+        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened. {ALLOW}")
     try:
         content = path.read_bytes()
     except OSError as problem:
@@ -96,7 +96,7 @@ def _decode(file: str, content: bytes) -> tuple[Size, str]:
             size, mode, kind = (image.height, image.width), image.mode, image.format
             num_pictures = getattr(image, "n_frames", 1)
     except UNDECODABLE as problem:
-        text = f"{file} cannot be decoded completely ({problem}): a truncated or damaged picture"
+        text = f"{file} cannot be decoded completely ({plain_words(problem)}): a truncated or damaged picture"
         raise InputError(text) from problem
     if mode not in ("RGB", "L"):
         raise InputError(f"{file} is a picture of mode {mode}, expected RGB with 8 bits a channel")

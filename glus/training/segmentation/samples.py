@@ -14,11 +14,11 @@ from glus.processing.conversation import (
     INFERENCE_ANSWER,
     INFERENCE_QUESTION,
     QUESTIONS,
-    normalise_expression,
     training_prompt,
 )
 from glus.processing.frames import read_frame
-from glus.processing.tokenizer import SEG, LlamaSentencePiece
+from glus.processing.sentences import SEG, require_sentences, taught_to_glus
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
 from glus.processing.transforms import FrameTransform
 from glus.records.split import Expression, StagedSplit
@@ -90,9 +90,10 @@ class BatchBuilder:
         )
 
     def _conversation(self, sample: ClipSample, number: int) -> list[int]:
-        expression = normalise_expression(sample.expressions[number].text.strip())
+        sentence = sample.expressions[number].text
+        require_sentences([sentence], self.tokenizer.marks)
         prompt = training_prompt(
-            expression, len(sample.context_frames), sample.questions[number], sample.answers[number]
+            taught_to_glus(sentence), len(sample.context_frames), sample.questions[number], sample.answers[number]
         )
         return expand_images(self.tokenizer.encode_with_images(prompt), self.tokens_per_frame)
 
