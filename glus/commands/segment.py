@@ -12,11 +12,11 @@ from glus.errors import InputError
 from glus.manifest import verify_where_listed
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from glus.media.sources import FrameSource
 
 FORMATS = (
     "A video file that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), or a folder of images"
-    " (jpg, jpeg, png, bmp, webp) in the order of their names."
+    " (jpg, jpeg, png, bmp, webp) in the order of their numbers."
 )
 
 
@@ -33,11 +33,11 @@ def segment(
     refuse_existing(output)
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
-    from glus.processing.frames import load_frames
+    from glus.media.sources import open_frames
     from glus.processing.sentences import require_sentences
 
     require_sentences(expressions)
-    clip, first = _cut(load_frames(video), frames)
+    clip, first = _cut(open_frames(video), frames)
     if anchor is not None and not first <= anchor < first + len(clip):
         raise InputError(f"--anchor {anchor}: the frames are {first} to {first + len(clip) - 1}.")
     result = _segment(clip, expressions, model, selector, None if anchor is None else anchor - first)
@@ -46,7 +46,7 @@ def segment(
     typer.echo(f"{len(expressions)} x {len(clip)} masks and overlay.mp4 are in {output}")
 
 
-def _cut(frames: list[Image], span: str | None) -> tuple[list[Image], int]:
+def _cut(frames: FrameSource, span: str | None) -> tuple[FrameSource, int]:
     """The frames of `A:B` and the number of the first."""
     if span is None:
         return frames, 0
@@ -59,7 +59,7 @@ def _cut(frames: list[Image], span: str | None) -> tuple[list[Image], int]:
     return frames[start:stop], start
 
 
-def _segment(clip: list[Image], expressions: list[str], model: Path, selector: Path | None, anchor: int | None) -> Any:
+def _segment(clip: FrameSource, expressions: list[str], model: Path, selector: Path | None, anchor: int | None) -> Any:
     for folder in filter(None, (model, selector)):
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist; a folder with a model is expected.")
@@ -75,7 +75,7 @@ def _segment(clip: list[Image], expressions: list[str], model: Path, selector: P
     return segment_video(glus, clip, expressions, selector=chooser, anchor=anchor)
 
 
-def _write(folder: Path, clip: list[Image], first: int, expressions: list[str], result: Any) -> None:
+def _write(folder: Path, clip: FrameSource, first: int, expressions: list[str], result: Any) -> None:
     import numpy as np
 
     from glus.files import write_json
@@ -98,5 +98,14 @@ def _write(folder: Path, clip: list[Image], first: int, expressions: list[str], 
                 "area_px": [int(mask.sum()) for mask in masks[number]],
             }
         )
-    write_overlay_video(np.stack([np.asarray(frame) for frame in clip]), masks, expressions, folder / "overlay.mp4")
-    write_json({"expressions": rows}, folder / "result.json")
+    overlay = folder / "overlay.mp4"
+    write_overlay_video(clip, masks, expressions, overlay, times_s=clip.times_s, end_s=clip.end_s)
+    width, height = clip.size
+    video = {
+        "video": clip.name,
+        "width_px": width,
+        "height_px": height,
+        "frame_names": list(clip.frame_names),
+        "times_s": None if clip.times_s is None else list(clip.times_s),
+    }
+    write_json({**video, "expressions": rows}, folder / "result.json")

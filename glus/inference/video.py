@@ -12,9 +12,9 @@ import torch
 from glus.errors import InputError
 from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PassResult, PropagationSettings, run_pass
+from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
-from glus.processing.frames import Frames, load_frames
 from glus.processing.sentences import require_sentences
 
 
@@ -76,7 +76,7 @@ def segment_video(
         InputError: no frames, a sentence that cannot be asked (`require_sentences`), an anchor outside of the video, a
             selector and an anchor.
     """
-    images = load_frames(frames)
+    images = open_frames(frames)
     require_sentences(expressions, model.tokenizer.marks)
     if selector is not None and anchor is not None:
         raise InputError("segment_video takes a selector or an anchor, not both.")

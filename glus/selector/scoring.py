@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from glus.processing.frames import Frames, load_frames
+from glus.media.sources import Frames, open_frames
 from glus.processing.selector_conversation import encode_tail
 from glus.processing.sentences import asked_of_selector, require_sentences
 from glus.selector.clip_reading import Ending, read_clip, require_finite
@@ -30,7 +30,7 @@ def score_frames(
 
     Args:
         selector: in evaluation mode.
-        frames: see `glus.processing.frames.load_frames`.
+        frames: see `glus.media.sources.open_frames`.
         expressions: sentences about the clip.
         max_context_frames: published: 11.
         batch: pairs of frame and expression in one forward pass.
@@ -45,7 +45,7 @@ def score_frames(
     tails = [encode_tail(selector.tokenizer, asked_of_selector(text)).until_score() for text in expressions]
     scores = read_clip(
         selector,
-        load_frames(frames),
+        open_frames(frames),
         [Ending(tail.ids, tail.score_position) for tail in tails],
         lambda states: selector.score_head(states.float())[:, 0],
         max_context_frames=max_context_frames,

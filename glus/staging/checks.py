@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glus.errors import InputError
@@ -94,7 +94,8 @@ def examine(
     faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
     seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
     checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", total=len(raw.videos))
-    for video, check in zip(raw.videos, checks, strict=True):
+    for number, (video, check) in enumerate(zip(list(raw.videos), checks, strict=True)):
+        raw.videos[number] = replace(video, frame_names=check.frame_names)
         keep(video.video_id, check.rows)
         faults.extend(check.faults)
         digest.update(check.frames_sha256.encode())

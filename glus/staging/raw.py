@@ -19,7 +19,9 @@ class RawVideo:
 
     Attributes:
         ambiguous_frames: see `glus.records.split.Video`.
-        film: the one video file, relative to the root, that holds the frames instead (own data only).
+        film: the one video file, relative to the root, that holds the frames instead (own data only); their names are
+            known when it is examined.
+        files: names of the frames' files where they were found by listing the folder; None: `<name>.jpg`.
     """
 
     video_id: str
@@ -27,6 +29,11 @@ class RawVideo:
     frame_dir: str
     ambiguous_frames: tuple[int, ...] = ()
     film: str | None = None
+    files: tuple[str, ...] | None = None
+
+    def frame_files(self) -> list[str]:
+        """The files of the frames, relative to the root; none of a film."""
+        return [f"{self.frame_dir}/{file}" for file in self.files or [f"{name}.jpg" for name in self.frame_names]]
 
 
 @dataclass(frozen=True)

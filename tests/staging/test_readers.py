@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from raw_sets import (
     FRAMES,
+    HEIGHT,
     LEFT,
     RIGHT,
+    WIDTH,
     areas_of,
     edit_json,
     faults_of,
@@ -29,7 +31,7 @@ from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
 from glus.staging.faults import errors
-from glus.staging.files.video_files import unpack_films
+from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
 from glus.staging.raw import Reader
 from glus.staging.readers import davis_texts, revos
 from glus.staging.readers.registry import READERS
@@ -505,6 +507,23 @@ def test_own_tables_that_cannot_be_used(tmp_path: Path, rows: str, file: str, sa
     assert any(said in fault.problem and fault.file == file for fault in found), found
 
 
+def test_own_frames_of_other_formats_are_unpacked(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,1\n")
+    folder = tmp_path / "mine/JPEGImages/cat"
+    for number, (name, suffix) in enumerate(zip(FRAMES, (".png", ".JPG", ".jpeg", ".webp"), strict=True)):
+        (folder / f"{name}.jpg").unlink()
+        Image.new("RGB", (WIDTH, HEIGHT), (40 * number, 0, 0)).save(folder / f"{name}{suffix}")
+    write_pngs(tmp_path / "mine/Annotations/cat", dict.fromkeys(FRAMES, LEFT * 1))
+    examined = examine("own", tmp_path, "mine")
+    assert not examined.faults
+    assert has_to_be_unpacked(examined.raw.videos[0])
+    (video,) = unpack_videos(tmp_path, examined.raw.videos, tmp_path / "staged")
+    assert video.frame_names == tuple(FRAMES) and video.frame_dir == "JPEGImages/cat"
+    for number, name in enumerate(FRAMES):
+        with Image.open(tmp_path / "staged/JPEGImages/cat" / f"{name}.jpg") as image:
+            assert image.format == "JPEG" and abs(np.asarray(image)[..., 0].mean() - 40 * number) < 3
+
+
 @pytest.mark.parametrize(
     ("content", "rows"),
     [
@@ -538,12 +557,24 @@ def test_two_answers_to_one_question_of_own_data(tmp_path: Path) -> None:
     assert "has 2 columns 'objects'" in faults_of("own", tmp_path, "mine")[0].problem
 
 
-def test_own_frames_have_to_be_jpeg(tmp_path: Path) -> None:
+def test_own_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     write_own(tmp_path, "cat,a cat,\n")
-    for path in (tmp_path / "mine/JPEGImages/cat").iterdir():
-        path.rename(path.with_suffix(".png"))
-    (fault,) = [fault for fault in faults_of("own", tmp_path, "mine") if fault.severity == "error"]
-    assert "holds no .jpg frames, but files that end in .png" in fault.problem
+    names = [f"frame{number}" for number in (2, 8, 9, 10)]
+    for path, name in zip(sorted((tmp_path / "mine/JPEGImages/cat").iterdir()), names, strict=True):
+        path.rename(path.with_stem(name))
+    (tmp_path / "mine/JPEGImages/cat/notes.txt").touch()
+    examined = examine("own", tmp_path, "mine")
+    assert examined.raw.videos[0].frame_names == tuple(names)
+    (fault,) = examined.faults
+    assert fault.severity == "warning" and "1 left out (no pictures): notes.txt" in fault.problem
+
+
+def test_own_frames_that_are_there_twice(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    write_film(tmp_path / "mine/Videos/cat.MP4", [np.zeros((32, 48, 3), dtype=np.uint8)] * 5)
+    (fault,) = faults_of("own", tmp_path, "mine")
+    assert fault.severity == "error"
+    assert "lie in mine/JPEGImages/cat and mine/Videos/cat.MP4" in fault.problem
 
 
 def test_own_tables_name_their_columns(tmp_path: Path) -> None:
@@ -570,7 +601,7 @@ def test_own_films_are_unpacked(tmp_path: Path) -> None:
     for name, frames in (("cat", FRAMES), ("street", [f"{number:05d}" for number in range(5)])):
         write_pngs(tmp_path / f"mine/Annotations/{name}", dict.fromkeys(frames, LEFT * 1 + RIGHT * 2))
     raw = examine("own", tmp_path, "mine").raw
-    videos = list(unpack_films(tmp_path, raw.videos, tmp_path / "staged"))
+    videos = list(unpack_videos(tmp_path, raw.videos, tmp_path / "staged"))
     assert [(video.video_id, len(video.frame_names)) for video in videos] == [("cat", 4), ("street", 5)]
     for video in videos:
         for name in video.frame_names:

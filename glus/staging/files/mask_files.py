@@ -16,10 +16,10 @@ import ijson
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import encode_rle, read_index_png, rle_area, rle_runs
+from glus.masks import UNDECODABLE, encode_rle, read_index_png, rle_area, rle_runs
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES
-from glus.staging.files.frames import UNDECODABLE, Size
+from glus.staging.files.frames import Size
 from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, Streamed, key_repeated, not_json
 from glus.staging.files.mask_entries import read_entry
 from glus.staging.files.paths import ALLOW, leads_out, led_out, missing_folder, other_spelling
@@ -293,7 +293,8 @@ def _read_png(root: Path, file: str, frame: str, size: Size | None) -> np.ndarra
         raise InputError(f"{file} cannot be decoded: {problem}") from problem
     if size and pixels.shape != size:
         found, wanted = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{size[1]}x{size[0]}"
-        raise InputError(f"{file} is {found} while the frame is {wanted}")
+        turned = ", shown as its file says, turned or stretched" if pixels.shape == size[::-1] else ""
+        raise InputError(f"{file} is {found} while the frame is {wanted}{turned}")
     return pixels
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from glus.media.pictures import read_frame
 from glus.processing.conversation import (
     ANSWERS,
     INFERENCE_ANSWER,
@@ -16,7 +17,6 @@ from glus.processing.conversation import (
     QUESTIONS,
     training_prompt,
 )
-from glus.processing.frames import read_frame
 from glus.processing.sentences import SEG, require_sentences, taught_to_glus
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
