@@ -13,6 +13,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+WindowStride = Literal[1, 2, 4]  # frames that a window of query frames answers for; B.3: 1
 SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_.-]+$")]
 ClipKind = Literal["plain", "occluded", "vanishing", "twins", "greyed", "starts_grey"]
 
