@@ -22,7 +22,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from torch.utils.data import DataLoader
 
-from glus.processing.frames import read_frame
+from glus.media.pictures import read_frame
 from glus.records.split import StagedSplit
 from glus.staging.checks import examine, worker_pool
 from glus.staging.spool import MaskSpool

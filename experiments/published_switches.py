@@ -26,9 +26,9 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.published_names import published_sources
 from glus.inference.video import propagate
 from glus.masks import encode_rle
+from glus.media.pictures import read_frame
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.pipeline.artifacts import open_split
-from glus.processing.frames import read_frame
 from glus.records.split import Expression, StagedSplit, Video
 from glus.steps.train import build_trainer
 from glus.training.loop.curves import Curves

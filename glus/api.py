@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from glus.media.sources import Frames
 from glus.model.glus import GlusModel
-from glus.processing.frames import Frames
 from glus.selector.model import SelectorModel
 from glus.selector.scoring import score_frames
 from glus.weights.loading import load_model

@@ -11,8 +11,8 @@ from local_imports import ROOT, direct, imported_names, reachable
 
 # from the bottom up: a file imports from its own room and from those before it
 ROOMS = (
-    "errors", "files", "masks", "config", "manifest", "records", "execution", "processing", "model", "selector",
-    "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes", "training/loop",
+    "errors", "files", "masks", "media", "config", "manifest", "records", "execution", "processing", "model",
+    "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes", "training/loop",
     "training/segmentation", "training/selector", "reporting", "pipeline", "steps", "commands", "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}
@@ -81,8 +81,8 @@ def test_flows_know_the_steps_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "records", "masks.py", "config", "files.py", "manifest.py", "staging", "metrics", "evaluation", "reporting",
-        "pipeline", "steps/stage.py", "steps/evaluate.py",
+        "records", "masks.py", "media", "config", "files.py", "manifest.py", "staging", "metrics", "evaluation",
+        "reporting", "pipeline", "steps/stage.py", "steps/evaluate.py",
     ],
 )  # fmt: skip
 def test_light_rooms_reach_no_torch(name: str) -> None:

@@ -11,7 +11,7 @@ from glus.commands.output import new_folder, refuse_existing
 from glus.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from glus.media.sources import FrameSource
 
 
 def segment(
@@ -27,9 +27,9 @@ def segment(
     refuse_existing(output)
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
-    from glus.processing.frames import load_frames
+    from glus.media.sources import open_frames
 
-    clip, first = _cut(load_frames(video), frames)
+    clip, first = _cut(open_frames(video), frames)
     if anchor is not None and not first <= anchor < first + len(clip):
         raise InputError(f"--anchor {anchor}: the frames are {first} to {first + len(clip) - 1}.")
     result = _segment(clip, expressions, model, selector, None if anchor is None else anchor - first)
@@ -38,7 +38,7 @@ def segment(
     typer.echo(f"{len(expressions)} x {len(clip)} masks and overlay.mp4 are in {output}")
 
 
-def _cut(frames: list[Image], span: str | None) -> tuple[list[Image], int]:
+def _cut(frames: FrameSource, span: str | None) -> tuple[FrameSource, int]:
     """The frames of `A:B` and the number of the first."""
     if span is None:
         return frames, 0
@@ -51,7 +51,7 @@ def _cut(frames: list[Image], span: str | None) -> tuple[list[Image], int]:
     return frames[start:stop], start
 
 
-def _segment(clip: list[Image], expressions: list[str], model: Path, selector: Path | None, anchor: int | None) -> Any:
+def _segment(clip: FrameSource, expressions: list[str], model: Path, selector: Path | None, anchor: int | None) -> Any:
     for folder in filter(None, (model, selector)):
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist; a folder with a model is expected.")
@@ -66,7 +66,7 @@ def _segment(clip: list[Image], expressions: list[str], model: Path, selector: P
     return segment_video(glus, clip, expressions, selector=chooser, anchor=anchor)
 
 
-def _write(folder: Path, clip: list[Image], first: int, expressions: list[str], result: Any) -> None:
+def _write(folder: Path, clip: FrameSource, first: int, expressions: list[str], result: Any) -> None:
     import numpy as np
 
     from glus.files import write_json

@@ -15,7 +15,7 @@ from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
 from glus.inference.video import propagate
 from glus.masks import iou
-from glus.processing.frames import read_frame
+from glus.media.pictures import read_frame
 from glus.records.split import Expression, StagedSplit, Video
 from glus.weights.loading import load_model
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glus.errors import InputError
 from glus.keyframes.frame_quality import LabellingModel
-from glus.processing.frames import read_frame
+from glus.media.pictures import read_frame
 from glus.records.split import Expression, StagedSplit, Video
 
 KeyFrameSource = Callable[[StagedSplit, Video, Sequence[Expression]], np.ndarray]  # -> float [B, T]

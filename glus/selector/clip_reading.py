@@ -45,7 +45,7 @@ class Ending:
 @torch.no_grad()
 def read_clip(
     selector: SelectorModel,
-    images: list[Image.Image],
+    images: Sequence[Image.Image],
     endings: Sequence[Ending],
     read: Callable[[Tensor], Tensor],
     *,
@@ -78,12 +78,12 @@ def read_clip(
     return numbers
 
 
-def _visual_tokens(selector: SelectorModel, images: list[Image.Image], noise: torch.Generator | None) -> Tensor:
+def _visual_tokens(selector: SelectorModel, images: Sequence[Image.Image], noise: torch.Generator | None) -> Tensor:
     """Visual tokens of a clip, [T, P, D], some frames at a time."""
     tokens = []
     for first in range(0, len(images), FRAMES_PER_PASS):
         part = images[first : first + FRAMES_PER_PASS]
-        pixels = selector.image_processor(part, return_tensors="pt")["pixel_values"]
+        pixels = selector.image_processor(list(part), return_tensors="pt")["pixel_values"]
         tokens.append(selector.encode_frames(pixels.to(selector.mm_projector.weight.device), noise))
     return torch.cat(tokens)
 

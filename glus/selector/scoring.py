@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from glus.processing.frames import Frames, load_frames
+from glus.media.sources import Frames, open_frames
 from glus.processing.selector_conversation import encode_tail
 from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
 from glus.selector.model import SelectorModel
@@ -29,7 +29,7 @@ def score_frames(
 
     Args:
         selector: in evaluation mode.
-        frames: see `glus.processing.frames.load_frames`.
+        frames: see `glus.media.sources.open_frames`.
         expressions: sentences about the clip.
         max_context_frames: published: 11.
         batch: pairs of frame and expression in one forward pass.
@@ -44,7 +44,7 @@ def score_frames(
     ]
     scores = read_clip(
         selector,
-        load_frames(frames),
+        open_frames(frames),
         [Ending(tail.ids, tail.score_position) for tail in tails],
         lambda states: selector.score_head(states.float())[:, 0],
         max_context_frames=max_context_frames,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from glus.processing.frames import Frames, load_frames
+from glus.media.sources import Frames, open_frames
 from glus.processing.selector_conversation import request_text
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
@@ -58,7 +58,7 @@ def yes_log_odds(
 
     scores = read_clip(
         selector,
-        load_frames(frames),
+        open_frames(frames),
         [Ending(question.ids, len(question.ids) - 1) for question in questions],
         log_odds,
         max_context_frames=max_context_frames,

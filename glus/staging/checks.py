@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,8 @@ def examine(
     faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
     seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
     checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", len(raw.videos))
-    for video, check in zip(raw.videos, checks, strict=True):
+    for number, (video, check) in enumerate(zip(list(raw.videos), checks, strict=True)):
+        raw.videos[number] = replace(video, frame_names=check.frame_names)
         keep(video.video_id, check.rows)
         faults.extend(check.faults)
         digest.update(check.frames_sha256.encode())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from reprlib import Repr
 from typing import Any, Literal
+
+from glus.errors import InputError
 
 LONGEST_TEXT = 1000  # characters of a fault's field: names from a broken file may be of any length
 
@@ -54,6 +57,12 @@ def error(file: str, record: str, problem: str, action: str) -> Fault:
 def warning(file: str, record: str, problem: str, action: str) -> Fault:
     """A fault that is reported while the rest goes on."""
     return Fault("warning", *map(_printable, (file, record, problem, action)))
+
+
+def problem_with(problem: InputError | str, path: Path | None = None, file: str = "") -> str:
+    """What a reader says of a file, with the file as the dataset names it, as part of a fault."""
+    text = str(problem).rstrip(".")
+    return text.replace(str(path), file) if path else text
 
 
 def _printable(text: str) -> str:

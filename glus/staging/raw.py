@@ -18,7 +18,9 @@ class RawVideo:
     """A video as its dataset lists it; frames are `<root>/<frame_dir>/<name>.jpg`, paths with forward slashes.
 
     Attributes:
-        film: the one video file, relative to the root, that holds the frames instead (own data only).
+        film: the one video file, relative to the root, that holds the frames instead (own data only); their names are
+            known when it is examined.
+        files: names of the frames' files where they were found by listing the folder; None: `<name>.jpg`.
     """
 
     video_id: str
@@ -26,6 +28,11 @@ class RawVideo:
     frame_dir: str
     grey_frames: tuple[int, ...] = ()
     film: str | None = None
+    files: tuple[str, ...] | None = None
+
+    def frame_files(self) -> list[str]:
+        """The files of the frames, relative to the root; none of a film."""
+        return [f"{self.frame_dir}/{file}" for file in self.files or [f"{name}.jpg" for name in self.frame_names]]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from glus.files import hash_json, write_json
@@ -26,12 +26,14 @@ class VideoCheck:
     """What a video's files turned out to be.
 
     Attributes:
+        frame_names: of a film they are known only now.
         size_px: height and width; None where no frame could be opened.
         frames_sha256: hash over the bytes of all frames.
         rows: of the table `masks`, from folders of PNG files.
         faults: of the frames, then of the masks.
     """
 
+    frame_names: tuple[str, ...]
     size_px: Size | None
     frames_sha256: str
     rows: list[Row] = field(default_factory=list)
@@ -66,8 +68,10 @@ class VideoChecker:
         return found
 
     def _examine(self, video: RawVideo, folders: Iterable[MaskFolder]) -> VideoCheck:
-        frames = check_film(self.root, video) if video.film else check_frames(self.root, self.listed_in, video)
-        check = VideoCheck(frames.size_px, frames.sha256, faults=frames.faults)
+        look = check_film if video.film else check_frames
+        frames = look(self.root, self.listed_in, video)
+        video = replace(video, frame_names=frames.frame_names)
+        check = VideoCheck(frames.frame_names, frames.size_px, frames.sha256, faults=frames.faults)
         for folder in folders:
             rows, faults = read_mask_folder(self.root, self.listed_in, folder, video, check.size_px)
             check.rows.extend(rows)
@@ -78,11 +82,11 @@ class VideoChecker:
 def _states(root: Path, video: RawVideo, folders: Iterable[MaskFolder]) -> Iterator[list[object]]:
     """Name, size and time of change of every file that a check opens; folders too, for files that come and go."""
     yield file_state(root, video.film or video.frame_dir)
-    for name in video.frame_names if not video.film else ():
-        yield file_state(root, f"{video.frame_dir}/{name}.jpg")
+    yield from (file_state(root, file) for file in video.frame_files())
     for folder in folders:
         yield file_state(root, folder.folder)
-        yield from (file_state(root, f"{folder.folder}/{name}.png") for name in video.frame_names)
+        names = sorted(path.name for path in (root / folder.folder).glob("*.png"))
+        yield from (file_state(root, f"{folder.folder}/{name}") for name in names)
 
 
 def _read_piece(piece: Path, state: str) -> VideoCheck | None:
@@ -91,5 +95,7 @@ def _read_piece(piece: Path, state: str) -> VideoCheck | None:
     content = json.loads(piece.read_text(encoding="utf-8"))
     if content.pop("state") != state:
         return None
-    size, faults = content.pop("size_px"), content.pop("faults")
-    return VideoCheck(tuple(size) if size else None, faults=[Fault(**fault) for fault in faults], **content)
+    names, size, faults = content.pop("frame_names"), content.pop("size_px"), content.pop("faults")
+    return VideoCheck(
+        tuple(names), tuple(size) if size else None, faults=[Fault(**fault) for fault in faults], **content
+    )

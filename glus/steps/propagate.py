@@ -20,10 +20,10 @@ from glus.inference.published_names import under_published_names
 from glus.inference.video import SegmentationResult, propagate
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
+from glus.media.pictures import read_frame
 from glus.model.glus import GlusModel
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.processing.frames import read_frame
 from glus.records.split import Expression, StagedSplit, Video
 from glus.records.tables import read_table, write_table
 from glus.weights.loading import load_model

@@ -21,7 +21,7 @@ from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import Fault, errors, warning
 from glus.staging.files.expression_lists import MissingError
 from glus.staging.files.file_state import folder_state
-from glus.staging.files.video_files import unpack_films
+from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
 from glus.staging.readers.registry import published
 from glus.staging.spool import MaskSpool
 from glus.staging.synthetic import write_split
@@ -124,8 +124,8 @@ def _examine_and_write(context: StepContext, name: str, root: Path, target: Path
     if errors(examined.faults):
         return examined.faults
     frames_root = GENERATED if dataset == "synthetic" else root
-    if any(video.film for video in examined.raw.videos):
-        unpacked = unpack_films(root, examined.raw.videos, target)
+    if any(map(has_to_be_unpacked, examined.raw.videos)):
+        unpacked = unpack_videos(root, examined.raw.videos, target)
         total = len(examined.raw.videos)
         examined.raw.videos = list(context.progress(unpacked, f"unpacking {name}", total=total))
         frames_root = STAGED / name

@@ -12,8 +12,9 @@ import torch
 from glus import segment_video
 from glus.inference import video
 from glus.inference.published_names import published_sources
+from glus.media.pictures import PICTURE_SUFFIXES
+from glus.media.sources import open_frames
 from glus.model.sam2 import resize_logits
-from glus.processing.frames import IMAGE_SUFFIXES, load_frames
 from tests.parity.conftest import GlusGoldens, inference_cases
 from tests.parity.differences import largest, masks_apart, thinned, unpacked, within
 from tests.parity.recorder import StepRecorder
@@ -35,7 +36,7 @@ def test_a_video(goldens: GlusGoldens, case: dict[str, Any], monkeypatch: pytest
         steps = StepRecorder(model, patch, case.get("missed_steps", ()))
         result = segment_video(
             model,
-            load_frames(goldens.folder / case["frames"]),
+            open_frames(goldens.folder / case["frames"]),
             [case["expression"]],
             anchor=case["anchor_frame"],
             use_memory=case["use_memory"],
@@ -135,7 +136,7 @@ def compare_files(
     if len(kept) < case["passes"][-1]["steps"][1]:
         return
     record = json.loads((goldens.folder / case["expected"]["record"]).read_text())
-    files = sorted(file for file in (goldens.folder / case["frames"]).iterdir() if file.suffix in IMAGE_SUFFIXES)
+    files = sorted(file for file in (goldens.folder / case["frames"]).iterdir() if file.suffix in PICTURE_SUFFIXES)
     names = [file.stem for file in files]
     written = [names.index(name.split(".")[0]) for name in record["files_written"]]
     sources = published_sources(case["num_frames"], case["anchor_frame"])

@@ -9,12 +9,12 @@ from transformers import AutoImageProcessor
 
 from glus.inference.published_names import published_sources
 from glus.inference.video import pass_frames
+from glus.media.sources import open_frames
 from glus.model.memory import memory_frames
 from glus.model.sam2 import load_sam2_config
 from glus.processing.context_frames import centre_context_frames
 from glus.processing.conversation import ANSWERS, CONTEXT, QUESTIONS, SYSTEM, inference_prompt, normalise_expression
 from glus.processing.conversation import training_prompt as build_training_prompt
-from glus.processing.frames import load_frames
 from glus.processing.transforms import FrameTransform
 from glus.weights.released import SETTINGS
 from tests.parity.differences import largest, thinned, within
@@ -88,7 +88,7 @@ def test_pixels(goldens, kind):
     case = goldens.section(kind)
     processor = AutoImageProcessor.from_pretrained(goldens.clip, backend="pil")
     transform = FrameTransform(processor, load_sam2_config(goldens.sam2_config)["image_size"])
-    frames = load_frames(goldens.folder / case["frames"])
+    frames = open_frames(goldens.folder / case["frames"])
     golden = goldens.arrays(case["expected"])
     clip, sam2 = transform.clip(frames).numpy(), transform.sam2(frames[:1])[0].numpy()
     name, row = numbered(golden, "clip_pixels_f32_row")
@@ -125,7 +125,7 @@ def test_features(goldens):
     """What both encoders make of the frames: CLIP's patches, pooled, as visual tokens; SAM-2's levels and positions."""
     case = goldens.section("features")
     golden, model = goldens.arrays(case["expected"]), goldens.model("lost")
-    frames = load_frames(goldens.folder / case["frames"])
+    frames = open_frames(goldens.folder / case["frames"])
     pixels = model.transform.clip(frames)
     pooled, levels = model.mllm.encode_frames(pixels), model.masks.encode(model.transform.sam2(frames[:1]))
     found = {

@@ -16,9 +16,9 @@ from torch import Tensor
 from glus import GLUS
 from glus.config import ContrastiveConfig, LoraConfig, LossConfig, MemoryConfig, load_config
 from glus.masks import decode_rle, union
+from glus.media.sources import open_frames
 from glus.model.lora import add_lora
 from glus.model.sam2 import resize_logits
-from glus.processing.frames import load_frames
 from glus.processing.tokens import expand_images, pad_ids
 from glus.training.segmentation import objectives
 from glus.training.segmentation.batch import ClipBatch, TokenKey
@@ -186,7 +186,7 @@ def build_batch(model: GLUS, goldens: GlusGoldens, case: dict[str, Any], record:
     objects = object_sets(goldens, case)
     clip_pixels, sam2_pixels, targets, keys = [], [], [], []
     for sample, names in zip(case["samples"], record["sampled_frames"], strict=True):
-        frames = load_frames(goldens.folder / sample["frames"])
+        frames = open_frames(goldens.folder / sample["frames"])
         query = [frames[index] for index in sample["query_frames"]]
         clip_pixels.append(model.transform.clip([frames[index] for index in sample["context_frames"]] + query))
         sam2_pixels.append(model.transform.sam2(query))

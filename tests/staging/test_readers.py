@@ -28,8 +28,9 @@ from glus.config import SyntheticConfig
 from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
-from glus.staging.files.video_files import unpack_films
-from glus.staging.readers.registry import READERS, davis_texts, revos
+from glus.staging.files.video_files import unpack_videos
+from glus.staging.readers import davis_texts, revos
+from glus.staging.readers.registry import READERS
 from glus.staging.synthetic import draw_clip, write_split
 
 
@@ -481,7 +482,7 @@ def test_own_films_are_unpacked(tmp_path: Path) -> None:
     for name, frames in (("cat", FRAMES), ("street", [f"{number:05d}" for number in range(5)])):
         write_pngs(tmp_path / f"mine/Annotations/{name}", dict.fromkeys(frames, LEFT * 1 + RIGHT * 2))
     raw = examine("own", tmp_path, "mine").raw
-    videos = list(unpack_films(tmp_path, raw.videos, tmp_path / "staged"))
+    videos = list(unpack_videos(tmp_path, raw.videos, tmp_path / "staged"))
     assert [(video.video_id, len(video.frame_names)) for video in videos] == [("cat", 4), ("street", 5)]
     for video in videos:
         for name in video.frame_names:

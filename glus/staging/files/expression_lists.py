@@ -172,11 +172,16 @@ def check_frame_names(file: str, video_id: str, names: list[Any], faults: list[F
         problem = f"{video_id} lists frame {', '.join(repeated)} more than once in {PurePosixPath(file).name}"
         faults.append(error(file, record, problem, "Masks go by position: list each frame once"))
     _check_order(file, video_id, names, faults)
-    if len(names) < MIN_TRAINING_FRAMES:
-        problem = f"{video_id} has {len(names)} frame(s), at least {MIN_TRAINING_FRAMES} are needed for training"
-        action = "Training skips it; inference and evaluation still give it a prediction"
-        faults.append(warning(file, record, problem, action))
+    warn_of_few_frames(file, video_id, len(names), faults)
     return not repeated
+
+
+def warn_of_few_frames(file: str, video_id: str, num_frames: int, faults: list[Fault]) -> None:
+    """Reports a video that is too short to train on."""
+    if num_frames < MIN_TRAINING_FRAMES:
+        problem = f"{video_id} has {num_frames} frame(s), at least {MIN_TRAINING_FRAMES} are needed for training"
+        action = "Training skips it; inference and evaluation still give it a prediction"
+        faults.append(warning(file, f"video {video_id}", problem, action))
 
 
 def _check_order(file: str, video_id: str, names: list[str], faults: list[Fault]) -> None:

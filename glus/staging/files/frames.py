@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from glus.errors import InputError
-from glus.masks import UNDECODABLE
-from glus.staging.faults import Fault, error, warning
+from glus.media.pictures import decode_picture
+from glus.staging.faults import Fault, error, problem_with, warning
 from glus.staging.files.paths import leads_out, missing_folder, other_spelling
 from glus.staging.raw import RawVideo
 
 USUAL = "JPEG RGB"
 AGAIN = "Unpack or download the frame again"
+UPRIGHT = 1  # EXIF's orientation
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -26,6 +25,7 @@ Size = tuple[int, int]  # height, width in pixels
 class FrameCheck:
     """What a video's frames turned out to be; the size is None where no frame could be opened."""
 
+    frame_names: tuple[str, ...] = ()
     size_px: Size | None = None
     sha256: str = ""
     faults: list[Fault] = field(default_factory=list)
@@ -37,26 +37,32 @@ def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
     Args:
         listed_in: the list that names the video, for messages.
     """
+    check = FrameCheck(video.frame_names)
     if absent := missing_folder(root, video.frame_dir, video.video_id, listed_in):
-        return FrameCheck(faults=[absent])
-    check = FrameCheck()
+        check.faults.append(absent)
+        return check
     digest = hashlib.sha256()
-    odd: dict[str, list[str]] = defaultdict(list)
-    for name in video.frame_names:
-        file = f"{video.frame_dir}/{name}.jpg"
+    kinds: dict[str, list[str]] = defaultdict(list)
+    stored_turned: list[str] = []
+    for name, file in zip(video.frame_names, video.frame_files(), strict=True):
         record = f"video {video.video_id}, frame {name}"
         try:
             content = _read(root, file, name, video.video_id, listed_in)
             digest.update(hashlib.sha256(content).digest())
-            size, kind = _decode(file, content)
+            picture = decode_picture(content, file)
         except InputError as problem:
-            check.faults.append(error(file, record, str(problem), AGAIN))
+            check.faults.append(error(file, record, problem_with(problem), AGAIN))
             continue
-        odd[kind].append(name)
+        if file.endswith(".jpg"):
+            kinds[picture.kind].append(file)
+        if picture.orientation != UPRIGHT:
+            stored_turned.append(file)
+        size = (picture.image.height, picture.image.width)
         check.size_px = check.size_px or size
         if size != check.size_px:
             check.faults.append(_other_size(file, record, size, check.size_px))
-    check.faults.extend(_odd_kind(video, kind, names) for kind, names in odd.items() if kind != USUAL)
+    check.faults.extend(_odd_kinds(video, kinds))
+    check.faults.extend(_stored_turned(video, stored_turned))
     check.sha256 = digest.hexdigest()
     return check
 
@@ -66,9 +72,22 @@ def _other_size(file: str, record: str, size: Size, expected: Size) -> Fault:
     return error(file, record, problem, "Give all frames of a video one size")
 
 
-def _odd_kind(video: RawVideo, kind: str, names: list[str]) -> Fault:
-    problem = f"{len(names)} frames of {video.video_id} are {kind} pictures, expected {USUAL}, such as {names[0]}.jpg"
-    return warning(video.frame_dir, f"video {video.video_id}", problem, "They are read as they are, as RGB")
+def _odd_kinds(video: RawVideo, kinds: dict[str, list[str]]) -> Iterator[Fault]:
+    for kind, files in kinds.items():
+        if kind != USUAL:
+            example = Path(files[0]).name
+            problem = (
+                f"{len(files)} frames of {video.video_id} are {kind} pictures, expected {USUAL}, such as {example}"
+            )
+            yield warning(video.frame_dir, f"video {video.video_id}", problem, "They are read as they are, as RGB")
+
+
+def _stored_turned(video: RawVideo, files: list[str]) -> Iterator[Fault]:
+    if files:
+        example = Path(files[0]).name
+        problem = f"{len(files)} frames of {video.video_id} are stored turned (EXIF orientation), such as {example}"
+        action = "They are read as viewers show them; masks have to lie on the upright pictures"
+        yield warning(video.frame_dir, f"video {video.video_id}", problem, action)
 
 
 def _read(root: Path, file: str, name: str, video_id: str, listed_in: str) -> bytes:
@@ -80,26 +99,6 @@ def _read(root: Path, file: str, name: str, video_id: str, listed_in: str) -> by
     if path.is_symlink() and leads_out(root, file):
         raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened")
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as problem:
         raise InputError(f"{file} cannot be read ({problem.strerror})") from problem
-    if not content:
-        raise InputError(f"{file} is empty (0 bytes)")
-    return content
-
-
-def _decode(file: str, content: bytes) -> tuple[Size, str]:
-    """Size and kind (`JPEG RGB`) of a picture that decodes to its end and that RGB loses nothing of."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            size, mode, kind = (image.height, image.width), image.mode, image.format
-            num_pictures = getattr(image, "n_frames", 1)
-    except UNDECODABLE as problem:
-        text = f"{file} cannot be decoded completely ({problem}): a truncated or damaged picture"
-        raise InputError(text) from problem
-    if mode not in ("RGB", "L"):
-        raise InputError(f"{file} is a picture of mode {mode}, expected RGB with 8 bits a channel")
-    if num_pictures > 1 and kind != "MPO":  # a JPEG with a second picture behind it, as some cameras write them
-        raise InputError(f"{file} is an animation of {num_pictures} pictures, expected a JPEG")
-    return size, f"{kind} {mode}"

@@ -16,10 +16,10 @@ import ijson
 import numpy as np
 
 from glus.errors import InputError
-from glus.masks import encode_rle, read_index_png, rle_area, rle_runs
+from glus.masks import UNDECODABLE, encode_rle, read_index_png, rle_area, rle_runs
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES
-from glus.staging.files.frames import UNDECODABLE, Size
+from glus.staging.files.frames import Size
 from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, not_json
 from glus.staging.files.mask_entries import read_entry
 from glus.staging.files.paths import leads_out, led_out, missing_folder, other_spelling
@@ -241,6 +241,7 @@ def read_mask_folder(
         return [], [absent]
     rows: list[Row] = []
     faults = _masks_without_frame(root, source.folder, video)
+    values: set[int] = set()
     for index, name in enumerate(video.frame_names):
         file = f"{source.folder}/{name}.png"
         try:
@@ -249,11 +250,21 @@ def read_mask_folder(
             place = f"video {video.video_id}, frame {name}"
             faults.append(error(file, place, str(problem), PNG_AGAIN))
             continue
+        values.update(np.unique(pixels).tolist())
         if size is None:
             continue
         for annotation_id, mask in _objects(pixels, source.annotation_id):
             rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask), int(mask.sum())))
+    if source.annotation_id is None and VOID in values and values <= {0, VOID}:
+        faults.append(_only_void(source.folder, video))
     return rows, faults
+
+
+def _only_void(folder: str, video: RawVideo) -> Fault:
+    problem = f"the masks of {video.video_id} are of the values 0 and {VOID} only, and {VOID} belongs to no object"
+    return error(
+        folder, f"video {video.video_id}", problem, f"Write the object's number, such as 1, in place of {VOID}"
+    )
 
 
 def _masks_without_frame(root: Path, folder: str, video: RawVideo) -> list[Fault]:
@@ -285,7 +296,8 @@ def _read_png(root: Path, file: str, frame: str, size: Size | None) -> np.ndarra
         raise InputError(f"{file} cannot be decoded: {problem}") from problem
     if size and pixels.shape != size:
         found, wanted = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{size[1]}x{size[0]}"
-        raise InputError(f"{file} is {found} while the frame is {wanted}")
+        turned = ", shown as its file says, turned or stretched" if pixels.shape == size[::-1] else ""
+        raise InputError(f"{file} is {found} while the frame is {wanted}{turned}")
     return pixels
 
 

@@ -1,19 +1,21 @@
-"""Videos of your own as one film file: counted, checked, and unpacked to frames when they are staged."""
+"""Videos of your own as one film file: examined, and unpacked to frames when they are staged."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import av
 from PIL import Image
 
 from glus.errors import InputError
 from glus.files import hash_file
-from glus.staging.faults import error
+from glus.media.film_examination import examine_film
+from glus.media.pictures import read_frame
+from glus.media.sources import number_frames, open_frames
+from glus.staging.faults import error, problem_with, warning
+from glus.staging.files.expression_lists import warn_of_few_frames
 from glus.staging.files.frames import FrameCheck
 from glus.staging.raw import RawVideo
 
@@ -21,68 +23,51 @@ JPEG_QUALITY = 95
 ANOTHER_FILM = "Convert the film, or unpack it to JPEG frames yourself"
 
 
-def film_frame_names(path: Path) -> list[str]:
-    """Names for the frames of a film, `00000` and so on, counted without decoding them.
-
-    Raises:
-        InputError: it is not a film, or an empty one.
-    """
-    with _film(path) as container:
-        count = sum(packet.size > 0 for packet in container.demux(video=0))
-    if not count:
-        raise InputError(f"{path.name} holds no frames")
-    return [f"{index:05d}" for index in range(count)]
-
-
-def check_film(root: Path, video: RawVideo) -> FrameCheck:
-    """Decodes a film to its end."""
-    file = str(video.film)
+def check_film(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
+    """Decodes a film to its end; its frames are called `00000` and so on."""
+    file, record = str(video.film), f"video {video.video_id}"
     check = FrameCheck()
-    count = 0
     try:
-        for frame in _pictures(root / file):
-            check.size_px = check.size_px or (frame.height, frame.width)
-            if (frame.height, frame.width) != check.size_px:
-                raise InputError(f"{file} changes its picture size at frame {count}")
-            count += 1
+        film = examine_film(root / file)
     except InputError as problem:
-        check.faults.append(error(file, f"video {video.video_id}, frame {count}", str(problem), ANOTHER_FILM))
+        check.faults.append(error(file, record, problem_with(problem, root / file, file), ANOTHER_FILM))
         return check
-    if count != len(video.frame_names):
-        problem_text = f"{file} announces {len(video.frame_names)} frames, but {count} can be decoded"
-        check.faults.append(error(file, f"video {video.video_id}", problem_text, ANOTHER_FILM))
+    for sentence in film.warnings:
+        text = problem_with(sentence, root / file, file)
+        check.faults.append(warning(file, record, text, "Check that this is meant"))
+    check.frame_names = number_frames(film.num_frames)
+    warn_of_few_frames(listed_in, video.video_id, film.num_frames, check.faults)
+    width, height = film.showing.size
+    check.size_px = height, width
     check.sha256 = hash_file(root / file)
     return check
 
 
-def unpack_films(root: Path, videos: list[RawVideo], target: Path) -> Iterator[RawVideo]:
-    """Puts the frames of all videos below `target/JPEGImages`, films decoded and the others copied; one at a time.
+def has_to_be_unpacked(video: RawVideo) -> bool:
+    """Whether the frames of a video are not what is staged: files `<name>.jpg`."""
+    return bool(video.film) or not all(file.endswith(".jpg") for file in video.frame_files())
 
-    Frames of films become JPEG of quality 95 without colour subsampling.
+
+def unpack_videos(root: Path, videos: list[RawVideo], target: Path) -> Iterator[RawVideo]:
+    """Puts the frames of all videos below `target/JPEGImages`, JPEG copied and others decoded; one video at a time.
+
+    Frames of films and of other formats become JPEG of quality 95 without colour subsampling.
     """
     for video in videos:
-        unpacked = replace(video, frame_dir=f"JPEGImages/{video.video_id}", film=None)
+        unpacked = replace(video, frame_dir=f"JPEGImages/{video.video_id}", film=None, files=None)
         folder = target / unpacked.frame_dir
         folder.mkdir(parents=True)
-        if video.film is None:
-            for name in video.frame_names:
-                shutil.copyfile(root / video.frame_dir / f"{name}.jpg", folder / f"{name}.jpg")
+        if video.film:
+            for name, picture in zip(video.frame_names, open_frames(root / video.film), strict=True):
+                _save(picture, folder / f"{name}.jpg")
         else:
-            for name, picture in zip(video.frame_names, _pictures(root / video.film), strict=True):
-                picture.save(folder / f"{name}.jpg", quality=JPEG_QUALITY, subsampling=0)
+            for name, file in zip(video.frame_names, video.frame_files(), strict=True):
+                if file.endswith(".jpg"):
+                    shutil.copyfile(root / file, folder / f"{name}.jpg")
+                else:
+                    _save(read_frame(root / file), folder / f"{name}.jpg")
         yield unpacked
 
 
-def _pictures(path: Path) -> Iterator[Image.Image]:
-    with _film(path) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_image()
-
-
-@contextmanager
-def _film(path: Path) -> Iterator[av.container.InputContainer]:
-    try:
-        with av.open(str(path)) as container:
-            yield container
-    except (av.error.FFmpegError, IndexError, OSError) as problem:
-        raise InputError(f"{path.name} cannot be read as a film ({problem})") from problem
+def _save(picture: Image.Image, path: Path) -> None:
+    picture.save(path, quality=JPEG_QUALITY, subsampling=0)

@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 
 from glus.staging.faults import Fault, error
-from glus.staging.files.expression_lists import check_frame_names, check_text, check_video_id
+from glus.staging.files.expression_lists import check_text, check_video_id
 from glus.staging.files.frame_folders import list_frames
 from glus.staging.files.json_files import DOWNLOAD_AGAIN
 from glus.staging.files.paths import leads_out, led_out
-from glus.staging.raw import MaskFolder, RawExpression, RawSplit, RawVideo
+from glus.staging.raw import MaskFolder, RawExpression, RawSplit
 
 TEXTS = "davis_text_annotations"
 FILES = (  # in the order of their expression ids
@@ -46,10 +46,10 @@ def load_texts(root: Path, split: str) -> RawSplit:
         if not check_video_id(raw.file, video_id, raw.faults):
             continue
         folder = f"{images}JPEGImages/480p/{video_id}"
-        names = list_frames(root, folder, video_id, raw.file, raw.faults)
-        if not names or not check_frame_names(raw.file, video_id, names, raw.faults):
+        video = list_frames(root, folder, video_id, raw.file, raw.faults)
+        if video is None:
             continue
-        raw.videos.append(RawVideo(video_id, tuple(names), folder))
+        raw.videos.append(video)
         raw.masks.append(MaskFolder(video_id, f"{annotations}/{video_id}"))  # type: ignore[union-attr]
         raw.expressions.extend(_expressions(video_id, sentences, raw))
     return raw

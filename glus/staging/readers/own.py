@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from glus.errors import InputError
 from glus.staging.faults import Fault, error, shown
-from glus.staging.files.expression_lists import check_frame_names, check_text, check_video_id, expression_place, require
+from glus.staging.files.expression_lists import check_text, check_video_id, expression_place, require
 from glus.staging.files.frame_folders import list_frames
 from glus.staging.files.json_files import parse_json, read_text
 from glus.staging.files.paths import leads_out, led_out
-from glus.staging.files.video_files import ANOTHER_FILM, film_frame_names
 from glus.staging.raw import MaskFolder, Published, RawExpression, RawSplit, RawVideo
 
 TREE = """
-<split>/JPEGImages/<video>/00000.jpg ...    (frames, or instead of them:)
-<split>/Videos/<video>.mp4                  (a film, .mov, .mkv, .webm or .avi likewise; its frames count from 00000)
+<split>/JPEGImages/<video>/00000.jpg ...    (frames, or .png, numbered; or instead of them:)
+<split>/Videos/<video>.mp4                  (a film; .mov, .mkv, .webm, .avi likewise; frames count from 00000)
 <split>/Annotations/<video>/00000.png ...   (indexed PNG, pixel value = object; not needed for videos without masks)
 <split>/expressions.csv                     (columns video, expression, objects: numbers separated by blanks)
     or expressions.json                     (a list of {"video": ..., "expression": ..., "objects": [1, 2]})
@@ -27,7 +25,22 @@ PUBLISHER = "you"
 PUBLISHED: dict[str, Published] = {}
 TABLES = ("expressions.csv", "expressions.json")
 COLUMNS = ("video", "expression", "objects")
-FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+FILMS = (
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".gif",
+)
 OBJECTS = tuple(map(str, range(1, 255)))  # pixel values; 0 is the background and 255 belongs to nothing
 
 
@@ -37,7 +50,7 @@ def splits(root: Path) -> list[str]:
 
 
 def load(root: Path, split: str) -> RawSplit:
-    """Reads the table of expressions; frames are the `.jpg` files of each video's folder, in the order of their names.
+    """Reads the table of expressions; frames are the pictures of each video's folder, in the order of their numbers.
 
     Raises:
         MissingError: the split is not there.
@@ -97,23 +110,27 @@ def _read_csv(file: str, text: str, faults: list[Fault]) -> list[dict[str, Any]]
 def _video(root: Path, split: str, video_id: str, raw: RawSplit) -> RawVideo | None:
     if not check_video_id(raw.file, video_id, raw.faults):
         return None
-    folder = f"{split}/JPEGImages/{video_id}"
-    candidates = [f"{split}/Videos/{video_id}{suffix}" for suffix in FILMS]
-    film = next((file for file in candidates if (root / file).is_file()), None)
-    if (root / folder).is_dir() or film is None:
-        names = list_frames(root, folder, video_id, raw.file, raw.faults)
-        usable = bool(names) and check_frame_names(raw.file, video_id, names, raw.faults)
-        return RawVideo(video_id, tuple(names), folder) if usable else None
-    if leads_out(root, film):
-        raw.faults.append(led_out(film, f"video {video_id}"))
+    folder, films = f"{split}/JPEGImages/{video_id}", _films(root, f"{split}/Videos/{video_id}")
+    found = [folder, *films] if (root / folder).is_dir() else films
+    if len(found) > 1:
+        problem = f"the frames of {video_id} are there more than once: {', '.join(found)}"
+        raw.faults.append(error(found[0], f"video {video_id}", problem, "Keep the one that the masks belong to"))
         return None
-    try:
-        names = film_frame_names(root / film)
-    except InputError as problem:
-        raw.faults.append(error(film, f"video {video_id}", str(problem), ANOTHER_FILM))
+    if not films:
+        return list_frames(root, folder, video_id, raw.file, raw.faults)
+    if leads_out(root, films[0]):
+        raw.faults.append(led_out(films[0], f"video {video_id}"))
         return None
-    check_frame_names(raw.file, video_id, names, raw.faults)
-    return RawVideo(video_id, tuple(names), folder, film=film)
+    return RawVideo(video_id, (), folder, film=films[0])
+
+
+def _films(root: Path, place: str) -> list[str]:
+    """The film files at a path without suffix, relative to the root."""
+    folder, stem = (root / place).parent, PurePosixPath(place).name
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir() if path.stem == stem and path.suffix.lower() in FILMS)
+    return [str(PurePosixPath(place).with_name(name)) for name in names]
 
 
 def _expressions(

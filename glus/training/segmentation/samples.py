@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from glus.media.pictures import read_frame
 from glus.processing.conversation import (
     ANSWERS,
     INFERENCE_ANSWER,
@@ -17,7 +18,6 @@ from glus.processing.conversation import (
     normalise_expression,
     training_prompt,
 )
-from glus.processing.frames import read_frame
 from glus.processing.tokenizer import SEG, LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
 from glus.processing.transforms import FrameTransform

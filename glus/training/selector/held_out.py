@@ -18,9 +18,9 @@ from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
 from glus.inference.video import propagate
 from glus.keyframes.sources import drawn_frame
+from glus.media.pictures import read_frame
 from glus.metrics.boundary import boundary_f
 from glus.metrics.region import jaccard
-from glus.processing.frames import read_frame
 from glus.selector.scoring import score_frames
 from glus.training.selector.labels import LabelledVideo
 from glus.training.selector.validation import ScoredExpression, select_key_frame

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.config import SelectorConfig
-from glus.processing.frames import read_frame
+from glus.media.pictures import read_frame
 from glus.processing.selector_conversation import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.training.loop.sampling import batch_generator, sample_context_frames

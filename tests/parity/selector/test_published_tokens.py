@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from glus.processing.frames import read_frame
+from glus.media.pictures import read_frame
 from glus.selector import token_merging
 from glus.selector.token_merging import EVENT_SHARE, Clusters, TokenMerging, merge_tokens
 from glus.weights.selector_released import NEIGHBOURS

@@ -1,0 +1,43 @@
+"""How long a film says it is, compared with what was found in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+# Containers with a header that tells the duration. Of others FFmpeg measures or estimates it.
+ANNOUNCING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf", "mxf")
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+ALMOST_ONE = 0.9  # frames: times are rounded, in Matroska to milliseconds
+
+
+def lost_at_the_end(container: InputContainer, stream: VideoStream, ends_s: Mapping[int, float], rate: Fraction) -> int:
+    """How many frames are missing between the end of what was found and the end that the film announces.
+
+    Args:
+        ends_s: where the packets of each stream end.
+        rate: frames per second.
+    """
+    if container.format.name not in ANNOUNCING:
+        return 0
+    announced = _stream_end_s(stream)
+    if announced is not None:
+        missing_s = announced - ends_s[stream.index]
+    elif container.duration is not None:  # sound may be longer than the film
+        missing_s = ((container.start_time or 0) + container.duration) / av.time_base - max(ends_s.values())
+    else:
+        return 0
+    missing = missing_s * float(rate)
+    return max(1, round(missing)) if missing >= ALMOST_ONE else 0
+
+
+def _stream_end_s(stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    clock = _CLOCK.match(stream.metadata.get("DURATION", ""))  # Matroska
+    return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else None
