@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,17 +39,49 @@ def write_row_groups(schema: str, tables: Iterable[pa.Table], path: Path) -> int
 
     The file is written beside the target first and renamed when complete.
     """
-    layout = SCHEMAS[schema]
-    words = [name for name in layout.names if name != "rle_counts"]  # no run lengths are worth a dictionary
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    num_rows = 0
-    with pq.ParquetWriter(aside, layout, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer:
+    with TableWriter(schema, path) as writer:
         for table in tables:
-            writer.write_table(table.select(layout.names).cast(layout))
-            num_rows += table.num_rows
-    aside.replace(path)
-    return num_rows
+            writer.write(table)
+    return writer.num_rows
+
+
+class TableWriter:
+    """Writes one Parquet file of the named schema while its rows are made, a row group at a time.
+
+    The file is written beside the target first; it is renamed when the `with` block ends, and removed when it fails.
+
+    Attributes:
+        num_rows: rows so far.
+    """
+
+    def __init__(self, schema: str, path: Path) -> None:
+        self._layout = SCHEMAS[schema]
+        self._path = path
+        self._aside = path.with_name(f".{path.name}.{os.getpid()}")
+        self.num_rows = 0
+
+    def __enter__(self) -> Self:
+        """Opens the file."""
+        words = [name for name in self._layout.names if name != "rle_counts"]  # no run lengths are worth a dictionary
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(
+            self._aside, self._layout, compression="zstd", use_dictionary=words, write_page_checksum=True
+        )
+        return self
+
+    def write(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
+        """Writes rows as a row group."""
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=self._layout)
+        self._writer.write_table(table.select(self._layout.names).cast(self._layout))
+        self.num_rows += table.num_rows
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Closes and renames the file."""
+        self._writer.close()
+        if failure is None:
+            self._aside.replace(self._path)
+        else:
+            self._aside.unlink()
 
 
 def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.Table:
