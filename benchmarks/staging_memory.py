@@ -29,7 +29,7 @@ def main() -> None:
             "stage.splits=[mevis/train]", "stage.roots={}", "data.evaluation=[mevis/train]",
             "data.train=[{split: mevis/train, weight: 1.0}]", "tracking.enabled=false", "compute.workers=0",
         ]  # fmt: skip
-        (project / "params.yaml").write_text(edited(ROOT / "presets/smoke.yaml", values))
+        (project / "params.yaml").write_text(edited(ROOT / "glus/presets/smoke.yaml", values))
         load = measure([sys.executable, "-c", f"import json; json.load(open({str(masks)!r}))"], project)
         stage = measure([sys.executable, "-m", "glus", "stage"], project)
         print(f"mask_dict.json of {masks.stat().st_size / 1e9:.2f} GB")

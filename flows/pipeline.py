@@ -18,6 +18,8 @@ from flows.summary import publish_summary
 from flows.workspace import prepare_smoke
 from glus.pipeline.table import STEPS
 
+SUPERVISOR = Path(__file__).with_name("supervisor.py")  # found whatever folder the command runs in
+
 
 class Options(BaseModel):
     """What a run may choose; everything else is in params.yaml."""
@@ -26,7 +28,7 @@ class Options(BaseModel):
 
     workspace: Literal["project", "smoke"] = Field(
         default="project",
-        description="project: this folder and its params.yaml. smoke: a copy in .glus/smoke with presets/smoke.yaml.",
+        description="project: this folder and its params.yaml. smoke: a copy in .glus/smoke with the preset smoke.",
     )
     force: bool = Field(default=False, description="Run every step, also those that are up to date.")
 
@@ -59,7 +61,7 @@ def supervised(command: list[str], folder: Path, execution: str) -> int:
     """Runs a command that ends with this process, whatever happens to it; its lines go to the run's log."""
     logger = get_run_logger()
     supervisor = subprocess.Popen(
-        [sys.executable, "-m", "flows.supervisor", *command],
+        [sys.executable, SUPERVISOR, *command],
         stdin=subprocess.PIPE,  # held open: the supervisor stops the command when it closes
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -10,23 +10,25 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from glus.paths import EVALUATION_METRICS, REPORTS, RUNS
+
 MLFLOW_UI = "http://127.0.0.1:5000"
 
 
 def publish_summary(folder: Path) -> None:
     """Adds the artifacts of a finished pipeline to the flow run."""
-    metrics = json.loads((folder / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / EVALUATION_METRICS).read_text(encoding="utf-8"))
     create_table_artifact(
         table=list(result_rows(metrics)), key="results", description="J, F and J&F in percent; baselines below"
     )
-    picture = first_picture(folder / "reports")
+    picture = first_picture(folder / REPORTS)
     if picture is not None:
         encoded = base64.b64encode(picture.read_bytes()).decode()
         kind = "jpeg" if picture.suffix == ".jpg" else "png"
         create_markdown_artifact(
             key="overlay", markdown=f"{picture.stem}\n\n![overlay](data:image/{kind};base64,{encoded})\n"
         )
-    link = mlflow_link(folder / "runs" / "evaluate.json")
+    link = mlflow_link(folder / RUNS / "evaluate.json")
     if link is not None:
         create_link_artifact(link=link, link_text="the MLflow run", key="mlflow-run")
 

@@ -17,7 +17,7 @@ def prepare_smoke(project: Path) -> Path:
     shutil.copytree(project / "glus", folder / "glus", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(project / "dvc.yaml", folder)
     shutil.copy2(project / ".dvcignore", folder)
-    shutil.copy2(project / "presets" / "smoke.yaml", folder / "params.yaml")
+    shutil.copy2(project / "glus" / "presets" / "smoke.yaml", folder / "params.yaml")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
     return folder

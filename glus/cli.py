@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -32,8 +33,19 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"glus {version('glus')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes anywhere.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes anywhere.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -65,7 +77,7 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
             traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
     if code == INTERRUPTED:
-        return 1, "Interrupted. What was finished is kept; the same command goes on from there."
+        return 1, "Interrupted. What was finished is kept; the same command resumes from there."
     return code, ""
 
 

@@ -24,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Runs one command in a project of its own; returns exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLUS_DEBUG", raising=False)
-    shutil.copy2(ROOT / "presets" / "tiny.yaml", tmp_path / "params.yaml")
+    shutil.copy2(ROOT / "glus" / "presets" / "tiny.yaml", tmp_path / "params.yaml")
 
     def start(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

@@ -1,6 +1,5 @@
 """`params.yaml` is loaded strictly: every fault is an error that names the key. The presets are complete."""
 
-import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.derive_presets import derived
 from glus.commands.params import edited
-from glus.config import Config, load_config, parse_config, read_parameters
+from glus.config import PRESETS, Config, load_config, parse_config, read_parameters
 from glus.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
-PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+EVERY_PRESET = sorted(PRESETS.glob("*.yaml"))
 
 
 def with_value(key: str, value: Any) -> dict[str, Any]:
     """The tiny parameters with one value replaced or added."""
-    values = read_parameters(ROOT / "presets" / "tiny.yaml")
+    values = read_parameters(PRESETS / "tiny.yaml")
     *parents, last = key.split(".")
     section = values
     for parent in parents:
@@ -34,7 +34,7 @@ def leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {key: value for name in tree for key, value in leaves(tree[name], f"{prefix}.{name}".strip(".")).items()}
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY_PRESET, ids=lambda path: path.stem)
 def test_every_preset_is_complete(path: Path) -> None:
     assert isinstance(load_config(path), Config)
 
@@ -94,10 +94,15 @@ def test_contradictions_name_both_sides(key: str, value: Any, named: str) -> Non
 
 
 def test_a_missing_value_is_named() -> None:
-    values = read_parameters(ROOT / "presets" / "tiny.yaml")
+    values = read_parameters(PRESETS / "tiny.yaml")
     del values["train"]["loss"]["bce"]
     with pytest.raises(ConfigError, match=r"train\.loss\.bce is missing"):
         parse_config(values, Path("params.yaml"))
+
+
+def test_a_renamed_parameter_is_told_by_its_new_name() -> None:
+    with pytest.raises(ConfigError, match=r"train\.image\.recall is now called train\.image\.word_prediction"):
+        parse_config(with_value("train.image.recall", 0.5), Path("params.yaml"))
 
 
 @pytest.mark.parametrize("text", ["seed: [", "- 1\n- 2\n", "", "seed: 0\nseed: 1\n", "\x00"])
@@ -121,13 +126,14 @@ def test_presets_follow_the_committed_default(name: str, tmp_path: Path) -> None
         pytest.skip("not a git checkout, so what is committed is not known")
     default = tmp_path / "params.yaml"
     default.write_text(committed.stdout, encoding="utf-8")
-    derived = runpy.run_path(str(ROOT / "presets" / "derive.py"))["derived"]
     expected = derived(name, default)
-    assert (ROOT / "presets" / f"{name}.yaml").read_text(encoding="utf-8") == expected, "run presets/derive.py"
+    assert (PRESETS / f"{name}.yaml").read_text(encoding="utf-8") == expected, (
+        "run python -m experiments.derive_presets"
+    )
 
 
 def test_real_clips_retrain_nothing() -> None:
-    tiny, realclips = (leaves(read_parameters(ROOT / "presets" / f"{name}.yaml")) for name in ("tiny", "realclips"))
+    tiny, realclips = (leaves(read_parameters(PRESETS / f"{name}.yaml")) for name in ("tiny", "realclips"))
     roots = {"stage.roots.mevis", "stage.roots.refer_youtube_vos"}
     changed = {key for key in tiny.keys() | realclips.keys() if tiny.get(key) != realclips.get(key)}
     assert changed == {"stage.splits", "data.evaluation", *roots}
@@ -135,7 +141,7 @@ def test_real_clips_retrain_nothing() -> None:
 
 @pytest.mark.parametrize(("name", "steps"), [("glus_s", 3000), ("glus_a", 5000)])
 def test_presets_of_the_paper_hold_tables_a_and_b(name: str, steps: int) -> None:
-    config = load_config(ROOT / "presets" / f"{name}.yaml")
+    config = load_config(PRESETS / f"{name}.yaml")
     model, clip, loss, selector = config.model, config.train.clip, config.train.loss, config.selector
     assert (model.num_context_frames, model.num_query_frames, model.vision.image_size, model.token_pool) == (
         4,
@@ -154,13 +160,13 @@ def test_presets_of_the_paper_hold_tables_a_and_b(name: str, steps: int) -> None
     assert selector.trainable == ["lora", "score_head"]
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY_PRESET, ids=lambda path: path.stem)
 def test_editing_nothing_keeps_every_byte(path: Path) -> None:
     assert edited(path, []) == path.read_text(encoding="utf-8")
 
 
 def test_editing_keeps_comments_and_changes_one_line() -> None:
-    path = ROOT / "presets" / "tiny.yaml"
+    path = PRESETS / "tiny.yaml"
     before, after = path.read_text().splitlines(), edited(path, ["pseudolabel.share=0.25"]).splitlines()
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert [(old.split("#")[1], new.split()[1], new.split("#")[1]) for old, new in changed] == [

@@ -20,9 +20,7 @@ def params(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. seed=1 train.clip.steps=500")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Start from presets/NAME.yaml instead of the present params.yaml.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Start from a preset instead of the present params.yaml.")] = None,
 ) -> None:
     """Write params.yaml from a preset and overrides; with neither, check the present one."""
     origin = _preset_file(preset) if preset else PARAMS

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
 
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget, or use, what an interrupted run has finished.")]
@@ -58,7 +58,7 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
 
     run_step(step.name, config, fresh=fresh, **options)
     if as_json:
-        typer.echo(Path("runs", f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo((RUNS / f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
     return None
 
 
@@ -91,4 +91,4 @@ def _show_plan(step: Step, as_json: bool) -> None:
         typer.echo(f"reads       {path} ({digest[:12]})")
     for path in facts["outputs"]:  # type: ignore[attr-defined]
         typer.echo(f"writes      {path}")
-    typer.echo("It would go on from an interrupted run." if plan.resumes else "It would start from the beginning.")
+    typer.echo("It would resume an interrupted run." if plan.resumes else "It would start from the beginning.")

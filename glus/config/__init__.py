@@ -4,23 +4,31 @@ Loading is strict: an unknown key, a value of the wrong type or a contradiction 
 names the key. Values of the method cite the paper's table beside their default or in the presets.
 """
 
-from glus.config.base import ClipKind
+from glus.config.base import DATASETS, ClipKind
 from glus.config.data import SyntheticConfig
 from glus.config.evaluation import PropagateConfig
 from glus.config.loading import PRESETS, load_config, parse_config, read_parameters
 from glus.config.model import LanguageConfig, LoraConfig, MemoryConfig, ModelConfig, VisionConfig
 from glus.config.root import Config
 from glus.config.runtime import ComputeConfig
-from glus.config.selection import KeyFrameSourceName, PseudolabelConfig, SelectorConfig
-from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig
+from glus.config.selection import (
+    KeyframesConfig,
+    KeyFrameSourceName,
+    PseudolabelConfig,
+    SelectorConfig,
+    SelectorModelConfig,
+)
+from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig, TrainConfig
 
 __all__ = [
+    "DATASETS",
     "PRESETS",
     "ClipKind",
     "ComputeConfig",
     "Config",
     "ContrastiveConfig",
     "KeyFrameSourceName",
+    "KeyframesConfig",
     "LanguageConfig",
     "LoraConfig",
     "LossConfig",
@@ -31,7 +39,9 @@ __all__ = [
     "PropagateConfig",
     "PseudolabelConfig",
     "SelectorConfig",
+    "SelectorModelConfig",
     "SyntheticConfig",
+    "TrainConfig",
     "VisionConfig",
     "load_config",
     "parse_config",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# The datasets there are: each has a reader of its name in `glus/staging/readers/`.
 DATASETS = ("mevis", "refer_youtube_vos", "ref_davis17", "revos", "lvvis", "reasonvos", "synthetic", "own")
 
 Share = Annotated[float, Field(ge=0, le=1)]

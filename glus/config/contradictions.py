@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from glus.config.root import Config
+from glus.paths import checkpoint
 
 
 def splits_are_staged(config: Config) -> None:
@@ -42,7 +43,7 @@ def labelling_model_is_written(config: Config) -> None:
     train = config.train
     if train.early_stop_step > train.total_steps:
         raise ValueError(f"train.early_stop_step: {train.early_stop_step} is beyond the last step {train.total_steps}")
-    early = f"models/glus/step-{train.early_stop_step:06d}"
+    early = checkpoint(train.early_stop_step).as_posix()
     if config.pseudolabel.checkpoint != early:
         raise ValueError(
             f"pseudolabel.checkpoint: {config.pseudolabel.checkpoint}, but train.early_stop_step"

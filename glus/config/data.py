@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from glus.config.base import ClipKind, Count, Positive, Rate, Section, Share, SplitName, Weight
+from glus.paths import RAW
 
 
 class SyntheticConfig(Section):
@@ -36,7 +37,7 @@ class StageConfig(Section):
 
     def root(self, dataset: str) -> Path:
         """Folder of a dataset in its published layout."""
-        return Path(self.roots.get(dataset, f"data/raw/{dataset}"))
+        return Path(self.roots.get(dataset, RAW / dataset))
 
 
 class MixtureEntry(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from glus.config.contradictions import find_contradictions
 from glus.config.root import Config
 from glus.errors import ConfigError
 
-PRESETS = Path(__file__).resolve().parents[2] / "presets"
+RENAMED = {"train.image.recall": "train.image.word_prediction"}  # parameter that was -> that is
+
+PRESETS = Path(str(files("glus"))) / "presets"
 
 
 def load_config(path: Path = Path("params.yaml")) -> Config:
@@ -61,6 +64,8 @@ def parse_config(values: Any, origin: Path) -> Config:
 
 def _describe(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
+    if key in RENAMED:
+        return f"{key} is now called {RENAMED[key]}"
     if item["type"] == "extra_forbidden":
         return f"{key} is not a known parameter"
     if item["type"] == "missing":

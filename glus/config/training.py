@@ -35,7 +35,7 @@ class PhaseConfig(Section):
 class ImagePhaseConfig(PhaseConfig):
     """Single frames, no memory: what stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
 
-    recall: Weight  # of the loss by which states have to know the words of their conversation
+    word_prediction: Weight  # of the loss by which [SEG] states have to predict the words of their conversation
 
 
 class TrackingPhaseConfig(PhaseConfig):

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from glus.errors import ArtifactError
 from glus.evaluation.completeness import Key, require_complete
+from glus.paths import PREDICTIONS, key_frame_table
 from glus.records.ground_truth import GroundTruth
 from glus.records.split import Expression, StagedSplit, Video
 from glus.records.tables import read_table
-
-PREDICTIONS, KEYFRAMES = Path("predictions"), Path("data/keyframes")
 
 Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame
 
@@ -91,7 +90,7 @@ def read_tracks(source: Path, videos: Mapping[str, Video]) -> Tracks:
 
 
 def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Key, int]]:
-    table = read_table("keyframes", KEYFRAMES / split.dataset / f"{split.split}.parquet")
+    table = read_table("keyframes", key_frame_table(f"{split.dataset}/{split.split}"))
     table = table.sort_by([(name, "ascending") for name in ("video_id", "expression_id", "frame_index")])
     scores: dict[Key, list[float]] = {}
     key_frames: dict[Key, int] = {}

@@ -142,7 +142,7 @@ def _score_objects(
 ) -> dict[str, Any]:
     if not isinstance(truth, RawSplit) or not truth.label_maps:
         raise InputError(
-            f"{protocol.name} needs label maps, with their void pixels, which are not staged: --root has to name"
+            f"{protocol.name} requires label maps, with their void pixels, which are not staged: --root has to name"
             f" {' or '.join(protocol.datasets)} as published."
         )
     expressions = expressions_by_key(truth)

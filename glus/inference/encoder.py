@@ -94,8 +94,9 @@ class VideoEncoder:
         for row, frame in enumerate(frames):
             tokens = self._context[frame] if frame in self._context else seen[frame]
             own = features[row : row + 1]
-            self._encoded[frame] = tokens, FrameFeatures(
-                own.stride4.clone(), own.stride8.clone(), own.stride16.clone(), self._position
+            self._encoded[frame] = (
+                tokens,
+                FrameFeatures(own.stride4.clone(), own.stride8.clone(), own.stride16.clone(), self._position),
             )
         while len(self._encoded) > FRAMES_KEPT:
             self._encoded.popitem(last=False)

@@ -69,9 +69,7 @@ class PromptReader:
         self._video = video
         self._frames = frames
         self._trailing_space = settings.trailing_space and stride == 1
-        self._windows = deque(
-            plan_windows(len(frames), settings.num_query_frames, stride, apart=self._trailing_space)
-        )
+        self._windows = deque(plan_windows(len(frames), settings.num_query_frames, stride, apart=self._trailing_space))
         self._conversations: dict[tuple[str, int, int], Conversation] = {}
         self._ahead: deque[StepPrompts] = deque()
 
@@ -106,9 +104,13 @@ class PromptReader:
 
     def _read(self, windows: Sequence[Window], expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Embeddings float [B, S, C] and hits bool [B, S] of the S steps that windows alike answer for."""
-        mllm, tokens = self._video.model.mllm, [
-            [self._video.tokens(self._frames[step]) for step in range(window.first, window.end)] for window in windows
-        ]
+        mllm, tokens = (
+            self._video.model.mllm,
+            [
+                [self._video.tokens(self._frames[step]) for step in range(window.first, window.end)]
+                for window in windows
+            ],
+        )
         conversations = [self._conversation(text, windows[0]) for text in expressions]
         context = self._video.context(conversations[0].context)
         seen = mllm.read_frames(torch.stack([frames[0] for frames in tokens]), context)
@@ -167,7 +169,9 @@ def build_conversation(
         normalise_expression(expression), settings.num_context_frames, num_frames, trailing_space=trailing_space
     )
     ids = expand_images(model.tokenizer.encode_with_images(prompt), per_frame)
-    first = [position for position, token in enumerate(ids) if token == IMAGE_ID][settings.num_context_frames * per_frame]
+    first = [position for position, token in enumerate(ids) if token == IMAGE_ID][
+        settings.num_context_frames * per_frame
+    ]
     ending = ids[first + per_frame :]
     said = [position - 1 for position, token in enumerate(ending) if token == model.seg_id]
     return Conversation(ids[:first], ending, [*said, len(ending) - 1][-answers:])

@@ -111,9 +111,7 @@ class VideoSession(Iterator[SegmentedFrame]):
             "frames answered ahead": (max((each.num_ahead for each in self._passes), default=0), FRAMES_AT_ONCE),
         }
 
-    def add(
-        self, expression: str, *, key_frame: int | None = None, settings: PropagationSettings | None = None
-    ) -> int:
+    def add(self, expression: str, *, key_frame: int | None = None, settings: PropagationSettings | None = None) -> int:
         """Adds a sentence and returns its number.
 
         Args:

@@ -76,7 +76,7 @@ def segment_video(
     dynamic_multimask: bool | None = ...,
     stream: Literal[True],
 ) -> VideoSession: ...
-def segment_video(
+def segment_video(  # noqa: PLR0913
     model: GlusModel,
     frames: Frames,
     expressions: Sequence[str],

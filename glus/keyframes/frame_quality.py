@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glus.config import Config
+from glus.config import ComputeConfig, MemoryConfig, PseudolabelConfig
 from glus.execution.devices import resolve_device
 from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
@@ -40,15 +40,15 @@ class LabellingModel:
     """The early-stop model (paper 4.4, B.4): segments from the first frame and is judged frame by frame.
 
     Args:
-        config: section `pseudolabel` says which checkpoint and whether with memory.
+        labelling: which checkpoint, and whether with memory.
+        memory: how many masks are remembered.
+        compute: device, precision, threads.
     """
 
-    def __init__(self, config: Config) -> None:
-        torch.set_num_threads(config.compute.threads)
-        self._model = load_model(
-            Path(config.pseudolabel.checkpoint), dtype=config.compute.precision, device=resolve_device(config.compute)
-        )
-        self._settings = PropagationSettings.of(config.pseudolabel, config.model.memory, self._model)
+    def __init__(self, labelling: PseudolabelConfig, memory: MemoryConfig, compute: ComputeConfig) -> None:
+        torch.set_num_threads(compute.threads)
+        self._model = load_model(Path(labelling.checkpoint), dtype=compute.precision, device=resolve_device(compute))
+        self._settings = PropagationSettings.of(labelling, memory, self._model)
 
     def judge(self, split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> FrameQuality:
         """Segments a video under B expressions, of which the ground truth is staged."""

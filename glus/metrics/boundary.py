@@ -123,7 +123,7 @@ def _match(
         end = min(begin + chunk, num_frames)
         words, inner = _crop(pack(begin, end), row_px)
         boundary = _boundary(words, inner)
-        matched = boundary & _dilate(boundary, radius)[::-1]
+        matched = boundary & _dilate(boundary, radius)[::-1]  # [::-1]: each mask against the other one's disk
         counts[:2, begin:end] = np.bitwise_count(boundary).sum(axis=(-2, -1))
         counts[2:, begin:end] = np.bitwise_count(matched).sum(axis=(-2, -1))
     return BoundaryMatches(*counts)
@@ -131,6 +131,7 @@ def _match(
 
 def _pack(masks: np.ndarray) -> np.ndarray:
     """Packs bool [..., W] into uint64 [..., ceil(W / 64)]; pixel x is bit x % 64 of word x // 64."""
+    # Little-endian bits in little-endian words: the order of pixels is that of bits, so a shift moves all pixels.
     packed = np.packbits(masks, axis=-1, bitorder="little")
     num_words = -(-masks.shape[-1] // _WORD)
     padded = np.zeros((*packed.shape[:-1], num_words * 8), dtype=np.uint8)
@@ -145,18 +146,22 @@ def _pack_spans(spans: Spans, clip: Clip, begin: int, end: int) -> np.ndarray:
     """
     height, column_words = clip.height_px, -(-clip.height_px // _WORD)
     low, high = begin * clip.frame_px, end * clip.frame_px
+    # Spans do not overlap, so both their starts and their ends are sorted, and those of these frames are one slice.
     inside = slice(np.searchsorted(spans.ends, low, "right"), np.searchsorted(spans.starts, high))
     starts, ends = np.maximum(spans.starts[inside], low), np.minimum(spans.ends[inside], high)
     places = np.concatenate((starts, ends)) - low
     column, row = np.divmod(places, height)
+    # One word more: a span may end one past the last pixel.
     words = np.zeros((end - begin) * clip.width_px * column_words + 1, dtype=np.uint64)
     word, bit = np.divmod(row, _WORD)
+    # `at`, because many marks share a word, and an end and a start at the same place have to cancel.
     np.bitwise_xor.at(words, column * column_words + word, np.left_shift(np.uint64(1), bit.astype(np.uint64)))
-    for shift in (1, 2, 4, 8, 16, 32):
+    for shift in (1, 2, 4, 8, 16, 32):  # doubling: after it each bit is the parity of all bits up to it in its word
         words ^= words << np.uint64(shift)
     is_open = np.bitwise_xor.accumulate(words >> np.uint64(63))  # whether a span goes on into the next word
-    words[1:] ^= -is_open[:-1]
+    words[1:] ^= -is_open[:-1]  # unsigned -1 is all ones: a word that a span reaches into is turned over
     packed = words[:-1].reshape(end - begin, clip.width_px, column_words)
+    # A span may run on into the next column; its bits beyond the column's last pixel are padding.
     packed[..., -1] &= np.uint64((1 << (height - (column_words - 1) * _WORD)) - 1)
     return packed
 
@@ -172,6 +177,8 @@ def _crop(words: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     if not len(rows):
         return words[:, :, :1, :1], inner[:1]
     columns = np.flatnonzero(words.any(axis=(0, 1, 2)))
+    # A row above and a word to the left, because a boundary lies on the pixel before the one that differs; a row below,
+    # so that the last one differs from it. Dilation may be cut off: what it reaches beyond is nobody's boundary.
     top, bottom = max(rows[0] - 1, 0), rows[-1] + 2
     left, right = max(columns[0] - 1, 0), columns[-1] + 1
     return words[:, :, top:bottom, left:right], inner[left:right]
@@ -179,6 +186,7 @@ def _crop(words: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _boundary(words: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Pixels that differ from their right, lower or lower-right neighbour; beyond the border nothing differs."""
+    # The last row is its own neighbour, and `inner` leaves the last column out: the border is no boundary.
     below = np.concatenate((words[..., 1:, :], words[..., -1:, :]), axis=-2)
     return ((words ^ _right_neighbour(words)) & inner) | (words ^ below) | ((words ^ _right_neighbour(below)) & inner)
 
@@ -202,7 +210,7 @@ def _dilate(words: np.ndarray, radius: float) -> np.ndarray:
     span = words
     for half_width, offsets in enumerate(_disk_rows(radius)):
         if half_width:
-            span = span | _left_neighbour(span) | _right_neighbour(span)
+            span = span | _left_neighbour(span) | _right_neighbour(span)  # one pixel wider on both sides
         for offset in offsets:
             if offset < height:
                 dilated[..., offset:, :] |= span[..., : height - offset, :]
@@ -212,6 +220,7 @@ def _dilate(words: np.ndarray, radius: float) -> np.ndarray:
 
 def _disk_rows(radius: float) -> Iterator[list[int]]:
     """For each half-width 0, 1, ... of the disk's rows: at which distances from its centre rows have it."""
+    # In whole numbers: a square root in floating point may lose the pixel that lies exactly on the circle.
     widths = [math.isqrt(math.floor(radius * radius - offset * offset)) for offset in range(math.floor(radius) + 1)]
     for half_width in range(widths[0] + 1):
         yield [offset for offset, width in enumerate(widths) if width == half_width]

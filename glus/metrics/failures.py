@@ -116,7 +116,7 @@ class _Meetings:
 
     def _iou(self, annotation: str, index: int, counts: str, predicted_px: int) -> float:
         area = self.areas[annotation].get(index)
-        if not area:
+        if not area:  # not in this frame, or empty: no mask is on it
             return 0.0
         shared = rle_intersection_px(self.task.truth[annotation][index], counts, self.height, self.width)
         return shared / (area + predicted_px - shared)
@@ -146,15 +146,17 @@ def classify_frames(
         found: IoU from which a mask is on an object.
         fits: J above which only the outline is imprecise.
     """
+    # A model that never answers fails once, as a whole; one that answers elsewhere misses single frames.
     blank = Failure.MISSED if any(np.logical_and(visible, predicted)) else Failure.EMPTY
 
     def of_frame(j: float, f: float, visible: bool, predicted: bool, other_iou: float) -> Failure | None:
-        if j == f == 1:
+        if j == f == 1:  # first of all: an absent target without a prediction is right, and loses nothing
             return None
         if not visible:
             return Failure.FALSE_ALARM
         if not predicted:
             return blank
+        # Before MISSED, which a low J alone would say; compared with J, since the two objects may overlap.
         if other_iou >= found and other_iou > j:
             return Failure.WRONG_OBJECT
         if j < found:

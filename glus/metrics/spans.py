@@ -60,18 +60,21 @@ def read_spans(masks: Iterable[tuple[int, str]], clip: Clip) -> Spans:
     ends = np.cumsum(runs)
     _check_pixels(listed, np.diff(np.concatenate(([0], ends))[begins]), clip)
     num_runs = np.diff(begins)
+    # Run on, the masks lie where frames 0, 1, 2 ... would; each is moved to the frame that it belongs to.
     shift = np.array([index for index, _ in listed]) - np.arange(len(listed))
     if shift.any():
         ends += np.repeat(shift * clip.frame_px, num_runs)
+    # Runs alternate within a mask, and each mask begins anew with a false one: after an odd number of runs the
+    # pattern is the other way round.
     is_true = np.zeros(len(runs), dtype=bool)
     is_true[1::2] = True  # of each mask every other run, from its second on
     is_true ^= np.repeat(begins[:-1] % 2 == 1, num_runs)
     true = np.flatnonzero(is_true)
     lengths, ends = runs[true], ends[true]
     spans = Spans(ends - lengths, ends)
-    if not lengths.all():
+    if not lengths.all():  # some writers split a run by one of no length
         spans = Spans(spans.starts[lengths > 0], ends[lengths > 0])
-    return unite([spans])
+    return unite([spans])  # frames may come in any order and several times
 
 
 def _read_runs(masks: Sequence[tuple[int, str]]) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +114,7 @@ def unite(tracks: Sequence[Spans]) -> Spans:
 
 def subtract(track: Spans, others: Sequence[Spans]) -> Spans:
     """The pixels of a track that none of some others of the clip holds."""
+    # Others count 2 each: 1 is the only sum that holds the track and nothing else.
     positions, state = _walk([(track, 1), *((spans, 2) for spans in others)])
     return _spans_where(positions, state == 1)
 
@@ -122,7 +126,8 @@ def count_overlaps(pred: Spans, truth: Sequence[Spans], clip: Clip) -> np.ndarra
         int64 [T, 2, K + 1] for K annotations: pixels by whether they are predicted and by how many annotations hold
         them. The sum over the last two axes is the size of the frame.
     """
-    num_depths = len(truth) + 1
+    num_depths = len(truth) + 1  # so that one number tells both: predicted * num_depths + annotations that hold it
+    # A span may reach over the end of a frame (column-major lines have no gaps), so every frame's start is a stop.
     stops = np.arange(clip.num_frames + 1) * clip.frame_px
     positions, state = _walk([(pred, num_depths), *((spans, 1) for spans in truth)], stops)
     begins = np.searchsorted(positions, stops[:-1])
@@ -136,7 +141,7 @@ def _spans_where(positions: np.ndarray, holds: np.ndarray) -> Spans:
     inside = np.concatenate(([False], holds, [False]))
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     starts, ends = positions[edges[::2]], positions[edges[1::2]]
-    return Spans(starts[starts < ends], ends[starts < ends])
+    return Spans(starts[starts < ends], ends[starts < ends])  # where several things happen, stretches have no length
 
 
 def _walk(tracks: Sequence[tuple[Spans, int]], stops: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

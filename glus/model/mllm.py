@@ -16,6 +16,7 @@ from transformers import CLIPVisionModel, LlamaForCausalLM
 from glus.errors import InputError
 from glus.model.sharing import SharedCache, read_shared, read_states
 from glus.processing.tokenizer import IMAGE_ID
+from glus.processing.tokens import place_visual_tokens
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,14 @@ class MultimodalLanguageModel(nn.Module):
         Args:
             input_ids: int [B, L], right-padded, with P times `IMAGE_ID` for each image.
             attention_mask: bool [B, L].
-            image_tokens: float [B, images * P, D], in the order of the images of each row.
+            image_tokens: float [B, images * P, D], in the order of the images of each row; [total, D], row after row,
+                where the rows have different numbers of images.
 
         Returns:
             [B, L, D].
 
         Raises:
-            InputError: more positions than the language model has.
+            InputError: more positions than the language model has, or another number of visual tokens than of places.
         """
         self._require_fit(input_ids.shape[1])
         output = self.language_model.model(
@@ -163,7 +165,5 @@ class MultimodalLanguageModel(nn.Module):
 
     def _embed(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:
         """Embeddings of words and, at their places, of visual tokens: float [B, L, D]."""
-        is_image = input_ids == IMAGE_ID
-        words = self.language_model.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
-        return words.masked_scatter(is_image.unsqueeze(-1), image_tokens.to(words.dtype))
-
+        words = self.language_model.get_input_embeddings()(input_ids.masked_fill(input_ids == IMAGE_ID, 0))
+        return place_visual_tokens(words, input_ids, image_tokens)

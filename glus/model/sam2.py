@@ -22,6 +22,8 @@ from torch.nn import functional
 
 from glus.errors import InputError
 
+INSTALLED = Path(__file__).resolve().parents[2]  # the folder that `glus/` lies in
+
 
 @dataclass(frozen=True)
 class FrameFeatures:
@@ -81,11 +83,13 @@ class DecodedMasks:
 def load_sam2_config(name: str) -> dict[str, Any]:
     """Reads a SAM-2 configuration: a YAML file, or the name of one that the sam2 package carries.
 
+    A file of this package, such as `glus/model/sam2_tiny.yaml`, is found from any folder.
+
     Raises:
         InputError: neither a file nor a name of the package, or not a configuration of SAM-2.
     """
-    path: Any = Path(name)
-    if not path.is_file():
+    path: Any = next((path for path in (Path(name), INSTALLED / name) if path.is_file()), None)
+    if path is None:
         package = resources.files("sam2") / "configs"
         candidates = {file.name: file for folder in package.iterdir() if folder.is_dir() for file in folder.iterdir()}
         if name not in candidates:

@@ -6,14 +6,14 @@ first query image and the sentences behind it, the selector a context, its query
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import create_causal_mask
-from transformers.models.llama.modeling_llama import LlamaModel, rotate_half
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel, rotate_half
 
 
 class SharedLayer(DynamicLayer):
@@ -107,7 +107,7 @@ def read_states(model: LlamaModel, embeddings: Tensor, positions: Tensor, cache:
     row = torch.arange(rows, device=positions.device).unsqueeze(1)
     chosen = hidden[row, positions]
     cos, sin = (part[0, positions] for part in rotation)
-    last = model.layers[-1]
+    last = cast(LlamaDecoderLayer, model.layers[-1])
     attention = last.self_attn
     queries = attention.q_proj(last.input_layernorm(chosen)).unflatten(-1, (-1, attention.head_dim))
     queries = queries * cos.unsqueeze(2) + rotate_half(queries) * sin.unsqueeze(2)
@@ -151,7 +151,7 @@ def _keys_of_the_last(
     model: LlamaModel, hidden: Tensor, rotation: tuple[Tensor, Tensor], cache: SharedCache
 ) -> tuple[Tensor, Tensor]:
     """Keys and values of the last layer, [n, heads, before + L, width], into the cache."""
-    last, (cos, sin) = model.layers[-1], rotation
+    last, (cos, sin) = cast(LlamaDecoderLayer, model.layers[-1]), rotation
     attention, normed = last.self_attn, last.input_layernorm(hidden)
     keys, values = (
         project(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)

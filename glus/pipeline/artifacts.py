@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from glus.errors import ArtifactError
 from glus.files import hash_file
 from glus.manifest import MANIFEST, Manifest, read_manifest, require_artifact
+from glus.paths import EVALUATION_SPLITS, STAGED
 from glus.pipeline.table import STEPS, Step
 from glus.records.split import StagedSplit
 
 if TYPE_CHECKING:
     from glus.config import Config
-
-STAGED = Path("data/staged")
 
 
 def open_split(config: Config, name: str) -> StagedSplit:
@@ -96,7 +95,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
 def _check_staged_list(path: Path, config: Config) -> str:
     """Checks `data/staged/train.json` or `evaluation.json` against the configuration and the splits it names."""
     data = config.data
-    wanted = data.evaluation if path.stem == "evaluation" else [entry.split for entry in data.train]
+    wanted = data.evaluation if path == EVALUATION_SPLITS else [entry.split for entry in data.train]
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; run `glus stage` (or `dvc repro stage`) first.")
     listed = json.loads(path.read_text(encoding="utf-8"))["splits"]

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from glus.files import write_json
+from glus.paths import REPORTS, RUNS
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class RunClock:
             "command": sys.argv,
             "mlflow": mlflow_run,
         }
-        write_json(facts, Path("runs") / f"{step.name}.json")
+        write_json(facts, RUNS / f"{step.name}.json")
 
 
 def _installed() -> Iterator[tuple[str, str]]:
@@ -117,7 +118,7 @@ def track_outputs(tracker: Tracker, step: Step) -> None:
             tracker.log_metrics(numbers(_read(output), step.name))
         elif output.suffix in PICTURES:
             tracker.log_artifact(output, output.parent.as_posix())
-        elif output.name == "reports":
+        elif output == REPORTS:
             for picture in _small_pictures(output):
                 tracker.log_artifact(picture, picture.parent.as_posix())
 

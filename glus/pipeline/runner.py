@@ -87,8 +87,8 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
     with step_lock(name), _sigterm_interrupts():
         plan = plan_step(name, config)
         _prepare_work(plan, fresh)
-        goes_on = " (goes on from an interrupted run)" if plan.resumes and not fresh else ""
-        logger.info("%s: %s%s", name, plan.step.summary, goes_on)
+        resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
+        logger.info("%s: %s%s", name, plan.step.summary, resumes)
         _run_tracked(plan, config, options)
         shutil.rmtree(plan.work, ignore_errors=True)
 

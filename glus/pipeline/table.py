@@ -3,6 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from glus.paths import (
+    EVALUATION_METRICS,
+    EVALUATION_SPLITS,
+    FAMILY_METRICS,
+    FINAL_MODEL,
+    GENERATED,
+    KEY_FRAMES,
+    MODELS,
+    PREDICTIONS,
+    PSEUDOLABELS,
+    REPORTS,
+    SELECTOR,
+    SELECTOR_CURVES,
+    SELECTOR_METRICS,
+    SELECTOR_PICTURE,
+    STAGED,
+    TRAINING_CURVES,
+    TRAINING_METRICS,
+    TRAINING_SPLITS,
+)
 
 
 @dataclass(frozen=True)
@@ -24,48 +46,55 @@ class Step:
     summary: str
 
 
+EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
+
+
+def _paths(*artifacts: Path | str) -> tuple[str, ...]:
+    return tuple(map(str, artifacts))
+
+
 STEPS: tuple[Step, ...] = (
-    Step("stage", ("stage", "data"), (), ("data/staged", "data/raw/synthetic"), "datasets into Parquet tables"),
+    Step("stage", ("stage", "data"), (), _paths(STAGED, GENERATED), "datasets into Parquet tables"),
     Step(
         "train",
         ("seed", "data.train", "model", "train"),
-        ("data/staged/train.json",),
-        ("models/glus", "metrics/train.json", "metrics/train_curves.csv"),
+        _paths(TRAINING_SPLITS),
+        _paths(MODELS, TRAINING_METRICS, TRAINING_CURVES),
         "GLUS, with the early-stop checkpoint",
     ),
     Step(
         "pseudolabel",
         ("seed", "pseudolabel"),
-        ("data/staged/train.json", "${pseudolabel.checkpoint}"),
-        ("data/pseudolabels",),
+        _paths(TRAINING_SPLITS, EARLY_STOP_MODEL),
+        _paths(PSEUDOLABELS),
         "IoU of the early-stop model on every frame of half of the training set",
     ),
     Step(
         "selector",
         ("seed", "data.train", "selector"),
-        ("data/staged/train.json", "${pseudolabel.checkpoint}", "models/glus/final", "data/pseudolabels"),
-        ("models/selector", "metrics/selector.json", "metrics/selector_curves.csv", "metrics/selector.png"),
+        _paths(TRAINING_SPLITS, EARLY_STOP_MODEL, FINAL_MODEL, PSEUDOLABELS),
+        _paths(SELECTOR, SELECTOR_METRICS, SELECTOR_CURVES, SELECTOR_PICTURE),
         "the key-frame selector, fine-tuned on the labels",
     ),
     Step(
         "keyframes",
         ("seed", "data.evaluation", "pseudolabel", "selector.model", "keyframes"),
-        ("data/staged/evaluation.json", "${pseudolabel.checkpoint}", "models/selector"),
-        ("data/keyframes",),
+        _paths(EVALUATION_SPLITS, EARLY_STOP_MODEL, SELECTOR),
+        _paths(KEY_FRAMES),
         "a score for every frame of the evaluation splits",
     ),
     Step(
         "propagate",
         ("data.evaluation", "propagate"),
-        ("data/staged/evaluation.json", "models/glus/final", "data/keyframes"),
-        ("predictions",),
+        _paths(EVALUATION_SPLITS, FINAL_MODEL, KEY_FRAMES),
+        _paths(PREDICTIONS),
         "masks, forward and backward from the key frame",
     ),
     Step(
         "evaluate",
         ("data.evaluation", "evaluate"),
-        ("data/staged/evaluation.json", "data/keyframes", "predictions"),
-        ("metrics/evaluate.json", "metrics/evaluate_families.csv", "reports"),
+        _paths(EVALUATION_SPLITS, KEY_FRAMES, PREDICTIONS),
+        _paths(EVALUATION_METRICS, FAMILY_METRICS, REPORTS),
         "J, F and J&F, baselines, report",
     ),
 )

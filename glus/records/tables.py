@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -46,18 +46,21 @@ def write_row_groups(schema: str, tables: Iterable[pa.Table], path: Path) -> int
 
 
 class TableWriter:
-    """Writes one Parquet file of the named schema while its rows are made, a row group at a time.
+    """Writes one Parquet file of the named schema while its rows are made, `ROWS_AT_ONCE` of which are in memory.
 
-    The file is written beside the target first; it is renamed when the `with` block ends, and removed when it fails.
+    The file is written beside the target first; it is renamed when the `with` block ends, and removed when that fails.
 
     Attributes:
         num_rows: rows so far.
     """
 
+    ROWS_AT_ONCE = 4096
+
     def __init__(self, schema: str, path: Path) -> None:
         self._layout = SCHEMAS[schema]
         self._path = path
         self._aside = path.with_name(f".{path.name}.{os.getpid()}")
+        self._waiting: list[Mapping[str, Any]] = []
         self.num_rows = 0
 
     def __enter__(self) -> Self:
@@ -69,14 +72,26 @@ class TableWriter:
         )
         return self
 
-    def write(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
-        """Writes rows as a row group."""
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=self._layout)
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Takes one row, a value for each column."""
+        self._waiting.append(row)
+        if len(self._waiting) == self.ROWS_AT_ONCE:
+            self._flush()
+
+    def write(self, table: pa.Table) -> None:
+        """Writes a table as a row group."""
         self._writer.write_table(table.select(self._layout.names).cast(self._layout))
         self.num_rows += table.num_rows
 
+    def _flush(self) -> None:
+        if self._waiting:
+            self.write(pa.Table.from_pylist(self._waiting, schema=self._layout))
+            self._waiting = []
+
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """Closes and renames the file."""
+        if failure is None:
+            self._flush()
         self._writer.close()
         if failure is None:
             self._aside.replace(self._path)

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from glus.metrics.key_frames import SMALLEST_GAP
+from glus.paths import METRICS, SELECTOR_METRICS, TRAINING_CURVES
 from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves
 from glus.reporting.verdicts import (
@@ -48,7 +49,7 @@ class SplitSection:
     example_cards: Sequence[Card]
 
 
-def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path = Path("metrics")) -> None:
+def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path = METRICS) -> None:
     """Renders the report.
 
     Args:
@@ -60,7 +61,7 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["picture"] = _data_uri
-    curves, selector = metrics_folder / "train_curves.csv", metrics_folder / "selector.json"
+    curves, selector = (metrics_folder / path.name for path in (TRAINING_CURVES, SELECTOR_METRICS))
     page = environment.get_template(TEMPLATE).render(
         sections=[
             {

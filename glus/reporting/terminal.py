@@ -14,6 +14,7 @@ from rich.text import Text
 
 from glus.errors import ArtifactError
 from glus.metrics.failures import Failure
+from glus.paths import EVALUATION_METRICS, REPORTS
 from glus.reporting.verdicts import (
     BASELINE_TITLES,
     LEARNED_MARGIN,
@@ -27,8 +28,7 @@ from glus.reporting.verdicts import (
     regret_rows,
 )
 
-METRICS = Path("metrics/evaluate.json")
-REPORT = Path("reports/index.html")
+REPORT = REPORTS / "index.html"
 PLAIN_WIDTH = 80  # columns where the output is no terminal
 NOTES = (
     "[dim]ref: percent of the expressions whose most covered object is the right one. empty to largest: J&F of answers"
@@ -45,7 +45,7 @@ FAILURE_COLUMNS = {
 }
 
 
-def print_report(path: Path = METRICS, console: Console | None = None) -> None:
+def print_report(path: Path = EVALUATION_METRICS, console: Console | None = None) -> None:
     """Prints the results beside their baselines, the comparisons and where the HTML report is.
 
     Args:

@@ -15,7 +15,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.errors import InputError
 from glus.processing.selector_conversation import Tail, encode_context
-from glus.processing.tokenizer import IMAGE_ID, SCORE, LlamaSentencePiece
+from glus.processing.tokenizer import SCORE, LlamaSentencePiece
+from glus.processing.tokens import expand_images, place_visual_tokens
 from glus.selector.packing import Node, pack
 from glus.selector.token_merging import TokenMerging
 
@@ -147,11 +148,15 @@ class SelectorModel(nn.Module):
         return embeddings(torch.tensor(ids, device=embeddings.weight.device))
 
     def embed_context(self, context: Tensor) -> Tensor:
-        """Everything before the target image: visual tokens [Nc, P, D] within their text, float [length, D]."""
-        ids = torch.tensor(encode_context(self.tokenizer, len(context)))
-        ids = ids.repeat_interleave(torch.where(ids == IMAGE_ID, context.shape[1], 1))
-        is_image = (ids == IMAGE_ID).to(context.device)
-        return self.embed(ids.clamp(min=0).tolist()).masked_scatter(is_image[:, None], context)
+        """Everything before the target image: visual tokens [Nc, P, D] within their text, float [length, D].
+
+        Raises:
+            InputError: another number of visual tokens than the text has places for.
+        """
+        num_frames, tokens_per_frame, _ = context.shape
+        ids = torch.tensor([expand_images(encode_context(self.tokenizer, num_frames), tokens_per_frame)])
+        words = self.embed(ids[0].clamp(min=0).tolist())
+        return place_visual_tokens(words[None], ids.to(context.device), context.flatten(0, 1)[None])[0]
 
     def check_vocabulary(self, origin: str) -> None:
         """Refuses a tokenizer that is not the language model's.

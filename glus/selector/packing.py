@@ -48,7 +48,7 @@ class Packed:
 def pack(rows: Sequence[Sequence[Node]]) -> Packed:
     """Lays trees out as rows; a node's parent stands before it in the same row."""
     layouts = [_layout(row) for row in rows]
-    device = rows[0][0].embeddings.device
+    device = rows[0][0].embeddings.device  # layouts are small and made on the CPU, then moved in one piece
     length = max(len(positions) for positions, _, _ in layouts)
     mask = torch.zeros(len(rows), 1, length, length, dtype=torch.bool)
     mask[:] = torch.eye(length, dtype=torch.bool)  # padding reads itself: a row of nothing would give NaN
@@ -65,13 +65,15 @@ def pack(rows: Sequence[Sequence[Node]]) -> Packed:
 def _layout(row: Sequence[Node]) -> tuple[Tensor, Tensor, list[int]]:
     """Positions [L], mask [L, L] and first tokens of one row."""
     lengths = [len(node.embeddings) for node in row]
-    reads = torch.eye(len(row), dtype=torch.bool)
+    reads = torch.eye(len(row), dtype=torch.bool)  # [nodes, nodes]: which nodes a node reads
     offsets: list[int] = []
     for index, node in enumerate(row):
+        # Siblings have the same positions, as if each were the only continuation.
         offsets.append(0 if node.parent is None else offsets[node.parent] + lengths[node.parent])
         if node.parent is not None:
-            reads[index] |= reads[node.parent]
+            reads[index] |= reads[node.parent]  # complete already: parents stand before their children
     node_of = torch.arange(len(row)).repeat_interleave(torch.tensor(lengths))
     starts = [0, *torch.tensor(lengths).cumsum(0).tolist()[:-1]]
     positions = torch.cat([torch.arange(offset, offset + n) for offset, n in zip(offsets, lengths, strict=True)])
+    # Nodes to tokens; `tril` makes it causal within a node, and changes nothing between nodes, which stand in order.
     return positions, reads[node_of][:, node_of].tril(), starts

@@ -88,7 +88,7 @@ def examine(
         keep: takes the rows of the table `masks`, without dataset and split, some of one video at a time and in no
             particular order; they are not held here.
         exclude: patterns of videos to leave out.
-        kept: folder for what was found in each video, so that an interrupted run goes on. A `mask_dict.json` is read
+        kept: folder for what was found in each video, so that an interrupted run resumes. A `mask_dict.json` is read
             in one pass, which starts again.
 
     Raises:

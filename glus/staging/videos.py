@@ -1,4 +1,4 @@
-"""One video examined: its frames and its folders of masks. What was found is kept, so that a killed run goes on.
+"""One video examined: its frames and its folders of masks. What was found is kept, so that a killed run resumes.
 
 What is kept of a video holds for the files it was found in, told by their names, sizes and times of change: whoever
 mends a frame has that video looked at again, and no other.

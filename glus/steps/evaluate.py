@@ -18,6 +18,7 @@ from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import NO_GROUND_TRUTH, average, grey_frame_comparisons, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
+from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, REPORTS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit
@@ -28,8 +29,6 @@ from glus.reporting.tables import write_tables
 
 if TYPE_CHECKING:
     from glus.config import Config
-
-METRICS, FAMILIES, REPORTS = Path("metrics/evaluate.json"), Path("metrics/evaluate_families.csv"), Path("reports")
 
 
 def run(context: StepContext) -> None:
@@ -53,8 +52,8 @@ def run(context: StepContext) -> None:
     write_json(metrics, context.work / "evaluate.json")
     _write_families(metrics, context.work / "families.csv")
     context.publish_directory(reports, REPORTS)
-    context.publish_file(context.work / "families.csv", FAMILIES)
-    context.publish_file(context.work / "evaluate.json", METRICS)
+    context.publish_file(context.work / "families.csv", FAMILY_METRICS)
+    context.publish_file(context.work / "evaluate.json", EVALUATION_METRICS)
 
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:

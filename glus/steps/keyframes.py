@@ -22,17 +22,17 @@ from glus.keyframes.sources import (
     SelectorScores,
     first_frame,
 )
+from glus.paths import KEY_FRAMES, SELECTOR, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit, Video
 from glus.records.tables import read_table, write_table
 from glus.selector.scoring import score_frames
 from glus.selector.untuned import yes_log_odds
-from glus.training.selector.start import build_untuned
+from glus.training.selector.initial_selector import build_untuned
 from glus.training.selector.validation import select_key_frame
 from glus.weights.selector_loading import load_selector_model
 
-SELECTOR, KEYFRAMES = Path("models/selector"), Path("data/keyframes")
 SHARD_VIDEOS = 10  # videos committed at once, the unit of resuming
 
 
@@ -47,10 +47,10 @@ def run(context: StepContext) -> None:
     config, result = context.config, context.work / "keyframes"
     for name in config.data.evaluation:
         split = open_split(config, name)
-        _score_split(context, name, config.keyframes.source, result / f"{name}.parquet")
+        _score_split(context, name, config.keyframes.source, key_frame_table(name, result))
         for source in config.keyframes.comparisons if split.has_masks else ():
-            _score_split(context, name, source, result / "comparisons" / source / f"{name}.parquet")
-    context.publish_directory(result, KEYFRAMES)
+            _score_split(context, name, source, key_frame_table(name, result / "comparisons" / source))
+    context.publish_directory(result, KEY_FRAMES)
 
 
 def _score_split(context: StepContext, name: str, source: KeyFrameSourceName, target: Path) -> None:
@@ -111,10 +111,11 @@ def build_source(name: KeyFrameSourceName, config: Config, split: StagedSplit) -
             selector = load_selector_model(SELECTOR, dtype=config.compute.precision, device=device)
             return SelectorScores(partial(score_frames, selector, max_context_frames=most, batch=batch))
         case "chat_univi":
-            untuned = build_untuned(config).to(device, getattr(torch, config.compute.precision)).eval()
+            untuned = build_untuned(config.selector.model, config.pseudolabel.checkpoint)
+            untuned.to(device, getattr(torch, config.compute.precision)).eval()
             return SelectorScores(partial(yes_log_odds, untuned, max_context_frames=most, batch=batch))
         case "oracle_frame":
-            return OracleFrame(LabellingModel(config))
+            return OracleFrame(LabellingModel(config.pseudolabel, config.model.memory, config.compute))
         case "file":
             path = Path(section.files[f"{split.dataset}/{split.split}"])
             return ListedFrames(read_key_frames(path, split))

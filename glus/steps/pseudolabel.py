@@ -10,12 +10,11 @@ from typing import Any
 from glus.config import Config
 from glus.keyframes.frame_quality import LabellingModel
 from glus.manifest import Manifest, read_manifest
+from glus.paths import PSEUDOLABELS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit, Video
 from glus.records.tables import write_table
-
-LABELS = Path("data/pseudolabels")
 
 
 def run(context: StepContext) -> None:
@@ -25,7 +24,7 @@ def run(context: StepContext) -> None:
     shards = [_shard_file(folder, number) for number in range(len(_shards(config)))]
     context.finish_pieces(partial(_Labeller, config, folder), shards, "shards labelled")
     extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
-    context.publish_directory(folder, LABELS, extra)
+    context.publish_directory(folder, PSEUDOLABELS, extra)
 
 
 def _shard_file(folder: Path, number: int) -> Path:
@@ -39,7 +38,7 @@ class _Labeller:
         self._folder = folder
         self._shards = _shards(config)
         self._manifest = read_manifest(Path(config.pseudolabel.checkpoint))
-        self._model = LabellingModel(config)
+        self._model = LabellingModel(config.pseudolabel, config.model.memory, config.compute)
 
     def __call__(self, number: int) -> None:
         split, videos = self._shards[number]

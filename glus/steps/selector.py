@@ -14,6 +14,7 @@ from glus.errors import InputError
 from glus.files import write_json
 from glus.manifest import read_manifest
 from glus.model.lora import add_lora, merged_state_dict
+from glus.paths import PSEUDOLABELS, SELECTOR, SELECTOR_CURVES, SELECTOR_METRICS, SELECTOR_PICTURE
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.reporting.selector_report import ScoredTrack, draw_selector_report
@@ -24,15 +25,12 @@ from glus.training.loop.phase import IGNORE, Hooks, Phase
 from glus.training.loop.trainable import select_parameters
 from glus.training.loop.trainer import Trainer
 from glus.training.selector.held_out import score_held_out
+from glus.training.selector.initial_selector import build_untuned
 from glus.training.selector.labels import LabelledVideo, hold_out, read_labels
 from glus.training.selector.objective import SelectorObjective
 from glus.training.selector.samples import SelectorSampler
-from glus.training.selector.start import build_untuned
 from glus.training.selector.validation import validate
 from glus.weights.selector_saved import save_selector
-
-LABELS, MODEL = Path("data/pseudolabels"), Path("models/selector")
-METRICS, CURVES, PICTURE = (Path("metrics") / name for name in ("selector.json", "selector_curves.csv", "selector.png"))
 
 logger = logging.getLogger(__name__)
 
@@ -62,22 +60,30 @@ def run(context: StepContext) -> None:
     shutil.rmtree(model_directory, ignore_errors=True)
     save_selector(model, merged_state_dict(model), model_directory)
     curves.write(curves_file)
-    scored = score_held_out(config, model_directory, held_out)
+    scored = score_held_out(
+        held_out,
+        selector=model_directory,
+        keyframes=config.keyframes,
+        propagation=config.propagate,
+        memory=config.model.memory,
+        compute=config.compute,
+        seed=config.seed,
+    )
     write_json({**validate(scored), "num_videos": len(held_out)}, metrics)
     draw_selector_report(
         [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
     )
-    context.publish_directory(model_directory, MODEL)
-    context.publish_file(metrics, METRICS)
-    context.publish_file(picture, PICTURE)
-    context.publish_file(curves_file, CURVES)
+    context.publish_directory(model_directory, SELECTOR)
+    context.publish_file(metrics, SELECTOR_METRICS)
+    context.publish_file(picture, SELECTOR_PICTURE)
+    context.publish_file(curves_file, SELECTOR_CURVES)
 
 
 def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
     """Videos to train on and videos to validate on."""
     splits = {entry.split: open_split(config, entry.split) for entry in config.data.train}
     checkpoint = read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]
-    labelled = read_labels(LABELS, splits, checkpoint, absent_is_ideal=config.selector.absent_is_ideal)
+    labelled = read_labels(PSEUDOLABELS, splits, checkpoint, absent_is_ideal=config.selector.absent_is_ideal)
     training, held_out = hold_out(labelled, config.selector.held_out, config.seed)
     if not held_out:
         raise InputError("selector.held_out: 0 leaves no labelled video to validate the selector on.")
@@ -97,7 +103,7 @@ def _build_trainer(
     section = config.selector
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = build_untuned(config)
+        model = build_untuned(section.model, config.pseudolabel.checkpoint)
         add_lora(model.language_model, section.model.lora)
     weights = {entry.split: entry.weight for entry in config.data.train}
     phase = Phase(

@@ -14,7 +14,8 @@ from typing import Any
 from glus.errors import InputError
 from glus.files import hash_file, publish, write_json
 from glus.manifest import read_manifest, write_manifest
-from glus.pipeline.artifacts import STAGED, split_parameters
+from glus.paths import EVALUATION_SPLITS, GENERATED, REPORTS, STAGED, TRAINING_SPLITS
+from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
 from glus.records.tables import write_table
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
@@ -27,8 +28,7 @@ from glus.staging.spool import MaskSpool
 from glus.staging.synthetic import write_split
 from glus.staging.tables import write_tables
 
-GENERATED = Path("data/raw/synthetic")
-REPORT = Path("reports/staging_errors.parquet")  # beside what `evaluate` writes there, and unknown to DVC (.dvcignore)
+REPORT = REPORTS / "staging_errors.parquet"  # beside what `evaluate` writes there, and unknown to DVC (.dvcignore)
 MAX_SHOWN = 20  # faults printed of a run
 
 Faults = dict[str, list[Fault]]  # by split
@@ -200,6 +200,9 @@ def _report(faults: Faults, keep_going: bool) -> None:
 def _write_lists(context: StepContext, staged: Path) -> None:
     """`train.json` and `evaluation.json`: the splits that later steps depend on, with their content."""
     data = context.config.data
-    for file, names in (("train", [entry.split for entry in data.train]), ("evaluation", data.evaluation)):
+    for listed, names in (
+        (TRAINING_SPLITS, [entry.split for entry in data.train]),
+        (EVALUATION_SPLITS, data.evaluation),
+    ):
         splits = {name: read_manifest(staged / name).content_sha256 for name in sorted(set(names))}
-        write_json({"splits": splits}, staged / f"{file}.json")
+        write_json({"splits": splits}, staged / listed.name)

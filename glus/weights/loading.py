@@ -15,7 +15,7 @@ from glus.weights.saved import load_glus
 def load_model(
     path: str | Path,
     *,
-    dtype: str = "float32",
+    dtype: str | None = "float32",
     device: str | torch.device = "cpu",
     vision_tower: str | Path | None = None,
     sam2_config: str | None = None,
@@ -25,8 +25,8 @@ def load_model(
 
     Args:
         path: a folder.
-        dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`); the mask branch and the [SEG]
-            projector stay float32.
+        dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`; None: as stored); the mask
+            branch and the [SEG] projector are float32.
         device: where to.
         vision_tower: CLIP folder of a released checkpoint.
         sam2_config: SAM-2 configuration of a released checkpoint, by name or file.
@@ -45,7 +45,8 @@ def load_model(
         model = load_released(folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma)
     else:
         model = load_glus(folder)
-    model.mllm.to(getattr(torch, dtype))
+    if dtype is not None:
+        model.mllm.to(getattr(torch, dtype))
     model.text_hidden_fcs.float()
     model.masks.float()
     return model.to(device).eval()

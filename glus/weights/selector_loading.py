@@ -15,7 +15,7 @@ from glus.weights.selector_saved import load_selector
 def load_selector_model(
     path: str | Path,
     *,
-    dtype: str = "float32",
+    dtype: str | None = "float32",
     device: str | torch.device = "cpu",
     vision_tower: str | Path | None = None,
 ) -> SelectorModel:
@@ -23,7 +23,8 @@ def load_selector_model(
 
     Args:
         path: a folder.
-        dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`); the score head stays float32.
+        dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`; None: as stored); the score
+            head is float32.
         device: where to.
         vision_tower: CLIP folder of a published checkpoint.
 
@@ -38,5 +39,7 @@ def load_selector_model(
         model = load_published(folder, vision_tower=Path(vision_tower))
     else:
         model = load_selector(folder)
-    model.to(getattr(torch, dtype)).score_head.float()
+    if dtype is not None:
+        model.to(getattr(torch, dtype))
+    model.score_head.float()
     return model.to(device).eval()

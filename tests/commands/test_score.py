@@ -122,39 +122,40 @@ def test_an_absent_target_without_a_prediction_scores_0(score: Score, mevis: Non
     assert score("mevis", "valid_u", "--allow-missing")[1]["per_expression"][0]["j"] == 0
 
 
-def broken(kind: str) -> None:
-    file = Path("predictions/b/1/00005.png")
-    if kind == "cut":
-        file.write_bytes(file.read_bytes()[:40])
-    elif kind == "empty file":
-        file.write_bytes(b"")
-    elif kind == "size":
-        write_png(np.zeros((WIDTH, HEIGHT), np.uint8), file)
-    elif kind == "colour":
-        write_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8), file)
-    elif kind == "grey":
-        write_png(np.full((HEIGHT, WIDTH), 128, np.uint8), file)
-    elif kind == "labels":
-        write_png(np.where(OBJECTS["1"], np.uint8(1), np.uint8(255)), file)
-    elif kind == "unknown expression":
-        write_masks(Path("predictions"), {("b", "17"): EMPTY})
-    elif kind == "another level":
-        Path("predictions").rename("inner")
-        shutil.move("inner", "predictions/Annotations")
-    elif kind == "nothing":
-        shutil.rmtree("predictions")
-        Path("predictions").mkdir()
-    elif kind == "no folder":
-        shutil.rmtree("predictions")
-    elif kind == "broken ground truth":
-        Path("data/valid_u/JPEGImages/b/00005.jpg").write_bytes(b"")
-    elif kind == "no ground truth":
-        meta = json.loads(Path("data/valid_u/meta_expressions.json").read_text())
-        videos = {
-            video: entry | {"expressions": {name: {"exp": "x"} for name in entry["expressions"]}}
-            for video, entry in meta["videos"].items()
-        }
-        write_json({"videos": videos}, Path("data/valid_u/meta_expressions.json"))
+def nest() -> None:
+    Path("predictions").rename("inner")
+    shutil.move("inner", "predictions/Annotations")
+
+
+def empty_folder() -> None:
+    shutil.rmtree("predictions")
+    Path("predictions").mkdir()
+
+
+def withhold_ground_truth() -> None:
+    meta = json.loads(Path("data/valid_u/meta_expressions.json").read_text())
+    videos = {
+        video: entry | {"expressions": {name: {"exp": "x"} for name in entry["expressions"]}}
+        for video, entry in meta["videos"].items()
+    }
+    write_json({"videos": videos}, Path("data/valid_u/meta_expressions.json"))
+
+
+ANSWER = Path("predictions/b/1/00005.png")
+BREAK: dict[str, Callable[[], object]] = {
+    "cut": lambda: ANSWER.write_bytes(ANSWER.read_bytes()[:40]),
+    "empty file": lambda: ANSWER.write_bytes(b""),
+    "size": lambda: write_png(np.zeros((WIDTH, HEIGHT), np.uint8), ANSWER),
+    "colour": lambda: write_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8), ANSWER),
+    "grey": lambda: write_png(np.full((HEIGHT, WIDTH), 128, np.uint8), ANSWER),
+    "labels": lambda: write_png(np.where(OBJECTS["1"], np.uint8(1), np.uint8(255)), ANSWER),
+    "unknown expression": lambda: write_masks(Path("predictions"), {("b", "17"): EMPTY}),
+    "another level": nest,
+    "nothing": empty_folder,
+    "no folder": lambda: shutil.rmtree("predictions"),
+    "broken ground truth": lambda: Path("data/valid_u/JPEGImages/b/00005.jpg").write_bytes(b""),
+    "no ground truth": withhold_ground_truth,
+}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def broken(kind: str) -> None:
     ],
 )
 def test_what_cannot_be_used_is_named(score: Score, mevis: None, kind: str, named: str) -> None:
-    broken(kind)
+    BREAK[kind]()
     for options in ((), ("--allow-missing",)):
         code, found, errors = score("mevis", "valid_u", *options)
         assert (code, found) == (2, {})

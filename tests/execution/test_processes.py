@@ -62,12 +62,12 @@ def sleeper():
 
 def test_an_interrupt_ends_the_workers_at_once_and_without_a_word(root):
     code = (
-        "from glus.execution.processes import map_in_processes\nfrom test_parallel import sleeper\n"
+        "from glus.execution.processes import map_in_processes\nfrom test_processes import sleeper\n"
         "try: list(map_in_processes(sleeper, range(9), 2))\nexcept KeyboardInterrupt: print('interrupted')"
     )
     running = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests' / 'execution'}"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     workers = [int(running.stdout.readline()) for _ in range(2)]

@@ -37,6 +37,26 @@ def test_a_prompt_that_does_not_fit_names_both_lengths(model, no_images):
         model.mllm(IDS, MASK, no_images)
 
 
+@pytest.mark.parametrize("surplus", [-1, 1, 2])
+def test_visual_tokens_and_their_places_are_counted_by_row(model, surplus):
+    width = model.language_model.config.hidden_size
+    ids = torch.tensor([[1, IMAGE_ID, IMAGE_ID, 4], [1, IMAGE_ID, IMAGE_ID, 4]])
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    with pytest.raises(InputError, match=rf"row 0 of 2: {2 + surplus} visual tokens for 2 places"):
+        model.mllm(ids, mask, torch.zeros(2, 2 + surplus, width))
+    with pytest.raises(InputError, match=rf"all rows together: {4 + surplus} visual tokens for 4 places"):
+        model.mllm(ids, mask, torch.zeros(4 + surplus, width))
+
+
+def test_rows_that_only_add_up_are_refused(model):
+    ids = torch.tensor([[1, IMAGE_ID, 4, 4], [1, IMAGE_ID, IMAGE_ID, IMAGE_ID]])
+    tokens = torch.zeros(2, 2, model.language_model.config.hidden_size)
+    with pytest.raises(InputError, match=r"row 0 of 2: 2 visual tokens for 1 places"):
+        model.mllm(ids, torch.ones(2, 4, dtype=torch.bool), tokens)
+    with pytest.raises(InputError, match=r"visual tokens for 3 conversations, but there are 2"):
+        model.mllm(ids, torch.ones(2, 4, dtype=torch.bool), tokens[[0, 0, 1]])
+
+
 @torch.inference_mode()
 def test_visual_tokens_stand_where_the_images_are(model):
     tokens = torch.randn(1, 2, model.language_model.config.hidden_size)

@@ -15,7 +15,7 @@ WITHOUT_GRADIENT = ("sam_mask_decoder.conv_s0.", "sam_mask_decoder.conv_s1.")  #
 
 def test_the_paper_preset_trains_what_the_published_code_trains(goldens):
     official = goldens.demonstration("official_training_setup")["trainable"]
-    preset = load_config(ROOT / "presets" / "glus_s.yaml")
+    preset = load_config(ROOT / "glus" / "presets" / "glus_s.yaml")
     model = goldens.load("kept")
     add_lora(model.language_model, preset.model.lora)
     chosen = select_parameters(model, preset.train.trainable)

@@ -118,7 +118,7 @@ def step(
 
 def contrastive_of(case: dict[str, Any]) -> ContrastiveConfig:
     """The preset's bank and temperature, which are the published ones, and the published faults."""
-    preset = load_config(ROOT / "presets" / "glus_s.yaml").train.contrastive
+    preset = load_config(ROOT / "glus" / "presets" / "glus_s.yaml").train.contrastive
     published = {"same_object_negatives": True, "single_contributor": False}
     return preset.model_copy(update={"weight": case["loss_weights"]["contrastive"], **published})
 

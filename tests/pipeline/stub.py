@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import glus.pipeline
+import glus.steps
 from glus.cli import main
 from glus.pipeline.context import StepContext
 

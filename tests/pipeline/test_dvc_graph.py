@@ -1,5 +1,6 @@
 """The real graph: `dvc.yaml` agrees with the table of steps, deps cover the imports, what changes is what is stale."""
 
+import ast
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir
@@ -60,13 +61,25 @@ def test_deps_on_code_exist_and_are_imported(step: Step) -> None:
             assert any(file.is_relative_to(dep) for file in imported), f"{step.name} imports nothing of {dep}"
 
 
+def test_paths_of_artifacts_stand_in_one_file() -> None:
+    places = tuple(f"{path.split('/')[0]}/" for step in STEPS for path in step.outputs)
+    files = [path for folder in ("glus", "flows") for path in (ROOT / folder).rglob("*.py") if path.name != "paths.py"]
+    found = {
+        (path.relative_to(ROOT).as_posix(), node.value)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and str(node.value).startswith(places) and " " not in str(node.value)
+    }
+    assert not found, "take them from glus/paths.py"
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project whose steps have all run, as far as DVC can tell."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "glus", folder / "glus", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "dvc.yaml", folder)
-    shutil.copy2(ROOT / "presets" / "tiny.yaml", folder / "params.yaml")
+    shutil.copy2(ROOT / "glus" / "presets" / "tiny.yaml", folder / "params.yaml")
     config = load_config(folder / "params.yaml")
     for step in STEPS:
         for path in resolve((*step.inputs, *step.outputs), config):

@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, root: Path, shared: Path)
     (project / "glus").symlink_to(root / "glus")
     roots = {"mevis": shared / "realclips/mevis", "refer_youtube_vos": shared / "realclips/Refer-YouTube-VOS"}
     values = [*REAL_CLIPS.splitlines(), "stage.roots={" + ", ".join(f"{k}: {v}" for k, v in roots.items()) + "}"]
-    (project / "params.yaml").write_text(edited(root / "presets/smoke.yaml", values))
+    (project / "params.yaml").write_text(edited(root / "glus/presets/smoke.yaml", values))
     for step in STEPS:
         run_here(project, step.name)
     return project

@@ -25,7 +25,7 @@ SECONDS = 120  # on a machine that is busy with other tests too
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(edited(ROOT / "presets" / "tiny.yaml", ["tracking.enabled=false"]))
+    Path("params.yaml").write_text(edited(ROOT / "glus" / "presets" / "tiny.yaml", ["tracking.enabled=false"]))
     return tmp_path
 
 
@@ -79,7 +79,7 @@ def test_after_a_kill_the_lock_is_free_and_the_piece_is_there(working: subproces
     working.wait()
     done = subprocess.run([*STUB, "finish", "stage"], capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
-    assert "goes on from an interrupted run" in done.stderr
+    assert "resumes an interrupted run" in done.stderr
     assert read_manifest(Path("data/staged")).files.keys() == {"table"}
 
 
@@ -107,7 +107,8 @@ def test_a_step_dies_with_its_parent(project: Path) -> None:
 PUBLISH = """
 import itertools, sys
 from pathlib import Path
-from glus.manifest import publish, write_manifest
+from glus.files import publish
+from glus.manifest import write_manifest
 target = Path("target")
 for number in itertools.count():
     source = Path("work")

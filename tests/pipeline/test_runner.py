@@ -29,7 +29,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.chdir(tmp_path)
 
     def load(*overrides: str) -> Config:
-        text = edited(ROOT / "presets" / "tiny.yaml", ["tracking.enabled=false", *overrides])
+        text = edited(ROOT / "glus" / "presets" / "tiny.yaml", ["tracking.enabled=false", *overrides])
         Path("params.yaml").write_text(text)
         return load_config()
 

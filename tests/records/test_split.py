@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 from collections.abc import Iterator
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -153,13 +154,12 @@ def test_staged_masks_are_those_of_the_published_file(shared: Path, tmp_path: Pa
             write_tables("mevis", name, examined, spool, tmp_path / "mevis" / name)
             split = StagedSplit(tmp_path / "mevis" / name, file.parents[1])
             published = json.loads(file.read_text())
-            for video, expressions in split.expressions.items():
-                for item in expressions:
-                    tracks = [published[annotation] for annotation in item.annotation_ids]
-                    targets = split.target_masks(item, range(split.videos[video].num_frames))
-                    for frame, target in enumerate(targets):
-                        plain = sum((coco.decode(track[frame]) for track in tracks if track[frame]), np.zeros(()))
-                        assert (target == (plain > 0)).all()
+            for item in chain.from_iterable(split.expressions.values()):
+                tracks = [published[annotation] for annotation in item.annotation_ids]
+                targets = split.target_masks(item, range(split.videos[item.video_id].num_frames))
+                for frame, target in enumerate(targets):
+                    plain = sum((coco.decode(track[frame]) for track in tracks if track[frame]), np.zeros(()))
+                    assert (target == (plain > 0)).all()
             assert split.has_masks
 
 

@@ -42,6 +42,16 @@ def score_alone(selector: KeyFrameSelector, clip: np.ndarray, expression: str, q
     return float(selector.score_head(states[before_score]))
 
 
+@pytest.mark.parametrize("places", [2, 4])
+def test_visual_tokens_and_their_places_are_counted(
+    selector: KeyFrameSelector, monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    per_frame = selector.encode_frames(torch.zeros(3, 3, 32, 32)).shape[1]
+    monkeypatch.setattr("glus.selector.model.encode_context", lambda *_: [1, *[IMAGE_ID] * places])
+    with pytest.raises(InputError, match=rf"row 0 of 1: {3 * per_frame} visual tokens for {places * per_frame} places"):
+        selector.embed_context(torch.zeros(3, per_frame, 32))
+
+
 @given(
     num_frames=st.integers(1, 30),
     max_context=st.integers(1, 12),

@@ -12,7 +12,7 @@ from raw_sets import FRAMES, LEFT, edit_json, faults_of, write_json, write_mevis
 from glus.staging.faults import Fault
 from glus.staging.files.paths import is_inside
 from glus.staging.raw import Published
-from glus.staging.readers.registry import mevis
+from glus.staging.readers import mevis
 
 META = "train/meta_expressions.json"
 Change = Callable[[dict[str, Any]], Any]
@@ -156,7 +156,9 @@ def test_video_ids_that_lead_out_open_nothing(
     meta = tmp_path / {"mevis": META, "refer_youtube_vos": f"meta_expressions/{META}"}[layout]
     edit_json(meta, lambda content: {"videos": {name: content["videos"]["aaa"]}})
     for module in ("frames", "mask_files"):
-        monkeypatch.setattr(f"glus.staging.{module}.missing_folder", lambda *_: pytest.fail("looked for its folder"))
+        monkeypatch.setattr(
+            f"glus.staging.files.{module}.missing_folder", lambda *_: pytest.fail("looked for its folder")
+        )
     (fault,) = [fault for fault in faults_of(layout, tmp_path) if "video id" in fault.problem]
     assert (fault.severity, fault.file) == ("error", meta.relative_to(tmp_path).as_posix())
     assert repr(name).strip("'") in fault.problem.replace("\\\\\\\\", "\\\\")

@@ -29,6 +29,7 @@ from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
 from glus.staging.files.video_files import unpack_videos
+from glus.staging.raw import Reader
 from glus.staging.readers import davis_texts, revos
 from glus.staging.readers.registry import READERS
 from glus.staging.synthetic import draw_clip, write_split
@@ -536,3 +537,11 @@ def test_splits_that_lie_there_are_found(tmp_path: Path) -> None:
         "own": ["mine"],
     }
     assert all(layout.splits(tmp_path / "nowhere") == [] for layout in READERS.values())
+
+
+@pytest.mark.parametrize("dataset", READERS)
+def test_a_reader_has_all_that_a_reader_has(dataset: str) -> None:
+    """They are found by name, so nothing else compares them with the protocol."""
+    attributes = {*Reader.__annotations__, "splits", "load"}
+    assert {name for name in attributes if not hasattr(READERS[dataset], name)} == set()
+    assert READERS[dataset].TREE and READERS[dataset].PUBLISHER

@@ -1,7 +1,7 @@
 """The loop: schedules by hand, and a run that is killed ends like one that is not."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from glus.config import ComputeConfig, OptimiserConfig
 from glus.errors import ConfigError, GlusError
 from glus.training.loop.optimiser import build_optimiser, rate_factor
 from glus.training.loop.phase import Hooks, Phase
+from glus.training.loop.summary import describe_batch, describe_parameters
 from glus.training.loop.trainer import Trainer, train_mode
 
 COMPUTE = ComputeConfig(device="cpu", precision="float32", processes=1, threads=1, workers=0)
@@ -141,3 +142,20 @@ def test_an_infinite_loss_is_an_error_with_its_step(tmp_path):
     )
     with pytest.raises(GlusError, match=r"step 1 \(one\): the loss is not finite"):
         trainer.run()
+
+
+@dataclass(frozen=True)
+class Clip:
+    pixels: torch.Tensor
+    targets: list[torch.Tensor]
+
+
+def test_the_log_says_what_is_trained_and_what_a_batch_looks_like(tmp_path, caplog):
+    caplog.set_level("INFO", logger="glus")
+    train(tmp_path)
+    trained = [record.message for record in caplog.records if " trains " in record.message]
+    assert trained == ["one trains other 20 float32", "two trains other 25 float32"]
+    parameters = {"mm_projector.bias": nn.Parameter(torch.zeros(1200, dtype=torch.bfloat16))}
+    assert describe_parameters(parameters) == "mm_projector 1,200 bfloat16"
+    batch = Clip(torch.zeros(2, 3), [torch.zeros(4, dtype=torch.bool), torch.zeros(5)])
+    assert describe_batch(batch) == "pixels float32 [2, 3], targets[0 of 2] bool [4]"

@@ -19,7 +19,8 @@ def split(tmp_path):
     names = [f"{index:05d}" for index in range(4)]
     video = {"num_frames": 4, "height_px": 4, "width_px": 4, "frame_names": names, "frame_dir": "v", "grey_frames": []}
     expression = {"expression_id": "0", "expression": "a", "object_ids": ["0"], "annotation_ids": ["0"]}
-    write_table("videos", [key | video], folder / "videos.parquet")
+    short = video | {"video_id": "short", "num_frames": 2, "frame_names": names[:2]}
+    write_table("videos", [key | video, key | short], folder / "videos.parquet")
     write_table("expressions", [key | expression | {"family": "greyed"}], folder / "expressions.parquet")
     return StagedSplit(folder, tmp_path)
 
@@ -29,7 +30,9 @@ def clip_phase(model, config: Config, split: StagedSplit, **switches):
     values["train"]["image"]["families"] = values["train"]["tracking"]["families"] = []
     values["train"]["clip"] |= switches
     add_lora(model.language_model, config.model.lora)
-    return build_phases(model, Config.model_validate(values), [(split, 1.0)], TokenBank(1))[-1]
+    config = Config.model_validate(values)
+    phases = build_phases(model, [(split, 1.0)], TokenBank(1), train=config.train, shape=config.model, seed=config.seed)
+    return phases[-1]
 
 
 def test_the_projector_starts_where_it_is_unless_it_is_drawn_anew(model, config, split):
@@ -46,3 +49,10 @@ def test_a_projector_drawn_anew_has_torchs_own_start(model, config, split):
     assert all(
         torch.equal(value, fresh.state_dict()[name]) for name, value in model.text_hidden_fcs.state_dict().items()
     )
+
+
+def test_videos_that_are_too_short_are_reported(model, config, split, caplog):
+    caplog.set_level("INFO", logger="glus")
+    clip_phase(model, config, split)
+    said = [record.message for record in caplog.records if record.message.startswith("clip")]
+    assert said == ["clip: videos of fewer than 4 frames are left out (1)"]

@@ -1,21 +1,15 @@
-"""The readers by the name of their dataset."""
+"""The readers by the name of their dataset: a module of this folder for each of `glus.config.DATASETS`."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import cast
+
+from glus.config import DATASETS
 from glus.errors import InputError
 from glus.staging.raw import Published, Reader
-from glus.staging.readers import generated, lvvis, mevis, own, reasonvos, ref_davis17, refer_youtube_vos, revos
 
-READERS: dict[str, Reader] = {
-    "mevis": mevis,
-    "refer_youtube_vos": refer_youtube_vos,
-    "ref_davis17": ref_davis17,
-    "revos": revos,
-    "lvvis": lvvis,
-    "reasonvos": reasonvos,
-    "synthetic": generated,
-    "own": own,
-}
+READERS = {name: cast(Reader, import_module(f"glus.staging.readers.{name}")) for name in DATASETS}
 
 
 def reader(dataset: str) -> Reader:

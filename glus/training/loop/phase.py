@@ -37,7 +37,7 @@ class Phase:
         parameters: what is trained; everything else is frozen during the phase.
         batch: number of the batch (counted from 0 within the phase) -> batch.
         loss: batch -> scalars; `loss` is differentiated, all are logged.
-        start: called before the first step; not when a run goes on within the phase.
+        start: called before the first step; not when a run resumes within the phase.
         end_step: called after each step.
     """
 

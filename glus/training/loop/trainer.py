@@ -1,7 +1,7 @@
 """The training loop, shared by GLUS and the selector: phases, accumulation, schedules, exact resuming.
 
 A batch is a function of its number: it is drawn from it, torch's generator is seeded with it. So a run that was
-killed goes on from its last checkpoint and ends with the same weights, and several processes can share a step.
+killed resumes from its last checkpoint and ends with the same weights, and several processes can share a step.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from glus.execution.devices import resolve_device
 from glus.training.loop.distributed import num_replicas, rank, sum_gradients, sum_values
 from glus.training.loop.optimiser import build_optimiser
 from glus.training.loop.phase import Hooks, Phase, Stateful
+from glus.training.loop.precision import set_weight_types
+from glus.training.loop.summary import describe_batch, describe_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Trainer:
         self._resumed: dict[str, Any] | None = None
         self._sums: dict[str, float] = {}
         self._num_summed = 0
+        self._described: set[str] = set()  # phases whose batches the log shows
         self._timer = time.perf_counter()
 
     def run(self) -> None:
@@ -91,6 +94,8 @@ class Trainer:
         Raises:
             GlusError: a loss is not finite; names the step.
         """
+        trained = (parameter for phase in self.phases for parameter in phase.parameters.values())
+        set_weight_types(self.module, trained, self.compute.precision)
         self.module.to(self.device)
         done = self._restore()
         first = 0
@@ -112,6 +117,8 @@ class Trainer:
             optimiser.load_state_dict(self._resumed["optimiser"])
             schedule.load_state_dict(self._resumed["schedule"])
         self._resumed = None
+        if rank() == 0:
+            logger.info("%s trains %s", phase.name, describe_parameters(phase.parameters))
         batches = self._batches(phase, done - first)
         self._timer = time.perf_counter()
         for step in range(done - first, phase.steps):
@@ -137,6 +144,9 @@ class Trainer:
             number = step * phase.accumulation + turn * num_replicas() + rank()
             torch.manual_seed(self.seed * 1_000_003 + number)
             batch = next(batches).to(self.device)
+            if rank() == 0 and phase.name not in self._described:
+                logger.info("%s, first batch: %s", phase.name, describe_batch(batch))
+                self._described.add(phase.name)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute.precision == "bfloat16"):
                 losses = phase.loss(batch)
             (losses["loss"] / phase.accumulation).backward()
@@ -204,7 +214,7 @@ class Trainer:
         for name, item in self.state.items():
             item.load_state_dict(content["state"][name])
         self._resumed = content
-        logger.info("going on from step %d/%d", content["step"], self.total_steps)
+        logger.info("resuming from step %d/%d", content["step"], self.total_steps)
         return int(content["step"])
 
 

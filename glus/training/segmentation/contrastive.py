@@ -77,7 +77,7 @@ class TokenBank:
         return [entry.vector for entry in self._entries if is_negative(entry.key)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on after a stop, as plain data and tensors."""
+        """What a resumed run needs, as plain data and tensors."""
         return {
             "keys": [
                 (entry.key.video_id, entry.key.expression_id, entry.key.frame_name, sorted(entry.key.object_ids))

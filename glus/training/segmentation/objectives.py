@@ -91,32 +91,33 @@ class ImageObjective(nn.Module):
 
     The cross entropy of [SEG] trains the LM head only: its target is the same at every position, and from scratch it
     would turn all [SEG] states into one direction before the words are learned. What a pretrained language model brings
-    instead is that its states know what was said: see `recall_loss`.
+    instead is that its states know what was said: see `word_prediction_loss`.
 
     Args:
-        recall: weight of that.
+        word_prediction: weight of that.
     """
 
-    def __init__(self, model: GlusModel, loss: LossConfig, recall: float) -> None:
+    def __init__(self, model: GlusModel, loss: LossConfig, word_prediction: float) -> None:
         super().__init__()
-        self.model, self.loss, self.recall = model, loss, recall
+        self.model, self.loss, self.word_prediction = model, loss, word_prediction
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch with one query frame."""
         hidden = seg_hidden(self.model, batch)
         prompts = self.model.seg_prompts(hidden.seg)
         ce = seg_cross_entropy(self.model.seg_logits(hidden.last.detach()), self.model.seg_id)
-        recall = recall_loss(hidden.seg[:, 0], batch.input_ids, self.model.language_model.model.embed_tokens.weight)
+        embeddings = self.model.language_model.model.embed_tokens.weight
+        words = word_prediction_loss(hidden.seg[:, 0], batch.input_ids, embeddings)
         features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
         conditioned = self.model.masks.condition(features, [])
         logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False).logits
         bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
-        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice + self.recall * recall
-        parts = {"ce": ce, "bce": bce, "dice": dice, "recall": recall}
+        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice + self.word_prediction * words
+        parts = {"ce": ce, "bce": bce, "dice": dice, "word_prediction": words}
         return {"loss": total, **{name: value.detach() for name, value in parts.items()}}
 
 
-def recall_loss(states: Tensor, input_ids: Tensor, embeddings: Tensor) -> Tensor:
+def word_prediction_loss(states: Tensor, input_ids: Tensor, embeddings: Tensor) -> Tensor:
     """How well states name the words by which the conversations of a batch differ.
 
     Cross entropy between the softmax over all words, read through their input embeddings, and the uniform distribution

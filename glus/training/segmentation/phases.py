@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glus.config import Config, PhaseConfig
+from glus.config import MemoryConfig, ModelConfig, PhaseConfig, TrainConfig
 from glus.model.assembly import build_text_hidden_fcs
 from glus.model.glus import GlusModel
 from glus.records.split import StagedSplit
@@ -21,6 +22,10 @@ from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.objectives import ClipObjective, ImageObjective, TrackingObjective
 from glus.training.segmentation.samples import BatchBuilder, ClipPhaseBatches, ImagePhaseBatches, TrackingPhaseBatches
 
+logger = logging.getLogger(__name__)
+
+Splits = Sequence[tuple[StagedSplit, float]]  # with how often each is drawn
+
 IMAGE_PARTS = (
     "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
     "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
@@ -29,76 +34,86 @@ TRACKING_PARTS = ("image_encoder", "mask_decoder", "prompt_encoder", "memory_att
 
 
 def build_phases(
-    model: GlusModel, config: Config, splits: list[tuple[StagedSplit, float]], bank: TokenBank
+    model: GlusModel, splits: Splits, bank: TokenBank, *, train: TrainConfig, shape: ModelConfig, seed: int
 ) -> list[Phase]:
-    """The phases that have steps, in order."""
-    phases = [
-        _image_phase(model, config, splits),
-        _tracking_phase(model, config, splits),
-        _clip_phase(model, config, splits, bank),
-    ]
-    return [phase for phase in phases if phase is not None]
+    """The phases that have steps, in order.
+
+    Args:
+        model: what is trained.
+        splits: staged splits, and how often each is drawn.
+        bank: tokens of earlier steps, for the contrastive loss.
+        train: steps, losses and optimisers.
+        shape: numbers of frames, and how they are remembered.
+        seed: of all that is drawn.
+    """
+    phases = []
+    if train.image.steps:
+        phases.append(_image_phase(model, splits, train, seed))
+    if train.tracking.steps:
+        phases.append(_tracking_phase(model, splits, train, shape.memory, seed))
+    if train.clip.steps:
+        phases.append(_clip_phase(model, splits, bank, train=train, shape=shape, seed=seed))
+    return phases
+
+
+def _mixture(name: str, phase: PhaseConfig, splits: Splits, min_frames: int) -> Mixture:
+    mixture = Mixture(splits, phase.families, min_frames=min_frames)
+    if mixture.num_too_short:
+        logger.info("%s: videos of fewer than %d frames are left out (%d)", name, min_frames, mixture.num_too_short)
+    return mixture
 
 
 def _builder(model: GlusModel, *, sum_annotations: bool = False) -> BatchBuilder:
     return BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame, sum_annotations=sum_annotations)
 
 
-def _image_phase(model: GlusModel, config: Config, splits: list[tuple[StagedSplit, float]]) -> Phase | None:
-    phase = config.train.image
-    if not phase.steps:
-        return None
+def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
+    phase = train.image
     batches = ImagePhaseBatches(
-        Mixture(splits, phase.families, min_frames=1),
+        _mixture("image", phase, splits, min_frames=1),
         _builder(model),
-        config.seed,
+        seed,
         phase.samples,
         phase.max_expressions,
-        config.train.vary_conversation,
+        train.vary_conversation,
     )
-    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, config.train.loss, phase.recall))
+    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, train.loss, phase.word_prediction))
 
 
-def _tracking_phase(model: GlusModel, config: Config, splits: list[tuple[StagedSplit, float]]) -> Phase | None:
-    phase = config.train.tracking
-    if not phase.steps:
-        return None
+def _tracking_phase(model: GlusModel, splits: Splits, train: TrainConfig, memory: MemoryConfig, seed: int) -> Phase:
+    phase = train.tracking
     batches = TrackingPhaseBatches(
-        Mixture(splits, phase.families, min_frames=phase.num_frames),
+        _mixture("tracking", phase, splits, min_frames=phase.num_frames),
         model.transform,
-        config.seed,
+        seed,
         phase.samples,
         phase.num_frames,
         phase.max_expressions,
     )
-    objective = TrackingObjective(model, config.train.loss, config.model.memory)
+    objective = TrackingObjective(model, train.loss, memory)
     return _phase("tracking", phase, model, TRACKING_PARTS, batches, objective)
 
 
 def _clip_phase(
-    model: GlusModel, config: Config, splits: list[tuple[StagedSplit, float]], bank: TokenBank
-) -> Phase | None:
-    phase = config.train.clip
-    if not phase.steps:
-        return None
+    model: GlusModel, splits: Splits, bank: TokenBank, *, train: TrainConfig, shape: ModelConfig, seed: int
+) -> Phase:
+    phase = train.clip
     batches = ClipPhaseBatches(
-        Mixture(splits, phase.families, min_frames=config.model.num_query_frames),
+        _mixture("clip", phase, splits, min_frames=shape.num_query_frames),
         _builder(model, sum_annotations=phase.sum_annotations),
-        config.seed,
+        seed,
         phase.samples,
-        config.model.num_context_frames,
-        config.model.num_query_frames,
+        shape.num_context_frames,
+        shape.num_query_frames,
         phase.max_expressions,
         phase.reverse,
         phase.into_grey,
-        config.train.vary_conversation,
+        train.vary_conversation,
     )
-    objective = ClipObjective(model, config.train.loss, config.train.contrastive, config.model.memory, bank)
-    clip = replace(
-        _phase("clip", phase, model, config.train.trainable, batches, objective), end_step=objective.end_step
-    )
+    objective = ClipObjective(model, train.loss, train.contrastive, shape.memory, bank)
+    clip = replace(_phase("clip", phase, model, train.trainable, batches, objective), end_step=objective.end_step)
     if phase.fresh_text_hidden_fcs:
-        return replace(clip, start=partial(_draw_text_hidden_fcs, model, config.seed))
+        return replace(clip, start=partial(_draw_text_hidden_fcs, model, seed))
     return clip
 
 

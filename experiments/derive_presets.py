@@ -1,13 +1,14 @@
 """Writes tiny, realclips and smoke anew from `params.yaml`, of which they are copies but for a few values.
 
-Run after a change of the default: `.venv/bin/python presets/derive.py`. A test compares.
+Run after a change of the default: `.venv/bin/python -m experiments.derive_presets`. A test compares.
 """
 
 from pathlib import Path
 
 from glus.commands.params import edited
+from glus.config import PRESETS
 
-PRESETS = Path(__file__).resolve().parent
+DEFAULT = Path(__file__).resolve().parents[1] / "params.yaml"
 
 TITLES = {
     "realclips": """\
@@ -63,4 +64,4 @@ def derived(name: str, default: Path) -> str:
 
 if __name__ == "__main__":
     for preset in ("tiny", "realclips", "smoke"):
-        (PRESETS / f"{preset}.yaml").write_text(derived(preset, PRESETS.parent / "params.yaml"), encoding="utf-8")
+        (PRESETS / f"{preset}.yaml").write_text(derived(preset, DEFAULT), encoding="utf-8")
