@@ -85,6 +85,7 @@ class VideoEncoder:
             self._context |= dict(zip(missing, tokens, strict=True))
 
     def _encode(self, frames: Sequence[int]) -> None:
+        self._read_context_frames()
         images = [self._read(frame) for frame in frames]
         unseen = [frame for frame in frames if frame not in self._context]
         seen = dict(zip(unseen, self._visual_tokens([images[frames.index(frame)] for frame in unseen]), strict=True))
