@@ -9,9 +9,11 @@ after another, one thread. CPU seconds, warm-up left out, medians. Logits of all
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKER = ROOT / "benchmarks" / "inference_worker.py"
 BEFORE = "2f5c2ac"
 TEXTS = [
     "the white dog that jumps over the fence", "the yellow bird on the left", "which of the two cars turns left",
@@ -37,18 +38,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=14)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.worker:
+        segment_clip(json.loads(options.worker))
+    else:
+        compare(options.frames, options.repeats)
+
+
+def compare(num_frames: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder, build_before(Path(folder)) as before:
         work = Path(folder)
         build_model(work / "model")
-        clip = np.random.default_rng(0).integers(0, 256, (options.frames, 120, 160, 3), dtype=np.uint8)
+        clip = np.random.default_rng(0).integers(0, 256, (num_frames, 120, 160, 3), dtype=np.uint8)
         np.save(work / "clip.npy", clip)
 
         def run(tree: Path, way: str, num_texts: int, **settings: int) -> dict:
             task = {"folder": str(work), "way": way, "texts": TEXTS[:num_texts], "settings": settings}
-            return measure(tree, task | {"repeats": options.repeats})
+            return measure(tree, task | {"repeats": repeats})
 
-        print(f"{options.frames} frames; s: CPU seconds per sentence and frame; tokens: of the language model")
+        print(f"{num_frames} frames; s: CPU seconds per sentence and frame; tokens: of the language model")
         print(f"{'':34}{'s':>8}{'tokens':>9}{'times less time':>17}{'times fewer tokens':>20}{'difference':>12}")
         for num_texts in (1, 8):
             rows = {f"build {BEFORE}": run(before, "segment_video", num_texts)}
@@ -58,7 +67,7 @@ def main() -> None:
                 rows = {"plain path": run(ROOT, "plain", 1)} | rows
             reference = rows[f"build {BEFORE}"]
             for name, row in rows.items():
-                share = num_texts * options.frames
+                share = num_texts * num_frames
                 exact = "stride 2" not in name and "stride 4" not in name
                 difference = np.abs(np.array(row["logits"]) - np.array(reference["logits"])).max()
                 print(
@@ -83,14 +92,16 @@ def build_before(work: Path) -> Iterator[Path]:
 
 def build_model(folder: Path) -> None:
     from glus.commands.params import edited
-    from glus.config import parse_config
+    from glus.config import load_config
     from glus.model.scratch import build_from_scratch
     from glus.processing.conversation import conversation_texts
     from glus.processing.tokenizer import IM_END, IM_START, SEG, train_tokenizer
     from glus.weights.saved import save_glus
 
     os.chdir(ROOT)
-    config = parse_config(edited(ROOT / "params.yaml", SHAPES), ROOT / "params.yaml")
+    parameters = folder.with_name("params.yaml")
+    parameters.write_text(edited(ROOT / "params.yaml", SHAPES))
+    config = load_config(parameters)
     tokenizer = train_tokenizer([*conversation_texts(), *TEXTS], config.model.language.vocabulary)
     tokenizer.add_tokens([SEG, IM_START, IM_END])
     model = build_from_scratch(config.model, tokenizer, seed=0)
@@ -100,7 +111,7 @@ def build_model(folder: Path) -> None:
 def measure(tree: Path, task: dict) -> dict:
     """What a process of one working tree reports."""
     done = subprocess.run(
-        [sys.executable, str(WORKER), json.dumps(task)],
+        [sys.executable, __file__, "--worker", json.dumps(task)],
         cwd=tree,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tree, ROOT))), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -110,6 +121,52 @@ def measure(tree: Path, task: dict) -> dict:
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout)
+
+
+def segment_clip(task: dict) -> None:
+    """One way to segment the clip, by the build on the path; prints seconds, tokens and logits."""
+    import torch
+    from PIL import Image
+    from torch.nn import functional
+
+    from glus import GLUS, segment_video
+
+    torch.set_num_threads(1)
+    folder = Path(task["folder"])
+    clip = np.load(folder / "clip.npy")
+    model = GLUS.from_pretrained(folder / "model")
+    vocabulary = len(model.tokenizer)
+    model.seg_logits = (
+        lambda states: functional.one_hot(  # what random weights do not say
+            torch.full(states.shape[:-1], model.seg_id), vocabulary
+        ).float()
+    )
+
+    def segment() -> np.ndarray:
+        if task["way"] == "plain":
+            from tests.inference.published import PlainPass
+
+            images = [Image.fromarray(frame) for frame in clip]
+            return np.stack([PlainPass(model, images, text).run(range(len(clip))).numpy() for text in task["texts"]])
+        return segment_video(model, clip, task["texts"], **task["settings"]).logits
+
+    tokens: list[int] = []
+    first = model.language_model.model.layers[0].mlp
+    hook = first.register_forward_pre_hook(lambda _, args: tokens.append(args[0][..., 0].numel()))
+    segment_video(model, clip[:2], task["texts"][:1])  # warm-up
+    tokens.clear()
+    seconds = []
+    for _ in range(task["repeats"]):
+        start = time.process_time()
+        logits = segment()
+        seconds.append(time.process_time() - start)
+    hook.remove()
+    report = {
+        "seconds": statistics.median(seconds),
+        "tokens": sum(tokens) / task["repeats"],
+        "logits": np.nan_to_num(logits).round(6).tolist(),
+    }
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

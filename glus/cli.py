@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from glus.commands import check, doctor, export, params, plan, report, score, segment, steps, weights
 from glus.errors import GlusError
+from glus.pipeline.table import STEPS
 
 TRACEBACK = Path(".glus/traceback.txt")
 INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
@@ -77,8 +78,15 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
             traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
     if code == INTERRUPTED:
-        return 1, "Interrupted. What was finished is kept; the same command resumes from there."
+        return 1, _interrupted(arguments[0])
     return code, ""
+
+
+def _interrupted(command: str) -> str:
+    """What Ctrl-C leaves: a step keeps its pieces, every other command writes all or nothing."""
+    if command in {step.name for step in STEPS}:
+        return "Interrupted. What was finished is kept; the same command resumes from there."
+    return "Interrupted. Nothing was written; the same command starts anew."
 
 
 def _keep_traceback() -> str:

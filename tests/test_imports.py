@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,22 @@ def test_public_names_are_exported_lazily() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split() == ["GLUS", "KeyFrameSelector", "segment_video"], done.stderr
+
+
+def test_numbers_open_no_files_and_know_no_staged_split() -> None:
+    for file in GLUS:
+        if file.parts[1] == "metrics":
+            tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+            names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert not names & {"open", "Path", "StagedSplit"}, file
+            assert not packages(file) & {"pathlib", "os", "json", "pyarrow", "PIL"}, file
+
+
+def test_no_two_classes_have_one_name() -> None:
+    classes = Counter(
+        node.name
+        for file in GLUS
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in classes.items() if count > 1]

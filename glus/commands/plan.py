@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from glus.errors import GlusError
+from glus.files import to_json
 from glus.pipeline.table import STEPS
 
 
@@ -26,7 +27,7 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
         row["state"] = "changed" if row["why"] else "after a changed step" if stale else "up to date"
         stale = stale or bool(row["why"])
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(to_json(rows))
         return
     for row in rows:
         typer.echo(f"{row['step']:<12} {row['state']:<21} {'; '.join(row['why'])}".rstrip())

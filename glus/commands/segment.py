@@ -13,9 +13,14 @@ from glus.errors import InputError
 if TYPE_CHECKING:
     from glus.media.sources import FrameSource
 
+FORMATS = (
+    "A video file that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), or a folder of images"
+    " (jpg, jpeg, png, bmp, webp) in the order of their numbers."
+)
+
 
 def segment(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO_OR_FRAMES", help="A video file, or a folder of images.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO_OR_FRAMES", help=FORMATS)],
     expressions: Annotated[list[str], typer.Option("-e", "--expression", help="What to segment; may be given again.")],
     model: Annotated[Path, typer.Option(help="Folder of the model, e.g. models/glus/final.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist yet.")],
@@ -28,7 +33,9 @@ def segment(
     if selector is not None and anchor is not None:
         raise InputError("--selector and --anchor exclude each other: both say where to start.")
     from glus.media.sources import open_frames
+    from glus.processing.sentences import require_sentences
 
+    require_sentences(expressions)
     clip, first = _cut(open_frames(video), frames)
     if anchor is not None and not first <= anchor < first + len(clip):
         raise InputError(f"--anchor {anchor}: the frames are {first} to {first + len(clip) - 1}.")
@@ -61,7 +68,7 @@ def _segment(clip: FrameSource, expressions: list[str], model: Path, selector: P
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if device == "cuda" else "float32"
-    chooser = KeyFrameSelector.from_pretrained(selector, device=device) if selector else None
+    chooser = KeyFrameSelector.from_pretrained(selector, dtype=dtype, device=device) if selector else None
     glus = GLUS.from_pretrained(model, dtype=dtype, device=device)
     return segment_video(glus, clip, expressions, selector=chooser, anchor=anchor)
 
@@ -89,5 +96,14 @@ def _write(folder: Path, clip: FrameSource, first: int, expressions: list[str], 
                 "area_px": [int(mask.sum()) for mask in masks[number]],
             }
         )
-    write_overlay_video(np.stack([np.asarray(frame) for frame in clip]), masks, expressions, folder / "overlay.mp4")
-    write_json({"expressions": rows}, folder / "result.json")
+    overlay = folder / "overlay.mp4"
+    write_overlay_video(clip, masks, expressions, overlay, times_s=clip.times_s, end_s=clip.end_s)
+    width, height = clip.size
+    video = {
+        "video": clip.name,
+        "width_px": width,
+        "height_px": height,
+        "frame_names": list(clip.frame_names),
+        "times_s": None if clip.times_s is None else list(clip.times_s),
+    }
+    write_json({**video, "expressions": rows}, folder / "result.json")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from glus.files import to_json
 from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
 
@@ -54,8 +54,10 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
         return _show_plan(step, as_json)
     die_with_parent(parent)
     _set_threads(config.compute.threads)
+    from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_step
 
+    link_external(config)
     run_step(step.name, config, fresh=fresh, **options)
     if as_json:
         typer.echo((RUNS / f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
@@ -83,7 +85,7 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "resumes": plan.resumes,
     }
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        typer.echo(to_json(facts))
         return
     typer.echo(f"{step.name}: {step.summary}")
     typer.echo(f"parameters  {', '.join(step.parameters)}")

@@ -33,6 +33,7 @@ class StageConfig(Section):
     splits: Annotated[list[SplitName], Field(min_length=1)]
     roots: dict[str, str]  # dataset -> folder in the dataset's published layout; data/raw/<dataset> where not named
     exclude: dict[SplitName, list[str]]  # split -> videos to leave out: ids, or patterns such as TAO/*
+    allow_links: list[str] = Field(default_factory=list)  # folders that symbolic links in the roots may lead into
     synthetic: SyntheticConfig
 
     def root(self, dataset: str) -> Path:

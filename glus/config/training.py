@@ -48,7 +48,7 @@ class ClipPhaseConfig(PhaseConfig):
     """The paper's training: context and query frames, memory, all losses (4.1 to 4.3)."""
 
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
-    into_grey: Share  # share of the windows that go on into grey frames, where a clip of the synthetic set has them
+    into_grey: Share  # share of the windows that go on into frames where what is meant cannot be told (grey ones)
     fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
     sum_annotations: bool  # true: annotations of an expression are added, so overlaps count 2, as published
 

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from glus.errors import InputError, name_some
-from glus.evaluation.completeness import Key
 from glus.evaluation.predictions import read_tracks
 from glus.masks import decode_rle, encode_rle, read_index_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, Video
+from glus.records.split import Expression, Key, Video
 
 PARQUET = "predictions.parquet"
 

@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
 from glus.errors import GlusError
@@ -64,13 +65,24 @@ def map_in_processes(build: Callable[[], Callable[[T], R]], items: Iterable[T], 
     before = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, context, _start_worker, (os.getpid(), build, numbers)) as pool:
         try:
-            yield from pool.map(_do, items)
+            yield from _in_order(pool, items, 2 * count)
         except KeyboardInterrupt:  # does not wait for the items at work
             pool.shutdown(wait=False, cancel_futures=True)
             time.sleep(SECONDS_TO_CANCEL)
             for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
             raise
+
+
+def _in_order(pool: Executor, items: Iterable[T], ahead: int) -> Iterator[Any]:
+    """Results in the order of the items, of which some are taken ahead: each may hold the masks of a video."""
+    waiting: deque[Future[Any]] = deque()
+    for item in items:
+        waiting.append(pool.submit(_do, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _start_worker(parent: int, build: Callable[[], Callable[[Any], Any]], numbers: Any) -> None:

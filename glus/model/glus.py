@@ -12,7 +12,8 @@ from glus.config import ModelConfig
 from glus.errors import InputError
 from glus.model.mllm import MultimodalLanguageModel
 from glus.model.sam2 import MaskBranch
-from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
+from glus.processing.sentences import IM_END, IM_START, SEG
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import FrameTransform
 
 

@@ -73,7 +73,7 @@ class DecodedMasks:
 
     Attributes:
         logits: float [N, 4h, 4w], low-resolution mask logits.
-        mask_token: int [N], the mask token that they come from.
+        mask_token: int [N], the mask token that they come from; read by the parity tests alone.
     """
 
     logits: Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_progress
@@ -74,22 +74,6 @@ class StepContext:
         for _ in self.progress(made, description, total=len(pieces), done=len(pieces) - len(waiting)):
             pass
 
-    @overload
-    def progress(self, items: int, description: str, *, total: int | None = ..., done: int = ...) -> Iterator[int]: ...
-
-    @overload
-    def progress(
-        self, items: Iterable[T], description: str, *, total: int | None = ..., done: int = ...
-    ) -> Iterator[T]: ...
-
-    def progress(
-        self, items: Iterable[T] | int, description: str, *, total: int | None = None, done: int = 0
-    ) -> Iterator[Any]:
-        """Yields the items and shows how far the step is: a bar on a terminal, now and then a line elsewhere.
-
-        Args:
-            items: what to go through; a number stands for `range(number)`.
-            total: number of items where they have no length, `done` included.
-            done: items that an interrupted run has finished already.
-        """
+    def progress(self, items: Iterable[T], description: str, *, total: int | None = None, done: int = 0) -> Iterator[T]:
+        """Yields the items and shows how far the step is, as `show_progress` does."""
         return show_progress(items, f"{self.step.name}: {description}", total=total, done=done)

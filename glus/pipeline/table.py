@@ -67,7 +67,7 @@ STEPS: tuple[Step, ...] = (
         ("seed", "pseudolabel"),
         _paths(TRAINING_SPLITS, EARLY_STOP_MODEL),
         _paths(PSEUDOLABELS),
-        "IoU of the early-stop model on every frame of half of the training set",
+        "IoU of the early-stop model on every frame of the share of the training set that is labelled",
     ),
     Step(
         "selector",

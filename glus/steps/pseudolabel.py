@@ -1,4 +1,4 @@
-"""Step 3, paper 4.4 and B.4: the early-stop model segments half of the training set; its IoU per frame is the label."""
+"""Step 3, paper 4.4 and B.4: the early-stop model segments a share of the training set; IoU per frame is the label."""
 
 from __future__ import annotations
 

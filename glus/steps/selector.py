@@ -69,7 +69,7 @@ def run(context: StepContext) -> None:
         compute=config.compute,
         seed=config.seed,
     )
-    write_json({**validate(scored), "num_videos": len(held_out)}, metrics)
+    write_json({**validate(scored).to_json("families"), "num_videos": len(held_out)}, metrics)
     draw_selector_report(
         [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
     )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from glus.errors import InputError
 from glus.files import hash_file, publish, write_json
@@ -67,12 +66,7 @@ def run(context: StepContext, *, keep_going: bool = False) -> None:
 
 
 def _generate(context: StepContext, name: str, root: Path, pool: Executor | None) -> None:
-    split = name.split("/")[1]
-
-    def progress(clips: Iterable[Any], total: int) -> Iterable[Any]:
-        return context.progress(clips, f"drawing {name}", total=total)
-
-    write_split(context.config.stage.synthetic, split, root, pool, progress)
+    write_split(context.config.stage.synthetic, name.split("/")[1], root, pool, context.progress)
 
 
 def _stage_or_explain(context: StepContext, name: str, pool: Executor | None) -> list[Fault]:
@@ -114,13 +108,12 @@ def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
 
 def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Executor | None) -> list[Fault]:
     dataset, split = name.split("/")
-
-    def progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-        return context.progress(items, description, total=total)
-
     masks = MaskSpool(context.work)
+    links = context.config.stage.allow_links
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(dataset, root, split, pool, progress, masks.add, exclude=excluded, kept=kept)
+    examined = examine(
+        dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept, links=links
+    )
     if errors(examined.faults):
         return examined.faults
     frames_root = GENERATED if dataset == "synthetic" else root

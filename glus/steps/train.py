@@ -18,9 +18,10 @@ from glus.model.scratch import build_from_scratch
 from glus.paths import FINAL_MODEL, MODELS, TRAINING_CURVES, TRAINING_METRICS, checkpoint
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.processing.conversation import conversation_texts, normalise_expression
+from glus.processing.conversation import conversation_texts
 from glus.processing.selector_conversation import selector_texts
-from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
+from glus.processing.sentences import IM_END, IM_START, SEG, taught_to_glus
+from glus.processing.tokenizer import LlamaSentencePiece, train_tokenizer
 from glus.records.split import StagedSplit
 from glus.training.loop.curves import Curves
 from glus.training.loop.distributed import replicas
@@ -28,10 +29,11 @@ from glus.training.loop.phase import IGNORE, Hooks
 from glus.training.loop.trainer import Trainer
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
+from glus.weights.folder import WEIGHTS
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.saved import save_glus
 
 
 def run(context: StepContext) -> None:
@@ -90,7 +92,7 @@ def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> Glus
     if config.model.base is not None:
         return _load_base(config)
     expressions = {
-        normalise_expression(expression.text)
+        taught_to_glus(expression.text)
         for split, _ in splits
         for expressions in split.expressions.values()
         for expression in expressions

@@ -40,6 +40,21 @@ def test_results_come_in_order(count):
     assert (os.getpid() in {pid for _, pid in workers}) == (count == 1)
 
 
+def test_items_are_made_as_they_are_needed():
+    """Each may hold the masks of a video: they do not wait in a queue all at once."""
+    made = []
+
+    def items():
+        for number in range(40):
+            made.append(number)
+            yield number + 8
+
+    results = map_in_processes(partial(Squarer, 0), items(), 2)
+    assert next(results)[0] == 64
+    assert len(made) <= 6
+    assert [square for square, _, _ in results] == [(number + 8) ** 2 for number in range(1, 40)]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_errors_keep_their_words_and_end_the_others(count):
     before = set(multiprocessing.active_children())

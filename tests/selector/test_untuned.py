@@ -1,5 +1,7 @@
 """Chat-UniVi's answers, read with shared contexts, against whole prompts one by one."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from glus import KeyFrameSelector
 from glus.errors import InputError
 from glus.media.sources import open_frames
 from glus.processing.selector_conversation import request_text
+from glus.selector.scoring import score_frames
 from glus.selector.sharing import context_groups
 from glus.selector.untuned import yes_log_odds
 
@@ -17,7 +20,7 @@ EXPRESSIONS = ["the small red circle", "which square moves?"]
 @torch.no_grad()
 def answer_by_answer(selector: KeyFrameSelector, clip: np.ndarray, expression: str, most: int) -> list[float]:
     """Log probabilities of the pieces in which Yes and No part, from one whole prompt for each frame."""
-    pixels = selector.image_processor(open_frames(clip), return_tensors="pt")["pixel_values"]
+    pixels = selector.image_processor(list(open_frames(clip)), return_tensors="pt")["pixel_values"]
     tokens = selector.encode_frames(pixels)
     found = {}
     for group in context_groups(len(tokens), most):
@@ -47,6 +50,13 @@ def test_needs_no_tuned_part(selector: KeyFrameSelector, clip: np.ndarray) -> No
     assert torch.equal(yes_log_odds(selector, clip, EXPRESSIONS), expected)
 
 
-def test_an_empty_expression_is_named(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+@pytest.mark.parametrize("score", [yes_log_odds, score_frames])
+def test_sentences_that_cannot_be_asked_are_named(
+    selector: KeyFrameSelector, clip: np.ndarray, score: Callable[..., torch.Tensor]
+) -> None:
     with pytest.raises(InputError, match="expression 1 is empty"):
-        yes_log_odds(selector, clip, ["the circle", "  "])
+        score(selector, clip, ["the circle", "  "])
+    with pytest.raises(InputError, match=r"expression 0 holds \[SCORE\]"):
+        score(selector, clip, ["the [score] sign"])
+    with pytest.raises(InputError, match="expression 0 holds <image>"):
+        score(selector, clip, ["an <image> of a dog"])
