@@ -30,7 +30,7 @@ checks: setup ## format, lint, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_imports.py
 
-serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all
+serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all (ports: PREFECT_SERVER_API_PORT=, MLFLOW_PORT=)
 	@$(BIN)/python -m flows.serve
 
 bench: setup ## ratios against a baseline in the same run

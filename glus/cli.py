@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from glus.commands import check, doctor, export, params, plan, report, score, segment, steps, weights
+from glus.commands import check, doctor, export, params, plan, report, score, segment, sources, steps, weights
 from glus.errors import GlusError
+from glus.files import is_disk_full
 from glus.pipeline.table import STEPS
 
 TRACEBACK = Path(".glus/traceback.txt")
@@ -30,6 +31,7 @@ app = typer.Typer(
 steps.register(app)
 for command in (segment.segment, score.score, report.report, check.check, params.params, plan.plan, doctor.doctor):
     app.command()(command)
+app.command(hidden=True)(sources.sources)
 app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
 
@@ -76,6 +78,8 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
     except Exception as error:  # the last stop: whatever happened, the user reads one paragraph
         if debug:
             traceback.print_exc()
+        if is_disk_full(error):
+            return 1, f"the disk is full ({error}). Free some space and start again."
         return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
     if code == INTERRUPTED:
         return 1, _interrupted(arguments[0])

@@ -31,6 +31,10 @@ class BusyError(GlusError):
     """Another process is at work on the same step."""
 
 
+class KilledError(GlusError):
+    """A process that this one cannot go on without was killed, from outside or by the kernel."""
+
+
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 

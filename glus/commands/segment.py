@@ -9,6 +9,7 @@ import typer
 
 from glus.commands.output import new_folder, refuse_existing
 from glus.errors import InputError
+from glus.manifest import verify_where_listed
 
 if TYPE_CHECKING:
     from glus.media.sources import FrameSource
@@ -62,6 +63,7 @@ def _segment(clip: FrameSource, expressions: list[str], model: Path, selector: P
     for folder in filter(None, (model, selector)):
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist; a folder with a model is expected.")
+        verify_where_listed(folder)
     import torch
 
     from glus import GLUS, KeyFrameSelector, segment_video

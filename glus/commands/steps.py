@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from glus.execution.ties import tie_to_parent
 from glus.files import to_json
 from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
@@ -45,14 +46,12 @@ def _stage_command(step: Step) -> Callable[..., None]:
 
 
 def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool) -> None:
-    parent = os.getppid()
     from glus.config import load_config
-    from glus.execution.processes import die_with_parent
 
     config = load_config()
     if dry_run:
         return _show_plan(step, as_json)
-    die_with_parent(parent)
+    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     _set_threads(config.compute.threads)
     from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_step

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from glus.config.base import Count, Positive, Rate, Section, Share, Weight
+from glus.config.base import BelowOne, Count, Positive, Rate, Section, Share, Weight
 
 
 class OptimiserConfig(Section):
     """AdamW and its schedule (Table A)."""
 
     learning_rate: Rate
-    betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2)]
     weight_decay: Weight  # on matrices only
     warmup_steps: Count
     schedule: Literal["linear", "cosine", "constant"]
@@ -76,6 +76,15 @@ Trainable = Literal[
     "vision_tower", "mm_projector", "language", "lora", "embeddings", "lm_head", "text_hidden_fcs",
     "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder",
 ]  # fmt: skip
+
+
+IMAGE_PARTS: tuple[Trainable, ...] = (
+    "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
+    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
+)  # fmt: skip
+TRACKING_PARTS: tuple[Trainable, ...] = (
+    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder",
+)  # fmt: skip
 
 
 class TrainConfig(Section):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from glus.errors import InputError, name_some
 from glus.evaluation.submission import has_server
-from glus.manifest import MANIFEST, read_manifest
+from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import Expression, StagedSplit, Video
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import errors
@@ -69,10 +69,13 @@ def open_split(
 
     Raises:
         InputError: it is not there, or it has faults; names them.
+        ArtifactError: it is staged, and a table is not the one that its manifest lists.
     """
     staged = root / dataset / split
     if (staged / MANIFEST).is_file():
-        return StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
+        manifest = read_manifest(staged)
+        verify_files(staged, manifest)
+        return StagedSplit(staged, Path(manifest.extra["frames_root"]))
     return _open_raw(dataset, root, split, workers, links)
 
 

@@ -70,8 +70,13 @@ class MultimodalLanguageModel(nn.Module):
     @property
     def tokens_per_frame(self) -> int:
         """P, the number of positions that one frame takes in the language model."""
+        return self.num_patches // self.token_pool
+
+    @property
+    def num_patches(self) -> int:
+        """Features of one frame before they are pooled."""
         vision = self.vision_tower.config
-        return (int(vision.image_size) // int(vision.patch_size)) ** 2 // self.token_pool  # type: ignore[arg-type]
+        return (int(vision.image_size) // int(vision.patch_size)) ** 2  # type: ignore[arg-type]
 
     def encode_frames(self, pixels: Tensor) -> Tensor:
         """Pooled CLIP features of frames: float [N, 3, h, w] -> [N, P, CLIP width].

@@ -64,9 +64,10 @@ def database_file(uri: str) -> Path | None:
 
 def deleted_experiment(name: str, experiment_id: str, uri: str) -> str:
     """Why no run can be written to an experiment that was deleted, and the command that brings it back."""
+    command = f"{_program()} experiments restore --experiment-id {experiment_id}"
     return (
-        f"The MLflow experiment {name!r} was deleted. Bring it back with `MLFLOW_TRACKING_URI={uri} {_program()}"
-        f" experiments restore --experiment-id {experiment_id}`, or name another one in tracking.experiment."
+        f"The MLflow experiment {name!r} was deleted. Bring it back with `MLFLOW_TRACKING_URI={_absolute(uri)}"
+        f" {command}`, or name another one in tracking.experiment."
     )
 
 
@@ -105,7 +106,7 @@ def _schema_problem(schema: str | None, file: Path, uri: str, client: str) -> st
     if schema in known:
         return (
             f"{file} has the schema {schema} of an older MLflow; the installed {client} needs {newest}. Keep a copy of"
-            f" the file, then run `{_program()} db upgrade {uri}`."
+            f" the file, then run `{_program()} db upgrade {_absolute(uri)}`."
         )
     return (
         f"{file} has the schema {schema}, which the installed MLflow {client} does not know (its own is {newest}): a"
@@ -161,6 +162,12 @@ def _get(url: str, missing: str | None = None) -> str:
         if missing is not None and b"RESOURCE_DOES_NOT_EXIST" in error.read():
             return missing
         raise
+
+
+def _absolute(uri: str) -> str:
+    """The store by a name that holds in every working folder."""
+    file = database_file(uri)
+    return uri if file is None else f"sqlite:///{file.resolve()}"
 
 
 def _program() -> Path:

@@ -13,8 +13,6 @@ import signal
 import sys
 import textwrap
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +21,15 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
+from glus.execution.ties import end_with_parent
+from glus.pipeline.delivery import (
+    BusyDatabaseError,
+    Delivery,
+    Message,
+    PictureError,
+    RefusedError,
+    UnavailableError,
+)
 from glus.pipeline.mlflow_store import MEND_URI, database_file, deleted_experiment, examine, tracking_uri, unreachable
 from glus.pipeline.project import project_root
 
@@ -30,38 +37,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-logger = logging.getLogger(__name__)
-
 ARTIFACTS = Path("mlartifacts")  # where MLflow's server looks for them, unless it is told otherwise
 ARTIFACTS_SCHEME = "mlflow-artifacts"
 EXECUTION_TAG = "glus.execution"
 PROCESS_TAG = "glus.process"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens as training, not as chats with a language model
-RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-SECONDS_TO_INSIST = 10.0  # at the end of a step, for a database that another process holds
 SECONDS_AT_ONCE = 60.0  # a step that fails sooner, and has measured nothing, has not begun
-SECONDS_IF_ORPHANED = 8.0
+SECONDS_IF_ORPHANED = 6.0  # when the step is gone
 PARAMETERS_PER_BATCH = 100  # MLflow's limit
 LONGEST_VALUE = 6000  # MLflow cuts longer ones
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-
-Message = dict[str, Any]
-
-
-class RefusedError(Exception):
-    """MLflow will not take this run; the message says why and what to do."""
-
-
-class UnavailableError(Exception):
-    """MLflow cannot be reached just now."""
-
-
-class BusyDatabaseError(UnavailableError):
-    """Another process holds the database."""
-
-
-class PictureError(Exception):
-    """A file cannot be kept; the run goes on without it."""
 
 
 class Uploader:
@@ -99,9 +84,9 @@ class Uploader:
 
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it prints tracebacks of what is told in one line here
         self._description = description
-        if database_file(self._uri) is not None and (problem := examine(self._uri, experiment).problem):
-            raise RefusedError(problem)
         with _one_at_a_time(self._uri):
+            if database_file(self._uri) is not None and (problem := examine(self._uri, experiment).problem):
+                raise RefusedError(problem)
             self._client = MlflowClient(tracking_uri=self._uri)
             self._experiment_id = self._find_experiment(experiment)
         self._end_abandoned_runs()
@@ -216,7 +201,7 @@ def _folder_of(run: Run) -> Path:
 
 @contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Two steps that begin at once must not both write the tables of a new database file."""
+    """Of two steps that begin at once, one writes the tables of a new database file, and the other waits for them."""
     file = database_file(uri)
     if file is None:
         yield
@@ -273,70 +258,12 @@ def _is_gone(key: str) -> bool:
         return True
 
 
-class Delivery:
-    """Carries out messages until None arrives; while MLflow is away they wait, and the step goes on."""
+def upload(lines: Iterable[str], step: int) -> None:
+    """Reads messages until `finish` or the end of the pipe, which means that the step was killed.
 
-    def __init__(self, messages: queue.SimpleQueue[Message | None], uploader: Uploader) -> None:
-        self._messages = messages
-        self._uploader = uploader
-        self._waiting: deque[Message] = deque()
-        self._ended: float | None = None  # when the step told its end
-        self._next_try = 0.0
-        self._failures = 0
-        self._lost_pictures = False
-
-    def run(self) -> None:
-        """Returns when all is done, or when waiting does not help; what is lost has been said by then."""
-        try:
-            while self._ended is None or self._waiting:
-                self._receive()
-                if time.monotonic() >= self._next_try:
-                    self._carry_out()
-        except RefusedError as error:
-            logger.warning("%s This step is not tracked any further.", error)
-        except UnavailableError as error:
-            logger.warning("%s What is not there yet of this step is not recorded in MLflow.", error)
-
-    def _receive(self) -> None:
-        pause = max(0.0, self._next_try - time.monotonic())
-        if self._ended is not None:
-            time.sleep(pause)
-            return
-        with suppress(queue.Empty):
-            message = self._messages.get(timeout=pause if self._waiting else None)
-            if message is None:
-                self._ended, self._next_try = time.monotonic(), 0.0
-            else:
-                self._waiting.append(message)
-
-    def _carry_out(self) -> None:
-        while self._waiting:
-            try:
-                self._uploader.handle(self._waiting[0])
-            except PictureError as error:
-                if not self._lost_pictures:
-                    logger.warning("%s", error)
-                self._lost_pictures = True
-            except UnavailableError as error:
-                return self._postpone(error)
-            self._waiting.popleft()
-            self._failures = 0
-        return None
-
-    def _postpone(self, error: UnavailableError) -> None:
-        """Has the first message tried again later; at the end of the step only if that is worth a moment."""
-        if self._ended is not None:
-            seconds = time.monotonic() - self._ended
-            if not isinstance(error, BusyDatabaseError) or seconds > SECONDS_TO_INSIST:
-                raise error
-        elif self._failures == 0:
-            logger.warning("%s The step goes on, and MLflow is tried again until it ends.", error)
-        self._next_try = time.monotonic() + RETRY_DELAYS[min(self._failures, len(RETRY_DELAYS) - 1)]
-        self._failures += 1
-
-
-def upload(lines: Iterable[str]) -> None:
-    """Reads messages until `finish` or the end of the pipe, which means that the step was killed."""
+    Args:
+        step: process id of the step; what is left when it has ended gets a few seconds.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # standard output is for the answer
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # `Delivery` tries again
@@ -344,6 +271,7 @@ def upload(lines: Iterable[str]) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM):  # the step tells how it ended, or the pipe does
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent(step, SECONDS_IF_ORPHANED)
     os.chdir(project_root())  # what is relative belongs to the project, not to an experiment's copy of it
     messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     worker = threading.Thread(target=Delivery(messages, Uploader(tracking_uri())).run)
@@ -357,11 +285,10 @@ def upload(lines: Iterable[str]) -> None:
         messages.put(message)
         finished = message["kind"] == "finish"
     if not finished:
-        signal.alarm(int(SECONDS_IF_ORPHANED))  # nothing that a killed step has started outlives it for long
         messages.put({"kind": "finish", "status": STATUS["interrupted"]})
     messages.put(None)
     worker.join()
 
 
 if __name__ == "__main__":
-    upload(sys.stdin)
+    upload(sys.stdin, int(sys.argv[1]))

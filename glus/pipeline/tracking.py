@@ -96,7 +96,7 @@ class Tracker:
 def start_tracking(description: RunDescription) -> Tracker:
     """Starts the uploader of one step."""
     uploader = subprocess.Popen(
-        [sys.executable, "-m", "glus.pipeline.mlflow_uploader"],
+        [sys.executable, "-m", "glus.pipeline.mlflow_uploader", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

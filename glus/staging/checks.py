@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from glus.errors import InputError
-from glus.execution.processes import die_with_parent
+from glus.execution.processes import process_pool
 from glus.execution.progress import Display, show_bar
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
@@ -50,7 +48,7 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
     if workers <= 1:
         yield None
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),)) as pool:
+    with process_pool(workers) as pool:
         yield pool
 
 

@@ -56,8 +56,8 @@ def run(context: StepContext) -> None:
     write_results(results, context.work / "evaluate.json")
     _write_families(results, context.work / "families.csv")
     context.publish_directory(reports, REPORTS)
-    context.publish_file(context.work / "families.csv", FAMILY_METRICS)
-    context.publish_file(context.work / "evaluate.json", EVALUATION_METRICS)
+    context.publish_plain(context.work / "families.csv", FAMILY_METRICS)
+    context.publish_plain(context.work / "evaluate.json", EVALUATION_METRICS)
 
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:

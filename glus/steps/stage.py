@@ -11,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from glus.errors import InputError
-from glus.files import hash_file, publish, write_json
+from glus.files import hash_file, write_json
 from glus.manifest import read_manifest, write_manifest
 from glus.paths import EVALUATION_SPLITS, GENERATED, REPORTS, STAGED, TRAINING_SPLITS
 from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
 from glus.records.tables import write_table
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
-from glus.staging.faults import Fault, errors, warning
+from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MissingError
 from glus.staging.files.file_state import folder_state
 from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
@@ -61,7 +61,7 @@ def run(context: StepContext, *, keep_going: bool = False) -> None:
                 break
     _report(faults, keep_going)
     _write_lists(context, staged)
-    publish(generated, GENERATED)
+    context.publish_plain(generated, GENERATED)
     context.publish_directory(staged, STAGED)
 
 
@@ -116,6 +116,9 @@ def _examine_and_write(context: StepContext, name: str, root: Path, target: Path
     )
     if errors(examined.faults):
         return examined.faults
+    if not examined.raw.videos:
+        action = "Leave out less, or take the split out of stage.splits"
+        return [error(examined.raw.file, "", f"no video is left of {name} (stage.exclude: {excluded})", action)]
     frames_root = GENERATED if dataset == "synthetic" else root
     if any(map(has_to_be_unpacked, examined.raw.videos)):
         unpacked = unpack_videos(root, examined.raw.videos, target)

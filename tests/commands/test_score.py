@@ -95,7 +95,7 @@ def test_the_table_names_protocol_and_release(run: Callable[..., Any], mevis: No
     )
     assert code == 0
     assert all(f"{value:.2f}" in out for value in (J, F, (J + F) / 2))
-    assert "mevis/valid_u (6 expressions), protocol mevis, version 1" in out
+    assert "mevis/valid_u (v1, 6 expressions), protocol mevis, version 1" in out
 
 
 def test_an_incomplete_set_is_refused_or_scores_0(score: Score, mevis: None) -> None:
@@ -185,6 +185,11 @@ def test_what_cannot_be_used_is_named(score: Score, mevis: None, kind: str, name
         assert (code, found) == (2, {})
         assert named in errors
         assert len(errors.splitlines()) == 1
+
+
+def test_a_table_beside_folders_of_masks_is_refused(score: Score, mevis: None) -> None:
+    write_parquet(Path("predictions/predictions.parquet"), ANSWERS)
+    assert "holds predictions.parquet and folders of masks, such as a; keep one" in score()[2]
 
 
 def test_files_that_nothing_lists_are_noted(score: Score, mevis: None) -> None:

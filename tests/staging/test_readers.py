@@ -199,6 +199,13 @@ def test_lvvis_lists_lie_in_the_split_or_beside_it(tmp_path: Path, folder: str) 
     assert (split.target_masks(expression, [0, 3]) == [LEFT, LEFT | RIGHT]).all()
 
 
+def test_two_lists_of_lvvis_are_two_answers(tmp_path: Path) -> None:
+    listed = {"videos": {"00005": {"frames": FRAMES, "expressions": {"0": {"exp": "cat", "anno_id": [1]}}}}}
+    for folder in (".", "train"):
+        write_json(tmp_path / folder / "meta_expressions.json", listed)
+    assert "two lists, train/meta_expressions.json and meta" in errors(faults_of("lvvis", tmp_path))[0].problem
+
+
 def test_reasonvos_repeats_expression_numbers(tmp_path: Path) -> None:
     write_frames(tmp_path / "JPEGImages/a_b")
     expressions = [
