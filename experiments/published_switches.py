@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,15 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 
-from glus import GLUS
+from glus import GLUS, segment_video
 from glus.commands.params import PARAMS, edited
 from glus.config import Config, parse_config
 from glus.files import write_json
-from glus.inference.encoder import VideoEncoder
-from glus.inference.passes import PropagationSettings
 from glus.inference.published_names import published_sources
-from glus.inference.video import propagate
 from glus.masks import encode_rle
-from glus.media.pictures import read_frame
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.pipeline.artifacts import open_split
+from glus.processing.staged_frames import staged_frames
 from glus.records.split import Expression, StagedSplit, Video
 from glus.steps.train import build_trainer
 from glus.training.loop.curves import Curves
@@ -145,18 +141,16 @@ def scores(model: GLUS) -> dict[str, float]:
 
 def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[ExpressionScore]:
     """Scores of a video's expressions from the first frame; J in the other ways that the table shows."""
-    frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
-    encoder = VideoEncoder(model, frames)
-    on = PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
+    frames = staged_frames(split, video)
     coloured = [index for index in range(video.num_frames) if index not in video.ambiguous_frames]
     expressions = split.expressions[video.video_id]
 
-    def tracks(families: set[str], anchor: int, settings: PropagationSettings = on, *, renamed: bool = False):
+    def tracks(families: set[str], anchor: int, *, use_memory: bool = True, renamed: bool = False):
         chosen = [item for item in expressions if item.family in families]
         if not chosen:
             return {}
-        anchors, texts = [anchor] * len(chosen), [item.text for item in chosen]
-        masks = propagate(encoder, texts, anchors, settings, frames[0].size).masks
+        texts = [item.text for item in chosen]
+        masks = segment_video(model, frames, texts, key_frame=anchor, use_memory=use_memory).masks
         sources = published_sources(video.num_frames, anchor) if renamed else range(video.num_frames)
         return {item.expression_id: track(masks[row], sources) for row, item in enumerate(chosen)}
 
@@ -170,7 +164,7 @@ def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[Expression
         split.mask_rles(video.video_id),
         tracks(shown, 0),
         {
-            "memory off": tracks({"greyed"}, 0, replace(on, use_memory=False)),
+            "memory off": tracks({"greyed"}, 0, use_memory=False),
             "key": tracks({"starts_grey"}, coloured[0]),
             "key, published names": tracks({"starts_grey"}, coloured[0], renamed=True),
             "near the end": tracks({"starts_grey"}, coloured[-1]),

@@ -13,7 +13,7 @@ from glus.paths import checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
-COMPARISONS = ("memory_off", "key_frames")
+COMPARISONS = ("memory_off", "key_frames", "strided")
 
 
 def splits_are_staged(config: Config) -> Iterator[str]:
@@ -43,6 +43,8 @@ def nothing_is_listed_twice(config: Config) -> Iterator[str]:
         "keyframes.comparisons": config.keyframes.comparisons,
         "propagate.comparisons.memory_off": config.propagate.comparisons.memory_off,
         "propagate.comparisons.key_frames": config.propagate.comparisons.key_frames,
+        "propagate.comparisons.strided": config.propagate.comparisons.strided,
+        "propagate.comparisons.window_strides": [str(each) for each in config.propagate.comparisons.window_strides],
     }
     for key, names in lists.items():
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -226,6 +228,23 @@ def _families_of(config: Config, split: str) -> set[str]:
     return families
 
 
+def windows_answer_for_their_frames(config: Config) -> Iterator[str]:
+    """A window answers for frames that it shows; ways that are compared differ from the main one."""
+    longest, compared = config.model.num_query_frames, config.propagate.comparisons
+    for key, strides in (
+        ("pseudolabel.window_stride", [config.pseudolabel.window_stride]),
+        ("propagate.window_stride", [config.propagate.window_stride]),
+        ("propagate.comparisons.window_strides", compared.window_strides),
+    ):
+        if (largest := max(strides, default=1)) > longest:
+            yield f"{key}: {largest}, but a window has model.num_query_frames {longest}"
+    if config.propagate.window_stride in compared.window_strides:
+        stride = config.propagate.window_stride
+        yield f"propagate.comparisons.window_strides: {stride} is propagate.window_stride itself; take it out"
+    if bool(compared.strided) != bool(compared.window_strides):
+        yield "propagate.comparisons: strided and window_strides go together; one of them is empty"
+
+
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     splits_are_staged,
     nothing_is_listed_twice,
@@ -241,6 +260,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     given_weights_have_a_use,
     phases_can_be_optimised,
     families_exist,
+    windows_answer_for_their_frames,
     outside_paths_are_safe,
 )
 
