@@ -280,3 +280,13 @@ def test_a_frame_of_another_size_is_named(always_seg, frames):
     odd = [*frames[:6], frames[6].resize((32, 32)), *frames[7:]]
     with pytest.raises(InputError, match="a clip: frame 6 is 32x32, the clip is 64x48"):
         list(segment_video(always_seg, lazy(odd), TEXTS[:1], stream=True))
+
+
+def test_half_precision_of_the_language_model_moves_the_answers_a_little(always_seg, frames):
+    """As released weights are stored: LLaMA and CLIP's projector in bfloat16, SAM-2 in float32."""
+    exact = segment_video(always_seg, frames, TEXTS[:2])
+    always_seg.mllm.to(torch.bfloat16)
+    rounded = segment_video(always_seg, frames, TEXTS[:2])
+    assert rounded.logits.dtype == np.float32
+    apart = np.abs(rounded.seg_embeddings - exact.seg_embeddings).mean()
+    assert 0 < apart < 0.1 * exact.seg_embeddings.std()
