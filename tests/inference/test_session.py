@@ -16,7 +16,7 @@ from glus.inference.encoder import FRAMES_KEPT
 from glus.inference.passes import PropagationSettings
 from glus.inference.prompts import build_conversation
 from glus.inference.windows import plan_windows
-from glus.media.sources import FrameSource, open_frames
+from glus.media.sources import FrameSource
 from glus.model.memory import MemoryBank
 from tests.inference.published import PlainPass
 
@@ -222,7 +222,7 @@ def test_a_sentence_that_was_dropped_before_its_key_frame_costs_nothing(always_s
 
 
 def test_each_sentence_may_be_segmented_in_a_way_of_its_own(always_seg, frames):
-    session = VideoSession(always_seg, open_frames(frames))
+    session = VideoSession(always_seg, frames)
     multimask = always_seg.settings.dynamic_multimask
     ways = [
         PropagationSettings(dynamic_multimask=multimask),
@@ -263,7 +263,7 @@ def test_bad_requests_are_refused_at_once(always_seg, frames, options, words, st
 
 
 def test_what_a_session_cannot_do_is_said(always_seg, frames):
-    session = VideoSession(always_seg, open_frames(frames))
+    session = VideoSession(always_seg, frames)
     session.add(TEXTS[0])
     for _ in range(4):
         next(session)
