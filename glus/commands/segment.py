@@ -89,5 +89,14 @@ def _write(folder: Path, clip: FrameSource, first: int, expressions: list[str], 
                 "area_px": [int(mask.sum()) for mask in masks[number]],
             }
         )
-    write_overlay_video(np.stack([np.asarray(frame) for frame in clip]), masks, expressions, folder / "overlay.mp4")
-    write_json({"expressions": rows}, folder / "result.json")
+    overlay = folder / "overlay.mp4"
+    write_overlay_video(clip, masks, expressions, overlay, times_s=clip.times_s, end_s=clip.end_s)
+    width, height = clip.size
+    video = {
+        "video": clip.name,
+        "width_px": width,
+        "height_px": height,
+        "frame_names": list(clip.frame_names),
+        "times_s": None if clip.times_s is None else list(clip.times_s),
+    }
+    write_json({**video, "expressions": rows}, folder / "result.json")

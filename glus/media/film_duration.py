@@ -28,8 +28,8 @@ def lost_at_the_end(container: InputContainer, stream: VideoStream, ends_s: Mapp
     announced = _stream_end_s(stream)
     if announced is not None:
         missing_s = announced - ends_s[stream.index]
-    elif container.duration is not None:  # sound may be longer than the film
-        missing_s = ((container.start_time or 0) + container.duration) / av.time_base - max(ends_s.values())
+    elif container.duration is not None:  # of the longest stream, which may be the sound; from 0 or from the start
+        missing_s = container.duration / av.time_base - max(ends_s.values())
     else:
         return 0
     missing = missing_s * float(rate)

@@ -21,6 +21,7 @@ from glus.media.showing import Showing, can_be_seen_through
 USUAL_RATE = Fraction(25)  # of streams that tell none, as FFmpeg takes it
 REPAIR = "Repair or download it again; if what is left is enough, convert it: `ffmpeg -i FILM NEW.mp4`."
 HIGH_DYNAMIC_RANGE: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
+SILENT = ("mjpeg", "ffv1")  # decoders that show damage without marking it, unless they are asked to stop at it
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class _Examination:
     def __init__(self, path: Path, container: InputContainer) -> None:
         self._path, self._container = path, container
         self._stream: VideoStream = shown_stream(container, path)
+        if self._stream.codec_context.name in SILENT:
+            self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
         self._rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
         self._time_base = self._stream.time_base or Fraction(1, av.time_base)
         self._first: av.VideoFrame | None = None
@@ -91,7 +94,7 @@ class _Examination:
             self._take(packet)
 
     def _take(self, packet: Packet) -> None:
-        index = packet.stream_index
+        index = packet.stream.index  # `packet.stream_index` of the last, empty packets is 0
         if packet.pts is not None and not packet.is_discard:
             end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             self._ends_s[index] = max(end, self._ends_s.get(index, end))

@@ -30,7 +30,7 @@ def film_container(path: Path) -> Iterator[InputContainer]:
         InputError: it is none, or one that FFmpeg cannot read.
     """
     try:
-        with av.open(str(path.absolute()), options=OPTIONS) as container:
+        with av.open(str(path.absolute()), options=OPTIONS, metadata_errors="replace") as container:
             yield container
     except (av.error.FFmpegError, OSError) as problem:
         raise InputError(f"{path} cannot be read as a film ({problem.strerror}).") from problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +16,8 @@ from glus.errors import InputError
 from glus.media.films import FilmFrames
 from glus.media.folders import list_frame_files
 from glus.media.pictures import PICTURE_SUFFIXES, read_frame, read_picture, shown_as_rgb
+
+logger = logging.getLogger(__name__)
 
 Frames = Sequence[Image.Image] | np.ndarray | str | Path
 
@@ -36,7 +39,7 @@ class FrameSource(Sequence[Image.Image]):
         end_s: when the last frame stops being shown.
         rate: frames per second of the whole film as its file says it; None where there is no clock.
         has_sound: whether the film has a sound track.
-        warnings: what was left out or chosen, one sentence each.
+        warnings: what was left out or chosen, one sentence each; they are logged when the source is opened.
     """
 
     name: str
@@ -92,9 +95,10 @@ def open_frames(frames: Frames) -> FrameSource:
     """
     if isinstance(frames, FrameSource):
         return frames
-    if isinstance(frames, (str, Path)):
-        return _open_path(Path(frames))
-    return _in_memory(frames)
+    source = _open_path(Path(frames)) if isinstance(frames, (str, Path)) else _in_memory(frames)
+    for sentence in source.warnings:
+        logger.warning("warning: %s", sentence)
+    return source
 
 
 def _open_path(path: Path) -> FrameSource:

@@ -1,9 +1,11 @@
-"""Overlay videos: every expression's mask in its own colour, the expressions below the picture."""
+"""Overlay videos: every expression's mask in its own colour over the film, at the film's own size, times and length."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -12,62 +14,131 @@ from PIL import Image, ImageDraw
 
 from glus.reporting.overlays import COLOURS, INK, PAPER, font, overlay, wrap
 
-SMALLEST_WIDTH_PX = 384  # smaller frames are enlarged, so that the text can be read
-MARGIN_PX = 12
-BITS_PER_SECOND = 4_000_000
+TICKS_PER_S = 60_000  # whole numbers of them for the usual rates; MPEG-4 allows no more than 65,535
+USUAL_RATE = 10  # frames per second of frames without a clock
+TALLEST_CAPTION = 1 / 3  # of the picture; a caption that needs more is left out
+CAPTION_OPACITY = 0.75
 
 
-def write_overlay_video(
-    frames: np.ndarray, masks: np.ndarray, texts: Sequence[str], path: Path, frames_per_second: float = 10
-) -> None:
+class OverlayVideo:
+    """An overlay video that is being written, frame after frame; made by `overlay_video`."""
+
+    def __init__(self, container: av.container.OutputContainer, size: tuple[int, int], texts: Sequence[str]) -> None:
+        self._container = container
+        self._stream = _add_stream(container, size)
+        self._colours = [COLOURS[number % len(COLOURS)] for number in range(len(texts))]
+        self._caption = _caption(texts, size)
+        self._durations: dict[int | None, int] = {}  # ticks that each frame is shown, by its presentation time
+
+    def add(self, picture: Image.Image, masks: np.ndarray, begin_s: float, end_s: float) -> None:
+        """Adds a frame that is shown from `begin_s` to `end_s`.
+
+        Args:
+            picture: RGB, of the video's size.
+            masks: bool [B, H, W], one for each expression.
+        """
+        drawn = overlay(np.asarray(picture), list(masks), self._colours)
+        if self._caption is not None:
+            drawn.paste(self._caption, (0, drawn.height - self._caption.height), self._caption)
+        frame = av.VideoFrame.from_image(drawn)
+        begin = round(begin_s * TICKS_PER_S)
+        frame.pts, frame.time_base = begin, Fraction(1, TICKS_PER_S)
+        self._durations[begin] = round(end_s * TICKS_PER_S) - begin
+        self._mux(frame)
+
+    def finish(self) -> None:
+        """Writes what the encoder still holds."""
+        self._mux(None)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            packet.duration = self._durations.pop(packet.pts)  # the encoder forgets it
+            self._container.mux(packet)
+
+
+@contextmanager
+def overlay_video(path: Path, size: tuple[int, int], texts: Sequence[str]) -> Iterator[OverlayVideo]:
     """Writes an mp4 (H.264 where the installed FFmpeg has an encoder for it, else MPEG-4), renamed when complete.
 
     Args:
-        frames: uint8 [T, H, W, 3].
-        masks: bool [B, T, H, W].
-        texts: B expressions, shown below the picture in their masks' colours.
         path: the video; its folder is made.
-        frames_per_second: of the video.
-
-    Raises:
-        ValueError: numbers of frames, masks and texts disagree.
+        size: width and height, pixels.
+        texts: expressions, shown in the picture in their masks' colours where there is room for them.
     """
-    if masks.shape[1:] != frames.shape[:3] or len(masks) != len(texts):
-        raise ValueError(f"frames {frames.shape}, masks {masks.shape} and {len(texts)} texts do not fit together")
     path.parent.mkdir(parents=True, exist_ok=True)
-    width = max(frames.shape[2], SMALLEST_WIDTH_PX) // 2 * 2  # the encoders want even sides
-    colours = [COLOURS[number % len(COLOURS)] for number in range(len(texts))]
-    caption = _caption(texts, width)
     aside = path.with_name(f".{path.stem}.part.mp4")
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(aside), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=Fraction(frames_per_second).limit_denominator(1000))
-        assert isinstance(stream, av.VideoStream)
-        picture_height = max(1, round(frames.shape[1] * width / frames.shape[2]))
-        stream.width, stream.height = width, (picture_height + len(caption)) // 2 * 2
-        stream.pix_fmt, stream.bit_rate = "yuv420p", BITS_PER_SECOND
-        for frame, of_frame in zip(frames, masks.swapaxes(0, 1), strict=True):
-            picture = np.concatenate((np.asarray(overlay(frame, of_frame, colours, width)), caption))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture[: stream.height], format="rgb24")))
-        container.mux(stream.encode())
+        video = OverlayVideo(container, size, texts)
+        yield video
+        video.finish()
     aside.replace(path)
 
 
-def _caption(texts: Sequence[str], width: int) -> np.ndarray:
-    """The expressions in one column, each beside a square of its colour, uint8 [h, width, 3]."""
-    size = max(14, width // 40)
-    indent = MARGIN_PX + size + size // 2
+def write_overlay_video(
+    frames: Iterable[Image.Image] | np.ndarray,
+    masks: np.ndarray,
+    texts: Sequence[str],
+    path: Path,
+    *,
+    times_s: Sequence[float] | None = None,
+    end_s: float | None = None,
+) -> None:
+    """Writes the overlay video of a whole clip.
+
+    Args:
+        frames: T pictures, RGB, or uint8 [T, H, W, 3].
+        masks: bool [B, T, H, W].
+        texts: B expressions.
+        path: see `overlay_video`.
+        times_s: when each frame is shown; ten frames per second where None.
+        end_s: when the last frame stops being shown; needed with `times_s`.
+
+    Raises:
+        ValueError: numbers of masks, texts and times disagree.
+    """
+    num_frames, height, width = masks.shape[1:]
+    if times_s is None or end_s is None:
+        times_s, end_s = [index / USUAL_RATE for index in range(num_frames)], num_frames / USUAL_RATE
+    if len(masks) != len(texts) or len(times_s) != num_frames:
+        raise ValueError(f"masks {masks.shape}, {len(texts)} texts and {len(times_s)} times do not fit together")
+    with overlay_video(path, (width, height), texts) as video:
+        spans = pairwise([*times_s, end_s])
+        for picture, of_frame, (begin, end) in zip(frames, masks.swapaxes(0, 1), spans, strict=True):
+            shown = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+            video.add(shown, of_frame, begin, end)
+
+
+def _add_stream(container: av.container.OutputContainer, size: tuple[int, int]) -> av.VideoStream:
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    stream = container.add_stream(codec, rate=Fraction(TICKS_PER_S))
+    assert isinstance(stream, av.VideoStream)
+    stream.width, stream.height = size
+    stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
+    odd = size[0] % 2 or size[1] % 2
+    stream.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"  # halved colours want even sides
+    stream.codec_context.max_b_frames = 0  # so that the file says the length of its last frame
+    stream.options = {"crf": "20"} if codec == "libx264" else {"qscale": "3"}
+    return stream
+
+
+def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
+    """The expressions in one column, each beside a square of its colour, RGBA as wide as the video."""
+    width, height = size
+    letters = max(12, width // 45)
+    margin, step = letters // 2, round(letters * 1.4)
+    indent = 2 * margin + letters
     lines = [
         (line, number if first == 0 else None)
         for number, text in enumerate(texts)
-        for first, line in enumerate(wrap(text, font(size), width - indent - MARGIN_PX))
+        for first, line in enumerate(wrap(text, font(letters), width - indent - margin))
     ]
-    step = round(size * 1.5)
-    picture = Image.new("RGB", (width, (2 * MARGIN_PX + step * len(lines)) // 2 * 2), PAPER)
+    picture = Image.new("RGBA", (width, margin + step * len(lines)), (*PAPER, round(255 * CAPTION_OPACITY)))
+    if picture.height > TALLEST_CAPTION * height:
+        return None
     draw = ImageDraw.Draw(picture)
     for row, (line, number) in enumerate(lines):
-        top = MARGIN_PX + row * step
+        top = margin // 2 + row * step
         if number is not None:
-            draw.rectangle((MARGIN_PX, top + 2, MARGIN_PX + size, top + 2 + size), COLOURS[number % len(COLOURS)])
-        draw.text((indent, top), line, INK, font(size))
-    return np.asarray(picture)
+            draw.rectangle((margin, top + 2, margin + letters, top + 2 + letters), COLOURS[number % len(COLOURS)])
+        draw.text((indent, top), line, INK, font(letters))
+    return picture

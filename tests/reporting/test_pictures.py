@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
+from glus.media.sources import open_frames
 from glus.reporting import write_overlay_video
 from glus.reporting.cards import shown_frames
 from glus.reporting.overlays import COLOURS, INK, PAPER, StripRow, draw_strip, font, overlay, wrap
@@ -65,22 +65,30 @@ def test_wrap_fits_and_loses_no_word() -> None:
     assert all(font(16).getlength(line) <= 200 for line in lines)
 
 
-def test_video_is_read_back_with_its_masks(tmp_path: Path) -> None:
-    frames = np.stack([np.full((90, 121, 3), 60 + 10 * index, dtype=np.uint8) for index in range(5)])
-    masks = np.zeros((2, 5, 90, 121), dtype=bool)
-    masks[0, :, 20:70, 10:50] = True
-    masks[1, 3:, 20:70, 70:110] = True
-    path = tmp_path / "out" / "overlay.mp4"
-    write_overlay_video(frames, masks, ["the left one", "the right one, which comes later"], path, frames_per_second=5)
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        assert stream.codec_context.name in ("h264", "mpeg4") and float(stream.average_rate) == 5
-        shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(stream)]
-    assert len(shown) == 5 and shown[0].shape[1] == 384 and shown[0].shape[0] > 384 * 90 / 121
-    left, right = (140, 95), (140, 285)  # y, x in the enlarged picture
+@pytest.mark.parametrize("size", [(320, 180), (121, 91)])
+def test_video_is_read_back_with_its_size_times_and_masks(tmp_path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    frames = np.stack([np.full((height, width, 3), 60 + 10 * index, dtype=np.uint8) for index in range(5)])
+    masks = np.zeros((2, 5, height, width), dtype=bool)
+    masks[0, :, 20:50, 10:50] = True
+    masks[1, 3:, 20:50, 70:110] = True
+    path, times = tmp_path / "out" / "overlay.mp4", [0.0, 0.04, 0.54, 0.58, 1.0]
+    texts = ["the left one", "the right one"]
+    write_overlay_video(frames, masks, texts, path, times_s=times, end_s=1.5)
+    source = open_frames(path)
+    assert source.size == size and source.times_s == pytest.approx(times, abs=1e-4) and source.end_s == 1.5
+    shown = [np.asarray(picture).astype(int) for picture in source]
+    left, right = (35, 30), (35, 90)  # y, x
     assert (shown[0][left] - shown[0][right])[0] > 30  # the left object is tinted, the right one is not yet
-    assert shown[4][right][2] > shown[4][20, 190][2] + 20  # now it is, in its own colour
+    assert shown[4][right][2] > shown[4][5, 60][2] + 20  # now it is, in its own colour
+    assert (shown[0][-4, -4].min() > 150) == (size == (320, 180))  # sentences where there is room for them
     assert not list(path.parent.glob(".*"))
+
+
+def test_video_without_a_clock_has_ten_frames_per_second(tmp_path: Path) -> None:
+    write_overlay_video(FRAME[None].repeat(5, 0), MASK[None, None].repeat(5, 1), ["one"], tmp_path / "x.mp4")
+    source = open_frames(tmp_path / "x.mp4")
+    assert source.rate == 10 and source.end_s == 0.5
 
 
 def test_video_refuses_what_does_not_fit_together(tmp_path: Path) -> None:

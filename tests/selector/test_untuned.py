@@ -17,7 +17,7 @@ EXPRESSIONS = ["the small red circle", "which square moves?"]
 @torch.no_grad()
 def answer_by_answer(selector: KeyFrameSelector, clip: np.ndarray, expression: str, most: int) -> list[float]:
     """Log probabilities of the pieces in which Yes and No part, from one whole prompt for each frame."""
-    pixels = selector.image_processor(open_frames(clip), return_tensors="pt")["pixel_values"]
+    pixels = selector.image_processor(list(open_frames(clip)), return_tensors="pt")["pixel_values"]
     tokens = selector.encode_frames(pixels)
     found = {}
     for group in context_groups(len(tokens), most):

@@ -72,6 +72,18 @@ def test_frames_of_another_kind_that_are_read_all_the_same(mevis: Path, mode: st
     assert f"1 frames of aaa are {kind} {mode} pictures, expected JPEG RGB, such as 00010.jpg" in fault.problem
 
 
+def test_masks_lie_on_frames_as_they_are_shown(youtube: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    for path in (youtube / "train/JPEGImages/aaa").iterdir():
+        Image.new("RGB", (HEIGHT, WIDTH)).save(path, exif=exif)
+    (fault,) = faults_of("refer_youtube_vos", youtube)
+    assert fault.severity == "warning" and "are stored turned (EXIF orientation), such as 00000.jpg" in fault.problem
+    Image.new("L", (HEIGHT, WIDTH)).save(youtube / MASK)
+    (fault,) = [fault for fault in faults_of("refer_youtube_vos", youtube) if fault.severity == "error"]
+    assert "00010.png is 32x48 while the frame is 48x32, shown as its file says, turned" in fault.problem
+
+
 @pytest.mark.parametrize("other", ["00010.png", "00010.JPG", "00010.jpeg"])
 def test_a_frame_under_another_name_is_pointed_at(mevis: Path, other: str) -> None:
     (mevis / FRAME).rename((mevis / FRAME).with_name(other))

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from raw_sets import (
     FRAMES,
+    HEIGHT,
     LEFT,
     RIGHT,
+    WIDTH,
     areas_of,
     edit_json,
     faults_of,
@@ -28,7 +30,7 @@ from glus.config import SyntheticConfig
 from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
-from glus.staging.files.video_files import unpack_videos
+from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
 from glus.staging.raw import Reader
 from glus.staging.readers import davis_texts, revos
 from glus.staging.readers.registry import READERS
@@ -451,12 +453,48 @@ def test_own_tables_that_cannot_be_used(tmp_path: Path, rows: str, file: str, sa
     assert any(said in fault.problem and fault.file == file for fault in found), found
 
 
-def test_own_frames_have_to_be_jpeg(tmp_path: Path) -> None:
+def test_own_frames_of_other_formats_are_unpacked(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,1\n")
+    folder = tmp_path / "mine/JPEGImages/cat"
+    for number, (name, suffix) in enumerate(zip(FRAMES, (".png", ".JPG", ".jpeg", ".webp"), strict=True)):
+        (folder / f"{name}.jpg").unlink()
+        Image.new("RGB", (WIDTH, HEIGHT), (40 * number, 0, 0)).save(folder / f"{name}{suffix}")
+    write_pngs(tmp_path / "mine/Annotations/cat", dict.fromkeys(FRAMES, LEFT * 1))
+    examined = examine("own", tmp_path, "mine")
+    assert not examined.faults
+    assert has_to_be_unpacked(examined.raw.videos[0])
+    (video,) = unpack_videos(tmp_path, examined.raw.videos, tmp_path / "staged")
+    assert video.frame_names == tuple(FRAMES) and video.frame_dir == "JPEGImages/cat"
+    for number, name in enumerate(FRAMES):
+        with Image.open(tmp_path / "staged/JPEGImages/cat" / f"{name}.jpg") as image:
+            assert image.format == "JPEG" and abs(np.asarray(image)[..., 0].mean() - 40 * number) < 3
+
+
+def test_own_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     write_own(tmp_path, "cat,a cat,\n")
-    for path in (tmp_path / "mine/JPEGImages/cat").iterdir():
-        path.rename(path.with_suffix(".png"))
-    (fault,) = [fault for fault in faults_of("own", tmp_path, "mine") if fault.severity == "error"]
-    assert "holds no .jpg frames, but files that end in .png" in fault.problem
+    names = [f"frame{number}" for number in (2, 8, 9, 10)]
+    for path, name in zip(sorted((tmp_path / "mine/JPEGImages/cat").iterdir()), names, strict=True):
+        path.rename(path.with_stem(name))
+    (tmp_path / "mine/JPEGImages/cat/notes.txt").touch()
+    examined = examine("own", tmp_path, "mine")
+    assert examined.raw.videos[0].frame_names == tuple(names)
+    (fault,) = examined.faults
+    assert fault.severity == "warning" and "1 left out (no pictures): notes.txt" in fault.problem
+
+
+def test_own_frames_that_are_there_twice(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    write_film(tmp_path / "mine/Videos/cat.MP4", [np.zeros((32, 48, 3), dtype=np.uint8)] * 5)
+    (fault,) = faults_of("own", tmp_path, "mine")
+    assert fault.severity == "error"
+    assert "there more than once: mine/JPEGImages/cat, mine/Videos/cat.MP4" in fault.problem
+
+
+def test_masks_of_0_and_255_say_so(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,1\n")
+    write_pngs(tmp_path / "mine/Annotations/cat", dict.fromkeys(FRAMES, LEFT * 255))
+    found = faults_of("own", tmp_path, "mine")
+    assert any("of the values 0 and 255 only, and 255 belongs to no object" in fault.problem for fault in found)
 
 
 def test_own_tables_name_their_columns(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from PIL import Image
 from glus.errors import InputError
 from glus.files import hash_file
 from glus.media.film_examination import examine_film
+from glus.media.films import FilmFrames
 from glus.media.pictures import read_frame
-from glus.media.sources import number_frames, open_frames
+from glus.media.sources import number_frames
 from glus.staging.faults import error, problem_with, warning
 from glus.staging.files.expression_lists import warn_of_few_frames
 from glus.staging.files.frames import FrameCheck
@@ -58,8 +59,9 @@ def unpack_videos(root: Path, videos: list[RawVideo], target: Path) -> Iterator[
         folder = target / unpacked.frame_dir
         folder.mkdir(parents=True)
         if video.film:
-            for name, picture in zip(video.frame_names, open_frames(root / video.film), strict=True):
-                _save(picture, folder / f"{name}.jpg")
+            film = FilmFrames(root / video.film)
+            for index, name in enumerate(video.frame_names):
+                _save(film.read(index), folder / f"{name}.jpg")
         else:
             for name, file in zip(video.frame_names, video.frame_files(), strict=True):
                 if file.endswith(".jpg"):
