@@ -97,6 +97,12 @@ class StepResult:
     memory_frames: list[list[int]]
 
 
+def pass_frames(num_frames: int, key_frame: int) -> list[range]:
+    """Frames of each pass in the order that they are segmented: forward and, where there is anything, backward."""
+    forward, backward = range(key_frame, num_frames), range(key_frame, -1, -1)
+    return [forward, backward] if key_frame > 0 else [forward]
+
+
 class Pass:
     """Segments frames in the given order, each sentence with a memory bank of its own.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -69,7 +70,8 @@ class PromptReader:
         self._video = video
         self._frames = frames
         self._trailing_space = settings.trailing_space and stride == 1
-        self._windows = deque(plan_windows(len(frames), settings.num_query_frames, stride, apart=self._trailing_space))
+        self._windows = plan_windows(len(frames), settings.num_query_frames, stride, apart=self._trailing_space)
+        self._first: Window | None = None  # of the next call of the language model
         self._conversations: dict[tuple[str, int, int], Conversation] = {}
         self._ahead: deque[StepPrompts] = deque()
 
@@ -94,12 +96,13 @@ class PromptReader:
 
     def _next_windows(self) -> list[Window]:
         """Windows of one length that answer for equally many steps, not more than are encoded at once."""
-        windows = [self._windows.popleft()]
-        alike = len(windows[0]), windows[0].answers
-        for _ in range(FRAMES_AT_ONCE // windows[0].answers - 1):
-            if not self._windows or (len(self._windows[0]), self._windows[0].answers) != alike:
+        first = self._first or next(self._windows)
+        windows, self._first = [first], None
+        for window in islice(self._windows, max(0, FRAMES_AT_ONCE // first.answers - 1)):
+            if (len(window), window.answers) != (len(first), first.answers):
+                self._first = window
                 break
-            windows.append(self._windows.popleft())
+            windows.append(window)
         return windows
 
     def _read(self, windows: Sequence[Window], expressions: Sequence[str]) -> tuple[Tensor, Tensor]:

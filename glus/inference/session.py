@@ -10,7 +10,7 @@ import torch
 
 from glus.errors import InputError
 from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT, VideoEncoder
-from glus.inference.passes import Pass, PropagationSettings, StepResult, Track
+from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
 from glus.media.sources import FrameSource
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
@@ -157,7 +157,7 @@ class VideoSession(Iterator[SegmentedFrame]):
     def __next__(self) -> SegmentedFrame:
         """The next frame that belongs to a sentence."""
         while not self._backward and self._next < self.num_frames:
-            self._begin(range(self._next, self.num_frames), self._sentences.values())
+            self._begin(pass_frames(self.num_frames, self._next)[0], self._sentences.values())
             if self._passes:
                 self._next += 1
                 return self._segmented([each.step() for each in self._passes])
@@ -169,7 +169,8 @@ class VideoSession(Iterator[SegmentedFrame]):
             self._backward, self._passes, self._next = True, [], self._last_key_frame()
         while self._next >= 0:
             begun = len(self._passes)
-            self._begin(range(self._next, -1, -1), [each for each in self._sentences.values() if each.both_ways])
+            frames = pass_frames(self.num_frames, self._next)[-1]
+            self._begin(frames, [each for each in self._sentences.values() if each.both_ways])
             if not self._passes:
                 self._next = self._last_key_frame()
                 continue

@@ -135,7 +135,7 @@ def _miss(model: GLUS, missed: set[int], patch: pytest.MonkeyPatch) -> None:
     patch.setattr(model, "seg_logits", logits)
 
 
-@pytest.mark.parametrize(("key_frame", "window_stride"), [(30, 1), (0, 4)])
+@pytest.mark.parametrize(("key_frame", "window_stride"), [(20, 1), (0, 4)])
 def test_a_long_clip_is_read_forward_and_back_with_bounded_stores(always_seg, key_frame, window_stride):
     frames, reads = clip(60), Counter()
     watch = Watch(always_seg)
