@@ -15,6 +15,7 @@ from glus.inference import VideoSession
 from glus.inference.encoder import FRAMES_KEPT
 from glus.inference.passes import PropagationSettings
 from glus.inference.prompts import build_conversation
+from glus.inference.state import read_state, write_state
 from glus.inference.windows import plan_windows
 from glus.media.sources import FrameSource, open_frames
 from glus.model.memory import MemoryBank
@@ -280,3 +281,30 @@ def test_a_frame_of_another_size_is_named(always_seg, frames):
     odd = [*frames[:6], frames[6].resize((32, 32)), *frames[7:]]
     with pytest.raises(InputError, match="a clip: frame 6 is 32x32, the clip is 64x48"):
         list(segment_video(always_seg, lazy(odd), TEXTS[:1], stream=True))
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_session_goes_on_in_another_one_with_the_same_bits(always_seg, tmp_path, stride):
+    source, settings = open_frames(clip(40)), PropagationSettings(window_stride=stride)
+
+    def begin() -> VideoSession:
+        session = VideoSession(always_seg, source, settings)
+        for text, key_frame in zip(TEXTS, (0, 5, 23), strict=True):
+            session.add(text, key_frame=key_frame)
+        return session
+
+    expected = list(begin())
+    stopped = begin()
+    for number, frame in enumerate(stopped):
+        if number in (0, 3, 9, 30, 45, 61):  # on both ways, between and within windows
+            write_state(stopped.state(), tmp_path / "state")
+            resumed = begin()
+            resumed.restore(read_state(tmp_path / "state"))
+            following = [next(resumed, None) for _ in range(9)]
+            for found, wanted in zip(following, [*expected[number + 1 :], *[None] * 9], strict=False):
+                assert (found is None) == (wanted is None)
+                if found and wanted:
+                    assert (found.index, found.numbers) == (wanted.index, wanted.numbers)
+                    np.testing.assert_array_equal(found.logits, wanted.logits)
+                    assert found.memory_frame_indices == wanted.memory_frame_indices
+        assert frame.index == expected[number].index
