@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,11 +24,20 @@ COLOURS: tuple[Colour, ...] = (
     (0, 200, 130),
     (190, 120, 60),
 )
+GOLDEN_ANGLE = 0.381966  # of a turn
 TRUTH_COLOUR: Colour = (255, 255, 255)
 INK: Colour = (28, 32, 41)
 FAINT: Colour = (112, 119, 133)
 PAPER: Colour = (255, 255, 255)
 OPACITY = 0.3  # low enough that an object's own colour can still be told
+
+
+def colour_of(number: int) -> Colour:
+    """A colour for each number: those above, then hues that lie apart by the golden angle."""
+    if number < len(COLOURS):
+        return COLOURS[number]
+    red, green, blue = hsv_to_rgb(number * GOLDEN_ANGLE % 1, 0.6 + 0.3 * (number % 2), 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 @dataclass(frozen=True)
