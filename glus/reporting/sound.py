@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from math import isinf
 from pathlib import Path
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-from glus.media.film_streams import film_container
+from glus.media.film_streams import OPTIONS
 
-FALLBACK = "aac"
+FALLBACK, PLANES = "aac", "fltp"
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def sound_of(film: Path | None, target: OutputContainer, begin_s: float, end_s: 
     if film is None:
         yield iter(())
         return
-    with film_container(film) as source:
+    with av.open(str(film.absolute()), options=OPTIONS) as source:  # was examined; errors inside are of the new film
         stream = source.streams.best("audio")
         assert isinstance(stream, AudioStream)
         copied = stream.codec_context.name in target.supported_codecs
@@ -41,7 +43,7 @@ def _copied(
     source: InputContainer, stream: AudioStream, target: OutputContainer, part: tuple[float, float]
 ) -> Iterator[Packet]:
     own = target.add_stream_from_template(stream)
-    return _move(_in_part(source, stream, part), own, _shift(source, stream, part[0]))
+    return _move(_in_part(source, stream, part), own, _zero(source, stream, part[0]))
 
 
 def _move(packets: Iterator[Packet], own: AudioStream, shift: int) -> Iterator[Packet]:
@@ -54,35 +56,57 @@ def _move(packets: Iterator[Packet], own: AudioStream, shift: int) -> Iterator[P
 def _encoded(
     source: InputContainer, stream: AudioStream, target: OutputContainer, part: tuple[float, float]
 ) -> Iterator[Packet]:
-    own = target.add_stream(FALLBACK, rate=stream.rate, layout=stream.layout)
+    own = target.add_stream(FALLBACK, rate=stream.rate, layout=_layout(stream), format=PLANES)
     assert isinstance(own, AudioStream)
-    return _encode(_in_part(source, stream, part), own, _shift(source, stream, part[0]))
+    return _encode(_samples(source, stream, part), own)
 
 
-def _encode(packets: Iterator[Packet], own: AudioStream, shift: int) -> Iterator[Packet]:
-    for packet in packets:
-        for frame in packet.decode():
-            assert isinstance(frame, av.AudioFrame)
-            frame.pts = None if frame.pts is None else frame.pts - shift
-            yield from own.encode(frame)
+def _encode(pieces: Iterator[np.ndarray], own: AudioStream) -> Iterator[Packet]:
+    count = 0
+    for piece in pieces:
+        frame = av.AudioFrame.from_ndarray(piece, format=PLANES, layout=own.layout)
+        frame.sample_rate, frame.pts, frame.time_base = own.rate, count, Fraction(1, own.rate)
+        count += frame.samples
+        yield from own.encode(frame)
     yield from own.encode(None)
+
+
+def _samples(source: InputContainer, stream: AudioStream, part: tuple[float, float]) -> Iterator[np.ndarray]:
+    """The samples of a part of the film, float32 [channels, n] each."""
+    zero, resampler = _zero(source, stream), av.AudioResampler(PLANES, _layout(stream), stream.rate)
+    wanted = round(part[0] * stream.rate)  # sample of the film that comes next
+    end = None if isinf(part[1]) else round(part[1] * stream.rate)
+    for frame in source.decode(stream):
+        begin = round(((frame.pts or 0) - zero) * frame.time_base * stream.rate)
+        for piece in resampler.resample(frame):
+            samples = piece.to_ndarray()[:, max(0, wanted - begin) : None if end is None else max(0, end - begin)]
+            begin += piece.samples
+            if samples.shape[1]:
+                yield np.ascontiguousarray(samples)
+                wanted = begin
+        if end is not None and begin >= end:
+            return
+
+
+def _layout(stream: AudioStream) -> str:
+    """Of the sound that is encoded; many files tell a number of channels only."""
+    return "mono" if stream.channels == 1 else "stereo"
 
 
 def _in_part(source: InputContainer, stream: AudioStream, part: tuple[float, float]) -> Iterator[Packet]:
     """Packets that begin within a part of the film."""
-    low, high = (part[0], part[1])
-    zero = _shift(source, stream, 0)
+    zero = _zero(source, stream)
     for packet in source.demux(stream):
         if packet.pts is None:
             continue
         time = float((packet.pts - zero) * packet.time_base)
-        if time >= high:
+        if time >= part[1]:
             return
-        if time >= low or low == 0:  # at the very beginning, what leads the decoder in has negative times
+        if time >= part[0] or part[0] == 0:  # at the very beginning, what leads the decoder in has negative times
             yield packet
 
 
-def _shift(source: InputContainer, stream: AudioStream, begin_s: float) -> int:
-    """Time 0 of the new film, in units of the stream."""
+def _zero(source: InputContainer, stream: AudioStream, begin_s: float = 0) -> int:
+    """Where the film begins, or a time in it, in units of the stream."""
     began = Fraction(source.start_time or 0, av.time_base) + Fraction(begin_s)
     return round(began / (stream.time_base or Fraction(1, av.time_base)))

@@ -170,7 +170,8 @@ def test_the_overlay_has_the_film_s_size_times_and_sound_and_marks_the_key_frame
 
 def test_a_part_of_a_film_brings_its_part_of_the_sound(segment, tmp_path):
     write_film(tmp_path / "film.avi", 8, sound="pcm_u8")  # nothing that an mp4 holds
-    assert segment("film.avi", "-e", RED, "-o", "out", "--frames", "3:8", "--every", 2)[0] == 0
+    code, _, errors = segment("film.avi", "-e", RED, "-o", "out", "--frames", "3:8", "--every", 2)
+    assert code == 0, errors
     result = json.loads(Path("out/result.json").read_text())
     assert result["frame_indices"] == [3, 5, 7]
     with av.open("out/overlay.mp4") as container:
@@ -187,7 +188,6 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(segment, film, mas
     assert segment(*arguments, "-o", "whole")[0] == 0
     with killed(after=masks):
         segment(*arguments, "-o", "again")
-    assert Path("again").exists() == (masks > 6)  # three frames of two sentences are a piece
     code, _, errors = segment(*arguments, "-o", "again")
     assert code == 0, errors
     assert content(Path("again")) == content(Path("whole"))
