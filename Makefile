@@ -30,7 +30,7 @@ checks: setup ## format, lint, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_imports.py
 
-serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all
+serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all (ports: PREFECT_SERVER_API_PORT=, MLFLOW_PORT=)
 	@$(BIN)/python -m flows.serve
 
 bench: setup ## ratios against a baseline in the same run
@@ -44,6 +44,10 @@ clean: ## remove scratch folders and caches; artifacts, .venv and the servers' h
 	@rm -rf .glus .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find glus flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# dvc starts the workers of its queue as `dvc`, however it was started itself: for all that a Python of .venv starts, the
+# programs of .venv come first, so that nothing has to be activated. Python runs this line when it starts.
+PROGRAMS_FIRST := import os, sys; os.environ["PATH"] = os.pathsep.join([os.path.join(sys.prefix, "bin"), os.environ.get("PATH", os.defpath)])
+
 # uv resolves and unpacks several times faster than pip; sam2 is built with the setuptools of .venv ([tool.uv]).
 # Compiled here and once: where Python may not write bytecode, every step would compile its imports anew (9 s).
 $(READY): pyproject.toml constraints.txt
@@ -55,4 +59,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv (about 7 GB, some minutes the first time) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv "setuptools>=77" wheel
 	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@echo '$(PROGRAMS_FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/programs_first.pth"
 	@touch $@

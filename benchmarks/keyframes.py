@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from glus import KeyFrameSelector
-from glus.processing.selector_conversation import encode_context, encode_tail, normalise_expression, selector_texts
-from glus.processing.tokenizer import IMAGE_ID, SCORE, train_tokenizer
+from glus.processing.selector_conversation import encode_context, encode_tail, selector_texts
+from glus.processing.sentences import SCORE, asked_of_selector
+from glus.processing.tokenizer import IMAGE_ID, train_tokenizer
 from glus.processing.transforms import build_clip_processor
 from glus.selector.model import build_score_head
 from glus.selector.sharing import context_groups
@@ -73,7 +74,7 @@ class WholePrompts:
         return self.selector.encode_frames(pixels["pixel_values"])
 
     def ids(self, query: int, expression: str) -> list[int]:
-        tail = encode_tail(self.selector.tokenizer, normalise_expression(expression))
+        tail = encode_tail(self.selector.tokenizer, asked_of_selector(expression))
         return [*encode_context(self.selector.tokenizer, len(self.images(query)) - 1), IMAGE_ID, *tail.ids]
 
     def num_tokens(self, query: int, expression: str) -> int:

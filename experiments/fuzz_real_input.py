@@ -245,8 +245,8 @@ def make_folder(random_: random.Random, folder: Path, drawn: Path) -> Input:
         frames.mutations.append(f"orientation {orientation}")
     changes = (beside, gap, other_suffix, other_mode, stranger, twice, cut, empty, other_size, animation, not_a_picture)
     for change in random_.sample(changes, random_.choice((0, 1, 1, 2))):
-        files = [file for file in files if file.is_file()]
-        change(random_, frames, files)
+        there = {file.stem: file for file in path.iterdir()}
+        change(random_, frames, [there[files[number].stem] for number in frames.drawn])
     return frames
 
 

@@ -117,7 +117,7 @@ def scores(model: GLUS) -> dict[str, float]:
     found = [(video, score) for video in split.videos.values() for score in score_ways(model, split, video)]
 
     def grey(video: Video, j: Iterable[float]) -> float:
-        return float(np.asarray(j)[list(video.grey_frames)].mean())
+        return float(np.asarray(j)[list(video.ambiguous_frames)].mean())
 
     def of(family: str) -> list[tuple[Video, ExpressionScore]]:
         return [(video, score) for video, score in found if score.family == family]
@@ -142,7 +142,7 @@ def scores(model: GLUS) -> dict[str, float]:
 def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[ExpressionScore]:
     """Scores of a video's expressions from the first frame; J in the other ways that the table shows."""
     frames = staged_frames(split, video)
-    coloured = [index for index in range(video.num_frames) if index not in video.grey_frames]
+    coloured = [index for index in range(video.num_frames) if index not in video.ambiguous_frames]
     expressions = split.expressions[video.video_id]
 
     def tracks(families: set[str], anchor: int, *, use_memory: bool = True, renamed: bool = False):

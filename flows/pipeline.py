@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.summary import publish_summary
 from flows.workspace import prepare_smoke
+from glus.execution.ties import end_with_reader
 from glus.pipeline.table import STEPS
 
+SECONDS_TO_STOP = 9.0  # more than the supervisor takes
 SUPERVISOR = Path(__file__).with_name("supervisor.py")  # found whatever folder the command runs in
 
 
@@ -36,6 +38,8 @@ class Options(BaseModel):
 @flow(name="glus", log_prints=False)
 def glus(options: Options = Options()) -> State[None] | None:  # noqa: B008  # a frozen default is what prefect shows as a form
     """Runs the seven steps in order; those that are up to date do nothing. Ends as the pipeline ends."""
+    if os.environ.get("PREFECT__FLOW_RUN_ID"):  # set by a worker, which reads what this process writes
+        end_with_reader(sys.stdout.fileno(), SECONDS_TO_STOP)
     folder = prepare_smoke(Path.cwd()) if options.workspace == "smoke" else Path.cwd()
     execution = f"prefect:{flow_run.get_id() or os.getpid()}"
     for step in STEPS:
@@ -50,7 +54,8 @@ def glus(options: Options = Options()) -> State[None] | None:  # noqa: B008  # a
 @task(cache_policy=NO_CACHE)
 def run_step(name: str, folder: Path, force: bool, execution: str) -> State[None]:
     """Brings one step up to date by DVC; a failed state, whose reason is in the log, where it does not succeed."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
+    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s"]
+    command = [*dvc, "sources", name, *(["--force"] if force else [])]
     code = supervised(command, folder, execution)
     if code != 0:
         return Failed(message=f"Step {name} ended with exit code {code}; the last lines of its log say why.")

@@ -1,52 +1,60 @@
-"""`make serve`: Prefect server and worker and MLflow on loopback, with homes inside the project; Ctrl-C stops all."""
+"""`make serve`: Prefect server and worker and MLflow on loopback, with homes inside the project; Ctrl-C stops all.
+
+The ports are those that the two programs read themselves: `make serve PREFECT_SERVER_API_PORT=4300 MLFLOW_PORT=5100`.
+"""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed
+from httpx import HTTPError
+
+from flows.states import crash_lost_flow_runs, crash_lost_task_runs
+from glus.execution.ties import end_with_parent, tied
 
 BIN = Path(sys.executable).parent
 HOME = Path(".prefect").resolve()
 LOGS = HOME / "logs"
 POOL = "glus"
-PREFECT, MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
+USUAL_PORTS = {"PREFECT_SERVER_API_PORT": "4200", "MLFLOW_PORT": "5000"}  # 4200 is in pyproject.toml too
+PORTS = {variable: os.environ.get(variable) or usual for variable, usual in USUAL_PORTS.items()}
+PREFECT, MLFLOW = (f"http://127.0.0.1:{port}" for port in PORTS.values())
 SECONDS_TO_START = 180.0
+SECONDS_TO_STOP = 30.0  # one after the other
+SECONDS_BETWEEN_REPAIRS = 10.0
 
 SERVER_COMMAND = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1"]
+SERVER_COMMAND += ["--port", PORTS["PREFECT_SERVER_API_PORT"]]
 WORKER_COMMAND = [str(BIN / "prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
 
 
 def main() -> int:
     """Starts everything, waits, stops everything; returns the exit code."""
-    for port in (4200, 5000):
-        if _in_use(port):
-            print(
-                f"serve: port {port} is in use on this machine; stop what listens there and start again.",
-                file=sys.stderr,
-            )
-            return 1
+    if problem := port_problem():
+        print(f"serve: {problem}", file=sys.stderr)
+        return 1
     LOGS.mkdir(parents=True, exist_ok=True)
     os.environ |= _environment()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    end_with_parent(os.getppid(), SECONDS_TO_STOP)  # make
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         running["mlflow"] = _start("mlflow", _mlflow_command())
         running["server"] = _start("server", SERVER_COMMAND)
         _wait_for(f"{PREFECT}/api/health", running["server"], "server")
+        crash_lost_flow_runs("its process is gone")
         _deploy()
         running["worker"] = _start("worker", WORKER_COMMAND)
         _wait_for(f"{MLFLOW}/health", running["mlflow"], "mlflow")
@@ -64,9 +72,20 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _in_use(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def port_problem() -> str | None:
+    """What keeps a server from its port, and how to choose another one."""
+    for variable, port in PORTS.items():
+        if not (port.isdecimal() and 0 < int(port) < 65536):
+            return f"{variable} is {port!r}, expected a port number, 1 to 65535."
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", int(port))) == 0:
+                return (
+                    f"port {port} is in use on this machine. Stop what listens there, or choose another port:"
+                    f" make serve {variable}={int(port) % 65535 + 1}"
+                )
+    if len(set(PORTS.values())) < len(PORTS):
+        return f"{' and '.join(PORTS)} are both {PORTS['MLFLOW_PORT']}; each server needs a port of its own."
+    return None
 
 
 def _environment() -> dict[str, str]:
@@ -82,10 +101,10 @@ def _environment() -> dict[str, str]:
 
 
 def _mlflow_command() -> list[str]:
-    # Clients write pictures straight into ./mlartifacts, with the server as without it.
-    store, artifacts = "sqlite:///mlflow.db", Path("mlartifacts").resolve().as_uri()
-    options = ["--backend-store-uri", store, "--default-artifact-root", artifacts, "--no-serve-artifacts"]
-    return [str(BIN / "mlflow"), "server", *options, "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
+    # Without a server the steps write to the same two places (glus/pipeline/mlflow_uploader.py).
+    options = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "./mlartifacts"]
+    address = ["--host", "127.0.0.1", "--port", PORTS["MLFLOW_PORT"]]
+    return [str(BIN / "mlflow"), "server", *options, *address, "--workers", "1"]
 
 
 def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
@@ -120,7 +139,11 @@ def _deploy() -> None:
         ["automation", "create", "--from-file", "flows/stuck_runs.yaml"],
     ):
         done = subprocess.run(
-            [str(BIN / "prefect"), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [str(BIN / "prefect"), *command],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=tied(),
         )
         if done.returncode != 0 and command[1] != "delete":  # the first time there is nothing to delete
             raise SystemExit(f"serve: `prefect {' '.join(command)}` failed: {done.stdout}{done.stderr}")
@@ -128,17 +151,23 @@ def _deploy() -> None:
 
 def _announce() -> None:
     print(f"\nPrefect  {PREFECT}\nMLflow   {MLFLOW}\n")
-    print("In another terminal:  .venv/bin/prefect deployment run glus/full --watch")
+    elsewhere = PORTS["PREFECT_SERVER_API_PORT"] != USUAL_PORTS["PREFECT_SERVER_API_PORT"]
+    where = f"PREFECT_API_URL={PREFECT}/api " if elsewhere else ""
+    print(f"In another terminal:  {where}.venv/bin/prefect deployment run glus/full --watch")
     print("Ctrl-C stops everything.", flush=True)
 
 
 def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
+    """Waits for the first end, and puts right now and then what a killed flow leaves behind."""
+    names = {os.pidfd_open(process.pid): name for name, process in running.items()}
     while True:
-        for name, process in running.items():
-            if process.poll() is not None:
-                print(f"serve: {name} has ended; see {LOGS / name}.log", file=sys.stderr)
-                return 1
-        time.sleep(1)
+        ended, _, _ = select.select(names, [], [], SECONDS_BETWEEN_REPAIRS)
+        if ended:
+            name = names[ended[0]]
+            print(f"serve: {name} has ended; see {LOGS / name}.log", file=sys.stderr)
+            return 1
+        with suppress(HTTPError):  # a busy server; there is a next time
+            crash_lost_task_runs()
 
 
 def _stop_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
@@ -146,23 +175,14 @@ def _stop_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
     for name in ("worker", "server", "mlflow"):
         if name not in running:
             continue
-        if name == "server" and "worker" in running:
-            _mark_crashed()
+        if name == "server" and "worker" in running and running[name].poll() is None:
+            with suppress(HTTPError):  # the next start does it
+                crash_lost_flow_runs("`make serve` was stopped")
         print(f"stopping {name}", flush=True)
         process = running[name]
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
-
-
-def _mark_crashed() -> None:
-    """A stopped worker leaves the states of its runs as they were: Running for ever."""
-    states = FlowRunFilterState(
-        type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
-    )
-    with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states)):
-            client.set_flow_run_state(run.id, Crashed(message="`make serve` was stopped"), force=True)
 
 
 if __name__ == "__main__":

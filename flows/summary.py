@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from glus.paths import EVALUATION_METRICS, REPORTS, RUNS
 
-MLFLOW_UI = "http://127.0.0.1:5000"
+MLFLOW_UI = f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT') or 5000}"
 
 
 def publish_summary(folder: Path) -> None:
@@ -66,4 +67,4 @@ def mlflow_link(record: Path) -> str | None:
     if run is None:
         return None
     base = run["uri"] if run["uri"].startswith("http") else MLFLOW_UI
-    return f"{base}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    return f"{base}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}?workflowType=machine_learning"

@@ -14,8 +14,10 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from glus.commands import check, doctor, export, params, plan, report, score, segment, steps, weights
+from glus.commands import check, doctor, export, params, plan, report, score, segment, sources, steps, weights
 from glus.errors import GlusError
+from glus.files import is_disk_full
+from glus.pipeline.table import STEPS
 
 TRACEBACK = Path(".glus/traceback.txt")
 INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
@@ -29,6 +31,7 @@ app = typer.Typer(
 steps.register(app)
 for command in (segment.segment, score.score, report.report, check.check, params.params, plan.plan, doctor.doctor):
     app.command()(command)
+app.command(hidden=True)(sources.sources)
 app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
 
@@ -75,10 +78,19 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
     except Exception as error:  # the last stop: whatever happened, the user reads one paragraph
         if debug:
             traceback.print_exc()
+        if is_disk_full(error):
+            return 1, f"the disk is full ({error}). Free some space and start again."
         return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
     if code == INTERRUPTED:
-        return 1, "Interrupted. What was finished is kept; the same command resumes from there."
+        return 1, _interrupted(arguments[0])
     return code, ""
+
+
+def _interrupted(command: str) -> str:
+    """What Ctrl-C leaves: a step keeps its pieces, every other command writes all or nothing."""
+    if command in {step.name for step in STEPS}:
+        return "Interrupted. What was finished is kept; the same command resumes from there."
+    return "Interrupted. Nothing was written; the same command starts anew."
 
 
 def _keep_traceback() -> str:

@@ -1,5 +1,6 @@
 """The errors a user reads: one paragraph that names the thing, what was found and what to do."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -28,6 +29,18 @@ class ArtifactError(InputError):
 
 class BusyError(GlusError):
     """Another process is at work on the same step."""
+
+
+class KilledError(GlusError):
+    """A process that this one cannot go on without was killed, from outside or by the kernel."""
+
+
+_OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
+
+
+def plain_words(error: BaseException) -> str:
+    """What an outside library said, without Python's objects and their addresses in memory."""
+    return _OBJECT.sub("the file", str(error))
 
 
 NUM_NAMED = 5  # things that an error names before it only counts

@@ -1,15 +1,24 @@
-"""Plain files: JSON, hashes, and putting a finished file or folder in place of the old one."""
+"""Plain files: JSON, and hashes that are computed once for each state of a file."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import math
 import os
-import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glus.errors import InputError
+from glus.errors import GlusError, InputError
+
+TICK_NS = 100_000_000  # longer than the clock of any file system that changes are told by
+MOST_HASHES = 200_000
+DISK_FULL = (  # safetensors and SQLite; torch.save, both others
+    "No space left on device", "disk is full", "unexpected pos", "file write failed",
+)  # fmt: skip
 
 
 def hash_json(value: Any) -> str:
@@ -23,47 +32,131 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def to_json(value: Any, *, sort_keys: bool = False) -> str:
+    """Plain data as JSON, which has no NaN and no infinity.
+
+    Raises:
+        GlusError: a number is not finite; names its place.
+    """
+    try:
+        return json.dumps(value, indent=1, sort_keys=sort_keys, allow_nan=False)
+    except ValueError as error:
+        place, number = next(_not_finite(value, ""), ("", None))
+        if number is None:
+            raise
+        raise GlusError(f"{place} is {number}, a finite number is expected; nothing was written.") from error
+
+
+def _not_finite(value: Any, place: str) -> Iterator[tuple[str, float]]:
+    """The numbers of plain data that JSON cannot hold, with their places."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, part in named:
+        yield from _not_finite(part, f"{place}.{name}" if place else str(name))
+
+
+class HashCache:
+    """Hashes of files, remembered by device and inode for as long as size and times stay, so also across renames.
+
+    It is a convenience: it is kept only where the project's scratch folder exists, and a lost entry is made anew.
+
+    Args:
+        file: where the hashes are remembered.
+    """
+
+    def __init__(self, file: Path = Path(".glus/hashes.json")) -> None:
+        self._file = file
+        self._known: dict[str, list[Any]] = _plain_object(file)
+        self._changed = False
+
+    def hash(self, path: Path) -> str:
+        """SHA-256 of a file's bytes."""
+        found = path.stat()
+        key, state = f"{found.st_dev}:{found.st_ino}", [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        known = self._known.get(key)
+        if known and known[:3] == state:
+            return str(known[3])
+        digest = hash_file(path)
+        if time.time_ns() - found.st_ctime_ns > TICK_NS:  # within one tick of the clock a change would not be seen
+            self._known.pop(key, None)
+            self._known[key] = [*state, digest]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        """Remembers what was computed, the newest entries where there are very many."""
+        if self._changed and self._file.parent.is_dir():
+            newest = list(self._known.items())[-MOST_HASHES:]
+            replace_by_text(self._file, json.dumps(dict(newest)))
+            self._changed = False
+
+
+def _plain_object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_json(value: Any, path: Path) -> None:
-    """Writes JSON beside the target and renames it when complete."""
+    """Writes JSON beside the target and renames it when complete. Raises as `to_json`."""
+    text = to_json(value, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
+    replace_by_text(path, f"{text}\n")
+
+
+def replace_by_text(path: Path, text: str) -> None:
+    """Writes a text beside the target and renames it when complete."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds.
 
     Raises:
-        InputError: no such file, not JSON, or something else than an object.
+        InputError: no such file, not JSON, a key that stands twice, or something else than an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, expected an object with named values.")
     return content
 
 
-def publish(source: Path, target: Path) -> None:
-    """Puts a finished file or folder in place of the old one by renaming; never leaves half of either.
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Hook of `json.loads` for objects: a key that stands twice gives two answers, and the last would win silently.
 
-    Both must lie on one file system.
+    Raises:
+        ValueError: names the key.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = target.with_name(f".{target.name}.old")
-    _remove(old)
-    if target.exists():
-        target.rename(old)
-    source.rename(target)
-    _remove(old)
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return content
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that there is no space left; libraries say it in several ways."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in DISK_FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glus.errors import ArtifactError
-from glus.files import hash_file, hash_json, write_json
+from glus.errors import ArtifactError, name_some
+from glus.files import HashCache, hash_json, write_json
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -69,11 +69,13 @@ def write_manifest(
     Args:
         without: a folder of working files in it, which is no part of the artifact and about to be removed.
     """
+    cache = HashCache()
     files = {
-        path.relative_to(directory).as_posix(): hash_file(path)
+        path.relative_to(directory).as_posix(): cache.hash(path)
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path != directory / MANIFEST and path.relative_to(directory).parts[0] != without
     }
+    cache.save()
     manifest = Manifest(step, dict(parameters), dict(inputs), files, dict(extra or {}))
     write_json(manifest.to_json(), directory / MANIFEST)
     return manifest
@@ -93,12 +95,48 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         version = data["schema_version"]
-        manifest = Manifest(data["step"], data["parameters"], data["inputs"], data["files"], data["extra"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is not a manifest of this project ({error!r}).") from error
+        manifest = Manifest(data["step"], data["parameters"], data["inputs"], dict(data["files"]), data["extra"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is not a manifest of this project ({error!r}); run its step again.") from error
     if version != SCHEMA_VERSION:
         raise ArtifactError(f"{path} has schema version {version}, expected {SCHEMA_VERSION}; run its step again.")
     return manifest
+
+
+def verify_files(directory: Path, manifest: Manifest) -> None:
+    """Checks that an artifact holds what its manifest lists, byte for byte; unchanged files are not read again.
+
+    Raises:
+        ArtifactError: a file that is missing, changed, or a table that is not listed; names it.
+    """
+    cache = HashCache()
+    again = f"Put it back, or run `glus {manifest.step}` (or `dvc repro {manifest.step}`) again."
+    for name, expected in manifest.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise ArtifactError(f"{directory} is incomplete: {name}, listed in its {MANIFEST}, is missing. {again}")
+        if (found := cache.hash(path)) != expected:
+            raise ArtifactError(
+                f"{path} is not the file that `glus {manifest.step}` wrote: its SHA-256 is {found[:12]}, {MANIFEST}"
+                f" says {expected[:12]}. {again}"
+            )
+    cache.save()
+    tables = {path.relative_to(directory).as_posix() for path in directory.rglob("*.parquet")}
+    if foreign := sorted(name for name in tables - manifest.files.keys() if not Path(name).name.startswith(".")):
+        raise ArtifactError(
+            f"{directory} holds tables that its {MANIFEST} does not list: {name_some(foreign)}. Remove them, or run"
+            f" `glus {manifest.step}` again."
+        )
+
+
+def verify_where_listed(directory: Path) -> None:
+    """As `verify_files`, for a folder that may be somebody else's: one without a manifest is taken as it is.
+
+    Raises:
+        ArtifactError: see there.
+    """
+    if (directory / MANIFEST).is_file():
+        verify_files(directory, read_manifest(directory))
 
 
 def require_artifact(directory: Path, step: str, parameters: Mapping[str, Any]) -> Manifest:

@@ -9,7 +9,8 @@ from glus import GLUS
 from glus.config import Config, load_config
 from glus.model.scratch import build_from_scratch
 from glus.processing.conversation import conversation_texts
-from glus.processing.tokenizer import IM_END, IM_START, SEG, train_tokenizer
+from glus.processing.sentences import IM_END, IM_START, SEG
+from glus.processing.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,26 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from contextlib import chdir, closing
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from local_imports import ROOT
 from PIL import Image
+from setuptools import find_packages
+from setuptools.command.editable_wheel import _simple_layout
 
 from glus.cli import main
+from glus.commands.segment import FORMATS
 from glus.config import load_config
+from glus.media.pictures import PICTURE_SUFFIXES
 from glus.pipeline.table import STEPS
 
 Run = Callable[..., tuple[int, str, str]]
@@ -143,6 +151,59 @@ def test_doctor_names_what_stands_in_the_way(run: Run) -> None:
     assert findings["facts"]["torch"]
     Path("params.yaml").write_text("seed: zero")
     assert any("seed = 'zero'" in problem for problem in json.loads(run("doctor", "--json")[1])["problems"])
+
+
+def test_doctor_checks_what_the_present_parameters_need(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy2(ROOT / "glus" / "presets" / "glus_s.yaml", "params.yaml")
+    Path("weights/LISA-7B-v1").mkdir(parents=True)
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute("CREATE TABLE films (title TEXT)")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code, out, _ = run("doctor", "--json")
+    findings = json.loads(out)
+    problems = "\n".join(findings["problems"])
+    assert code == 1
+    assert "stage.roots.mevis: data/raw/mevis does not exist" in problems
+    assert "model.sam2_weights: weights/sam2_hiera_large.pt does not exist" in problems
+    assert "selector.model.base: weights/Chat-UniVi does not exist" in problems
+    assert "model.base" not in problems.replace("selector.model.base", "")
+    assert "compute.device is cuda, but torch finds no GPU here" in problems
+    assert "mlflow.db has the schema none" in problems
+    assert findings["facts"]["mlflow store"] == "sqlite:///mlflow.db"
+    assert findings["facts"]["mlflow client"] == version("mlflow")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(["stage"], "What was finished is kept"), (["segment", "v", "-e", "e", "--model", "m", "-o", "o"], "Nothing was")],
+)
+def test_what_ctrl_c_leaves_is_said_as_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], said: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glus.pipeline.runner.run_step", interrupted)
+    monkeypatch.setattr("glus.commands.segment.refuse_existing", interrupted)
+    monkeypatch.setattr("glus.execution.processes.die_with_parent", lambda _: None)
+    code, _, errors = run(*command)
+    assert code == 1
+    assert f"Interrupted. {said}" in errors
+
+
+def test_segment_names_the_formats_that_it_reads() -> None:
+    assert all(suffix.removeprefix(".") in FORMATS for suffix in PICTURE_SUFFIXES)
+    assert "mp4" in FORMATS
+
+
+def test_a_folder_of_the_same_name_does_not_hide_an_editable_install() -> None:
+    """Setuptools installs by a path then; its other way is asked only after folders that hold no package."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    with chdir(ROOT):
+        packages = find_packages(**settings["packages"]["find"])
+        assert set(settings["package-dir"]) == {""}
+        assert _simple_layout(packages, settings["package-dir"], ROOT)
 
 
 def test_check_lists_faults_as_json(run: Run, shared: Path) -> None:

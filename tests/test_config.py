@@ -93,6 +93,13 @@ def test_contradictions_name_both_sides(key: str, value: Any, named: str) -> Non
     assert named in str(caught.value)
 
 
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(ConfigError, match='duplicate key "seed"'):
+        load_config(path)
+
+
 def test_a_missing_value_is_named() -> None:
     values = read_parameters(PRESETS / "tiny.yaml")
     del values["train"]["loss"]["bce"]

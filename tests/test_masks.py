@@ -14,7 +14,16 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from glus.errors import InputError
-from glus.masks import decode_rle, encode_rle, read_index_png, rle_area, rle_intersection_px, rle_pixels, rle_runs
+from glus.masks import (
+    decode_rle,
+    encode_rle,
+    encode_runs,
+    read_index_png,
+    rle_area,
+    rle_intersection_px,
+    rle_pixels,
+    rle_runs,
+)
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -66,6 +75,31 @@ def test_whatever_is_accepted_is_decoded_as_by_pycocotools(counts: str) -> None:
 def test_intersection_without_decoding(mask: np.ndarray, data: st.DataObject) -> None:
     other = data.draw(hnp.arrays(bool, mask.shape))
     assert rle_intersection_px(encode_rle(mask), encode_rle(other), *mask.shape) == (mask & other).sum()
+
+
+def split_runs(counts: list[int]) -> str:
+    """Compressed run lengths that are kept as they are, runs of length 0 included."""
+    return encode_runs(counts, 1, sum(counts))
+
+
+def test_intersection_where_both_have_a_run_of_no_length_at_the_same_place() -> None:
+    """pycocotools' `merge` stops there."""
+    first, second = split_runs([2, 3, 0, 4, 20, 15]), split_runs([0, 5, 0, 4, 20, 15])
+    expected = (decode_rle(first, 1, 44) & decode_rle(second, 1, 44)).sum()
+    assert rle_intersection_px(first, second, 1, 44) == expected == 22
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.lists(st.integers(0, 3), min_size=1, max_size=12))
+def test_intersection_with_runs_of_no_length(first: list[int], second: list[int]) -> None:
+    pixels = max(sum(first), sum(second)) + 1
+    one, other = (split_runs([*runs, pixels - sum(runs)]) for runs in (first, second))
+    expected = (decode_rle(one, 1, pixels) & decode_rle(other, 1, pixels)).sum()
+    assert rle_intersection_px(one, other, 1, pixels) == expected
+
+
+def test_intersection_of_runs_that_end_early_is_refused() -> None:
+    with pytest.raises(InputError, match="runs add up to 5 pixels, expected 2 x 3"):
+        rle_intersection_px("05", "06", 2, 3)
 
 
 @given(st.lists(masks, max_size=5))

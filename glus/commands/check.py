@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from glus.commands.output import AllowLinks
+from glus.files import to_json
 
 
 def check(
     dataset: Annotated[str, typer.Option(help="Name of the dataset's layout, e.g. mevis.")],
     root: Annotated[Path, typer.Option(help="Its folder, as published.")],
     split: Annotated[str | None, typer.Option(help="One split; all that are there if not given.")] = None,
+    allow_links: AllowLinks = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that open frames and masks.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON.")] = False,
 ) -> None:
@@ -21,14 +23,14 @@ def check(
     from glus.staging.files.expression_lists import MissingError
 
     try:
-        faults = _faults(dataset, root, split, workers)
+        faults = _faults(dataset, root, split, workers, allow_links or [])
     except MissingError as missing:
         if not as_json:
             raise
         faults = [missing.fault().row(dataset, split or "")]
     num_errors = sum(fault["severity"] == "error" for fault in faults)
     if as_json:
-        typer.echo(json.dumps(faults, indent=1))
+        typer.echo(to_json(faults))
     else:
         for fault in faults:
             typer.echo(_line(fault))
@@ -36,13 +38,13 @@ def check(
     raise typer.Exit(2 if num_errors else 0)
 
 
-def _faults(dataset: str, root: Path, split: str | None, workers: int) -> list[dict[str, Any]]:
+def _faults(dataset: str, root: Path, split: str | None, workers: int, links: list[Path]) -> list[dict[str, Any]]:
     from glus.staging.checks import check_dataset
 
     return [
         fault.row(dataset, name)
         for name in ([split] if split else _splits_there(dataset, root))
-        for fault in check_dataset(dataset, root, name, workers, _show_progress)
+        for fault in check_dataset(dataset, root, name, workers, links)
     ]
 
 
@@ -62,11 +64,3 @@ def _splits_there(dataset: str, root: Path) -> list[str]:
 def _line(fault: dict[str, Any]) -> str:
     place = ", ".join(part for part in (fault["file"], fault["record"]) if part)
     return f"{fault['severity']}: {fault['split']}: {place}: {fault['problem']}. {fault['action']}."
-
-
-def _show_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(items, description, total, console=console, transient=True, disable=not console.is_terminal)

@@ -1,28 +1,39 @@
-"""`glus doctor`: what this machine has, and what would stop a run."""
+"""`glus doctor`: what this machine has, and what would stop a run of the present parameters."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import socket
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glus.files import to_json
+
+if TYPE_CHECKING:
+    from glus.config import Config
+
 PACKAGES = ("torch", "torchvision", "transformers", "peft", "sam2", "dvc", "prefect", "mlflow", "pandas", "pyarrow")
 FOLDERS = (".glus", "data", "models", "predictions", "metrics", "reports", "runs")
-PORTS = {"prefect": 4200, "mlflow": 5000}
+PORTS = {"prefect": ("PREFECT_SERVER_API_PORT", "4200"), "mlflow": ("MLFLOW_PORT", "5000")}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
-    """Check versions, device, parameters, folders and ports; exit code 1 if something would stop a run."""
+    """Check versions, device, parameters and what they need, MLflow, folders and ports; exit code 1 for a problem."""
     facts, problems = _facts(), _problems()
+    config, of_parameters = _parameters()
+    problems += of_parameters
+    if config is not None:
+        problems += _missing(config) + _device_problems(config)
+        of_mlflow, found = _mlflow(config)
+        facts |= of_mlflow
+        problems += found
     if as_json:
-        typer.echo(json.dumps({"facts": facts, "problems": problems}, indent=1))
+        typer.echo(to_json({"facts": facts, "problems": problems}))
     else:
         for name, value in facts.items():
             typer.echo(f"{name:<14} {value}")
@@ -36,9 +47,11 @@ def _facts() -> dict[str, str]:
     facts = {"python": platform.python_version(), "cpus": str(os.cpu_count()), "device": _device()}
     facts |= {package: _version(package) for package in PACKAGES}
     facts["free disk"] = f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"
-    for name, port in PORTS.items():
+    for name, (variable, usual) in PORTS.items():
+        port = os.environ.get(variable, usual)
         facts[f"port {port}"] = f"in use ({name}, if `make serve` is running)" if _in_use(port) else "free"
     facts["telemetry"] = "off" if os.environ.get("DO_NOT_TRACK") else "off for commands started by make and glus"
+    facts["dvc's queue"] = "ready" if shutil.which("dvc") else "needs `dvc` on PATH (`make setup` sees to that)"
     return facts
 
 
@@ -55,21 +68,14 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def _in_use(port: int) -> bool:
+def _in_use(port: str) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return port.isdecimal() and probe.connect_ex(("127.0.0.1", int(port))) == 0
 
 
 def _problems() -> list[str]:
-    from glus.config import load_config
-    from glus.errors import ConfigError
-
     missing = [package for package in PACKAGES if _version(package) == "not installed"]
     problems = [f"{package} is not installed; run `make setup`" for package in missing]
-    try:
-        load_config()
-    except ConfigError as error:
-        problems.append(str(error))
     for name in FOLDERS:
         folder = Path(name) if Path(name).exists() else Path()
         if not os.access(folder, os.W_OK):
@@ -77,3 +83,54 @@ def _problems() -> list[str]:
     if not Path("dvc.yaml").is_file():
         problems.append(f"there is no dvc.yaml in {Path.cwd()}; run from the project's root")
     return problems
+
+
+def _parameters() -> tuple[Config | None, list[str]]:
+    from glus.config import load_config
+    from glus.errors import ConfigError
+
+    try:
+        return load_config(), []
+    except ConfigError as error:
+        return None, [str(error)]
+
+
+def _missing(config: Config) -> list[str]:
+    """Data and weights that the parameters name and that are not there."""
+    from glus.pipeline.project import external_paths
+
+    missing = {key: path for key, path in external_paths(config).items() if not path.exists()}
+    return [f"{key}: {path} does not exist; see {_where(key)}" for key, path in missing.items()]
+
+
+def _where(key: str) -> str:
+    return "docs/datasets.md" if key.startswith("stage.") else "`Published weights` in README.md"
+
+
+def _device_problems(config: Config) -> list[str]:
+    import torch
+
+    gpus = torch.cuda.device_count()
+    wanted = config.compute.processes
+    if config.compute.device == "cuda" and gpus == 0:
+        return ["compute.device is cuda, but torch finds no GPU here; cpu or auto runs without"]
+    if config.compute.device != "cpu" and 0 < gpus < wanted:
+        return [f"compute.processes is {wanted}, one for each GPU, but there are {gpus}"]
+    return []
+
+
+def _mlflow(config: Config) -> tuple[dict[str, str], list[str]]:
+    """What is known of MLflow's client, server and database, and why it would not take a run."""
+    from glus.pipeline.mlflow_store import examine, tracking_uri
+
+    if not config.tracking.enabled:
+        return {"mlflow store": "not used (tracking.enabled is false)"}, []
+    uri = tracking_uri()
+    state = examine(uri, config.tracking.experiment)
+    facts = {
+        "mlflow store": uri,
+        "mlflow client": state.client,
+        "mlflow server": state.server or "none",
+        "mlflow schema": state.schema or "not known" if state.server is None else "the server's",
+    }
+    return facts, [state.problem] if state.problem else []

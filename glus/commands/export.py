@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glus.commands.output import new_file, new_folder, progress_bar, refuse_existing
+from glus.commands.output import AllowLinks, new_file, new_folder, refuse_existing
 
 if TYPE_CHECKING:
     from glus.evaluation.answers import Answers
-    from glus.evaluation.truth import RawSplit
+    from glus.evaluation.truth import PublishedTruth
     from glus.records.split import StagedSplit
 
 app = typer.Typer(help="Predictions for other tools and for the benchmarks' servers.", no_args_is_help=True)
@@ -26,46 +26,66 @@ Processes = Annotated[int, typer.Option(min=1, help="Videos worked on at a time.
 
 @app.command()
 def png(
-    dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
+    dataset: Dataset,
+    root: Root,
+    split: Split,
+    predictions: Predictions,
+    output: Output,
+    processes: Processes = 1,
+    allow_links: AllowLinks = None,
 ) -> None:
     """Write <video>/<expression>/<frame>.png, 8-bit grey, 0 and 255."""
     from glus.evaluation.exports import write_png_tree
 
     refuse_existing(output)
-    truth, answers = _open(dataset, root, split, predictions, processes)
+    truth, answers = _open(dataset, root, split, predictions, processes, allow_links)
     with new_folder(output) as folder:
-        count = write_png_tree(truth, answers, folder, processes, progress_bar)
+        count = write_png_tree(truth, answers, folder, processes)
     typer.echo(f"{output} written: {count} masks of {len(answers.tracks)} expressions")
+    _say_what_is_missing(truth, answers)
 
 
 @app.command()
 def coco(
-    dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
+    dataset: Dataset,
+    root: Root,
+    split: Split,
+    predictions: Predictions,
+    output: Output,
+    processes: Processes = 1,
+    allow_links: AllowLinks = None,
 ) -> None:
     """Write COCO's JSON for videos: one annotation per expression, run lengths per frame."""
     from glus.evaluation.exports import to_coco
     from glus.files import write_json
 
     refuse_existing(output)
-    truth, answers = _open(dataset, root, split, predictions, processes)
+    truth, answers = _open(dataset, root, split, predictions, processes, allow_links)
     write_json(to_coco(truth, answers), output)
     typer.echo(f"{output} written: {len(answers.tracks)} expressions")
+    _say_what_is_missing(truth, answers)
 
 
 @app.command()
 def submission(
-    dataset: Dataset, root: Root, split: Split, predictions: Predictions, output: Output, processes: Processes = 1
+    dataset: Dataset,
+    root: Root,
+    split: Split,
+    predictions: Predictions,
+    output: Output,
+    processes: Processes = 1,
+    allow_links: AllowLinks = None,
 ) -> None:
     """Write the zip that the server of MeViS or Refer-YouTube-VOS takes, and check it."""
     from glus.evaluation.submission import Submission, check_submission, server_folder, write_submission
 
     refuse_existing(output)
     folder = server_folder(dataset)
-    truth, answers = _open(dataset, root, split, predictions, processes)
+    truth, answers = _open(dataset, root, split, predictions, processes, allow_links)
     wanted = Submission(truth, folder)
     with new_file(output) as file:
-        write_submission(wanted, answers, file, processes, progress_bar)
-        count = check_submission(wanted, file, processes, progress_bar)
+        write_submission(wanted, answers, file, processes)
+        count = check_submission(wanted, file, processes)
     typer.echo(f"{output} written and checked: {_counts(truth, count)}")
 
 
@@ -76,28 +96,41 @@ def check(
     root: Root,
     split: Split,
     processes: Processes = 1,
+    allow_links: AllowLinks = None,
 ) -> None:
     """Check names, counts, sizes and values of a server zip, whoever wrote it; exit code 2 if it is wrong."""
     from glus.evaluation.submission import Submission, check_submission, server_folder
     from glus.evaluation.truth import open_split
 
     folder = server_folder(dataset)
-    truth = open_split(dataset, root, split, processes, progress_bar)
-    count = check_submission(Submission(truth, folder), archive, processes, progress_bar)
+    truth = open_split(dataset, root, split, processes, allow_links or ())
+    count = check_submission(Submission(truth, folder), archive, processes)
     typer.echo(f"{archive} is what the server takes: {_counts(truth, count)}")
 
 
 def _open(
-    dataset: str, root: Path, split: str, predictions: Path, processes: int
-) -> tuple[StagedSplit | RawSplit, Answers]:
+    dataset: str, root: Path, split: str, predictions: Path, processes: int, allow_links: list[Path] | None
+) -> tuple[StagedSplit | PublishedTruth, Answers]:
     from glus.evaluation.answers import find_answers
     from glus.evaluation.truth import open_split
 
-    truth = open_split(dataset, root, split, processes, progress_bar)
+    truth = open_split(dataset, root, split, processes, allow_links or ())
     return truth, find_answers(predictions, truth)
 
 
-def _counts(truth: StagedSplit | RawSplit, num_masks: int) -> str:
+def _say_what_is_missing(truth: StagedSplit | PublishedTruth, answers: Answers) -> None:
+    """A set that is not complete is written as it is, but not silently."""
+    from glus.errors import name_some
+    from glus.evaluation.completeness import describe_missing, find_missing
+    from glus.evaluation.predictions import expressions_by_key
+
+    expected = {key: truth.videos[key[0]].num_frames for key in expressions_by_key(truth)}
+    if missing := find_missing(expected, answers.frames()):
+        named = name_some(describe_missing(missing, expected))
+        typer.echo(f"INCOMPLETE: masks of {len(missing)} of {len(expected)} expressions are missing: {named}", err=True)
+
+
+def _counts(truth: StagedSplit | PublishedTruth, num_masks: int) -> str:
     """What was counted, beside what the owners publish."""
     from glus.evaluation.truth import release_of
     from glus.staging.readers.registry import published

@@ -1,15 +1,24 @@
-"""What commands write, whole or not at all, and what they show meanwhile."""
+"""What commands write, whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+import typer
 
 from glus.errors import InputError
+
+AllowLinks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER", help="Symbolic links in the dataset may lead into it, beside the DVC cache; repeatable."
+    ),
+]
 
 
 def refuse_existing(output: Path) -> None:
@@ -44,12 +53,3 @@ def new_file(output: Path) -> Iterator[Path]:
         aside.rename(output)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def progress_bar(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    """The items, with a bar on stderr where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(items, description, total, console=console, disable=not console.is_terminal)

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from glus.errors import GlusError
+from glus.execution.ties import tied
+from glus.files import to_json
+from glus.pipeline.sources import SOURCES, update_sources
 from glus.pipeline.table import STEPS
 
 
@@ -18,7 +21,7 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
     """Show the seven steps: what is up to date, what would run, and why."""
     from glus.config import load_config
 
-    load_config()
+    update_sources(load_config())
     changes = _changes()
     rows = [{"step": step.name, "state": "", "why": changes.get(step.name, [])} for step in STEPS]
     stale = False
@@ -26,7 +29,7 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
         row["state"] = "changed" if row["why"] else "after a changed step" if stale else "up to date"
         stale = stale or bool(row["why"])
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(to_json(rows))
         return
     for row in rows:
         typer.echo(f"{row['step']:<12} {row['state']:<21} {'; '.join(row['why'])}".rstrip())
@@ -38,7 +41,8 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
 
 def _changes() -> dict[str, list[str]]:
     """What DVC finds changed, as sentences, by step."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=tied())
     if done.returncode != 0:
         raise GlusError(f"`dvc status` failed in {Path.cwd()}: {' '.join(done.stderr.split())}")
     found: dict[str, list[Any]] = json.loads(done.stdout)
@@ -49,7 +53,12 @@ def _describe(change: str | dict[str, dict[str, Any]]) -> list[str]:
     if isinstance(change, str):
         return [change]
     return [
-        f"{path}: {', '.join(state) if isinstance(state, dict) else state}"
+        f"{_name(path)}: {', '.join(state) if isinstance(state, dict) else state}"
         for entries in change.values()
         for path, state in entries.items()
     ]
+
+
+def _name(path: str) -> str:
+    """What a person calls a dependency."""
+    return "raw data or given weights" if Path(path).parent == SOURCES else path

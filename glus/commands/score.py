@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glus.commands.output import progress_bar
+from glus.commands.output import AllowLinks
+from glus.files import to_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from glus.evaluation.scorecard import Request
+    from glus.evaluation.scorecard import Scorecard
+    from glus.metrics.davis import ObjectScores
+    from glus.metrics.results import Scores
 
 
 def score(
@@ -25,51 +27,56 @@ def score(
         str | None, typer.Option(help="The dataset's own if not given; see docs/evaluation.md.")
     ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Score 0 what is missing.")] = False,
+    allow_links: AllowLinks = None,
     processes: Annotated[int, typer.Option(min=1, help="Videos scored at a time.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the scores, of every expression too, as JSON.")
     ] = False,
 ) -> None:
     """Score masks against a dataset as its benchmark does; refuse a mean over an incomplete set."""
-    from glus.evaluation.scorecard import Request, score_folder
+    from glus.evaluation.folder_scoring import Request, score_folder
 
-    request = Request(dataset, root, split, predictions, protocol, allow_missing, processes)
-    found = score_folder(request, progress_bar)
+    links = tuple(allow_links or ())
+    found = score_folder(Request(dataset, root, split, predictions, protocol, allow_missing, processes, links))
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(to_json(found.to_json()))
     else:
-        _show(request, found)
+        _show(found)
 
 
-def _show(request: Request, found: dict[str, Any]) -> None:
+def _show(found: Scorecard) -> None:
     from rich.console import Console
+
+    from glus.evaluation.scorecard import num_missing
 
     console = Console()
     console.print(_table(found))
-    named = f"protocol {found['protocol']}, version {found['protocol_version']}"
-    rule = f"{request.dataset}/{request.split} ({found['dataset_version']}), {named}: {found['rule']}."
-    missing = found["missing"]
-    if missing["frames"]:
-        rule += f" Scored 0 because they are MISSING: {missing['frames']} masks ({missing['expressions']} expressions)."
-    for line in (rule, *(f"Note: {note}" for note in found["notes"])):
+    heading = found.heading
+    named = f"protocol {heading.protocol}, version {heading.protocol_version}"
+    rule = f"{heading.dataset}/{heading.split} ({heading.dataset_version}), {named}: {heading.rule}."
+    if found.missing:
+        masks, expressions = num_missing(found.missing), len(found.missing)
+        rule += f" Scored 0 because they are MISSING: {masks} masks ({expressions} expressions)."
+    for line in (rule, *(f"Note: {note}" for note in found.notes)):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(found: Scorecard) -> Table:
     """Groups by measures; the longer of the two goes down."""
     from rich.table import Table
 
-    groups = {"all": found, **found.get("families", {}), **found.get("annotators", {})}
-    names = ["J", "F", "JF", *(name for name in found if name.startswith(("J_", "F_", "R_", "A_")))]
-    counted = "num_expressions" if "per_expression" in found else "num_objects"
-    cells = {
-        group: {"J&F" if name == "JF" else name: f"{values[name]:.2f}" for name in names}
-        | {counted.removeprefix("num_"): str(values[counted])}
-        for group, values in groups.items()
-    }
-    if len(names) > len(groups):
-        cells = {name: {group: cells[group][name] for group in groups} for name in cells["all"]}
+    cells = {group: _cells(scores) for group, scores in found.table.items()}
+    if len(found.table["all"].measures) > len(cells):
+        cells = {name: {group: of_group[name] for group, of_group in cells.items()} for name in cells["all"]}
     table = Table("", *next(iter(cells.values())))
     for row, values in cells.items():
         table.add_row(row, *values.values())
     return table
+
+
+def _cells(scores: Scores | ObjectScores) -> dict[str, str]:
+    """One group: J, F and J&F first, the count last."""
+    measures = scores.measures
+    names = ["J", "F", "JF", *(name for name in measures if name not in ("J", "F", "JF"))]
+    cells = {"J&F" if name == "JF" else name: f"{measures[name]:.2f}" for name in names}
+    return cells | {name: str(count) for name, count in scores.counts.items()}

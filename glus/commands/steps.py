@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from glus.execution.ties import tie_to_parent
+from glus.files import to_json
 from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
 
@@ -45,17 +46,17 @@ def _stage_command(step: Step) -> Callable[..., None]:
 
 
 def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool) -> None:
-    parent = os.getppid()
     from glus.config import load_config
-    from glus.execution.processes import die_with_parent
 
     config = load_config()
     if dry_run:
         return _show_plan(step, as_json)
-    die_with_parent(parent)
+    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     _set_threads(config.compute.threads)
+    from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_step
 
+    link_external(config)
     run_step(step.name, config, fresh=fresh, **options)
     if as_json:
         typer.echo((RUNS / f"{step.name}.json").read_text(encoding="utf-8"), nl=False)
@@ -83,7 +84,7 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "resumes": plan.resumes,
     }
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        typer.echo(to_json(facts))
         return
     typer.echo(f"{step.name}: {step.summary}")
     typer.echo(f"parameters  {', '.join(step.parameters)}")

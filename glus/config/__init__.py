@@ -18,11 +18,21 @@ from glus.config.selection import (
     SelectorConfig,
     SelectorModelConfig,
 )
-from glus.config.training import ContrastiveConfig, LossConfig, OptimiserConfig, PhaseConfig, TrainConfig
+from glus.config.training import (
+    IMAGE_PARTS,
+    TRACKING_PARTS,
+    ContrastiveConfig,
+    LossConfig,
+    OptimiserConfig,
+    PhaseConfig,
+    TrainConfig,
+)
 
 __all__ = [
     "DATASETS",
+    "IMAGE_PARTS",
     "PRESETS",
+    "TRACKING_PARTS",
     "ClipKind",
     "ComputeConfig",
     "Config",

@@ -10,16 +10,25 @@ from pydantic import BaseModel, ConfigDict, Field
 DATASETS = ("mevis", "refer_youtube_vos", "ref_davis17", "revos", "lvvis", "reasonvos", "synthetic", "own")
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # of numpy and of torch, which is given multiples of it
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 WindowStride = Literal[1, 2, 4]  # frames that a window of query frames answers for; B.3: 1
 SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_.-]+$")]
 ClipKind = Literal["plain", "occluded", "vanishing", "twins", "greyed", "starts_grey"]
+FAMILIES: dict[str, tuple[str, ...]] = {  # dataset -> families of its expressions, where it tells them apart
+    "synthetic": (
+        "appearance", "shape", "motion", "position", "several", "occluded", "vanishing", "greyed", "starts_grey",
+    ),
+    "revos": ("referring", "reasoning", "absent"),
+    "reasonvos": ("sentence", "phrase"),
+}  # fmt: skip
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys refused, no silent conversions."""
+    """Base of all sections: frozen, unknown keys refused, no silent conversions, finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

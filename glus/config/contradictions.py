@@ -1,14 +1,22 @@
-"""Values that are each right and do not go together; every check names the key."""
+"""Values that are each right and do not go together; every contradiction names a key, and all are told at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+from glus.config.base import FAMILIES
+from glus.config.paths import outside_paths_are_safe
 from glus.config.root import Config
+from glus.config.shapes import clips_are_long_enough, selector_shapes_fit, shapes_fit
+from glus.config.training import IMAGE_PARTS, TRACKING_PARTS, PhaseConfig
 from glus.paths import checkpoint
 
+EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
+PHASES = ("image", "tracking", "clip")
+COMPARISONS = ("memory_off", "key_frames", "strided")
 
-def splits_are_staged(config: Config) -> None:
+
+def splits_are_staged(config: Config) -> Iterator[str]:
     """What is trained on, evaluated or thinned out is staged."""
     staged, data = config.stage.splits, config.data
     for key, names in (
@@ -18,86 +26,143 @@ def splits_are_staged(config: Config) -> None:
     ):
         for name in names:
             if name not in staged:
-                raise ValueError(f"{key}: {name} is not among stage.splits ({', '.join(sorted(staged))})")
+                yield f"{key}: {name} is not among stage.splits ({', '.join(sorted(staged))})"
 
 
-def generated_splits_are_described(config: Config) -> None:
+def nothing_is_listed_twice(config: Config) -> Iterator[str]:
+    """Lists name each thing once."""
+    lists: dict[str, Sequence[str]] = {
+        "stage.splits": config.stage.splits,
+        "data.train": [entry.split for entry in config.data.train],
+        "data.evaluation": config.data.evaluation,
+        **{f"train.{name}.families": getattr(config.train, name).families for name in PHASES},
+        "train.trainable": config.train.trainable,
+        "selector.trainable": config.selector.trainable,
+        "model.lora.targets": config.model.lora.targets,
+        "selector.model.lora.targets": config.selector.model.lora.targets,
+        "keyframes.comparisons": config.keyframes.comparisons,
+        "propagate.comparisons.memory_off": config.propagate.comparisons.memory_off,
+        "propagate.comparisons.key_frames": config.propagate.comparisons.key_frames,
+        "propagate.comparisons.strided": config.propagate.comparisons.strided,
+        "propagate.comparisons.window_strides": [str(each) for each in config.propagate.comparisons.window_strides],
+    }
+    for key, names in lists.items():
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            yield f"{key}: {', '.join(twice)} is listed twice"
+
+
+def generated_splits_are_described(config: Config) -> Iterator[str]:
     """The generator is told how many clips and sentences each of its splits has."""
     synthetic = config.stage.synthetic
     for name in config.stage.splits:
         dataset, split = name.split("/")
-        if dataset == "synthetic" and split not in synthetic.clips:
-            raise ValueError(f"stage.splits: {name} is not generated, stage.synthetic.clips has no {split!r}")
+        if dataset != "synthetic":
+            continue
+        if split not in synthetic.clips:
+            yield f"stage.splits: {name} is not generated, stage.synthetic.clips has no {split!r}"
+        elif not sum(synthetic.clips[split].values()):
+            yield f"stage.synthetic.clips.{split}: no clips, but stage.splits lists {name}"
     for key in ("appearance_sentences", "other_sentences"):
         if getattr(synthetic, key).keys() != synthetic.clips.keys():
-            raise ValueError(f"stage.synthetic.{key}: a number for each split of stage.synthetic.clips is needed")
+            yield f"stage.synthetic.{key}: a number for each split of stage.synthetic.clips is needed"
     shortest, longest = synthetic.grey_frames
     if not shortest <= longest < synthetic.num_frames:
-        raise ValueError(
-            f"stage.synthetic.grey_frames: {shortest} to {longest} does not fit num_frames {synthetic.num_frames}"
-        )
+        yield f"stage.synthetic.grey_frames: {shortest} to {longest} does not fit num_frames {synthetic.num_frames}"
 
 
-def labelling_model_is_written(config: Config) -> None:
-    """The checkpoint that labels is one that training keeps."""
+def labelling_model_is_written(config: Config) -> Iterator[str]:
+    """The checkpoint that labels is one that training keeps, from within the phase that is the paper's training."""
     train = config.train
-    if train.early_stop_step > train.total_steps:
-        raise ValueError(f"train.early_stop_step: {train.early_stop_step} is beyond the last step {train.total_steps}")
+    before, last = train.image.steps + train.tracking.steps, train.total_steps
+    if train.early_stop_step > last:
+        yield f"train.early_stop_step: {train.early_stop_step} is beyond the last step {last}"
+    elif not before < train.early_stop_step < last:
+        yield (
+            f"train.early_stop_step: {train.early_stop_step} does not lie within the clip phase, which begins after"
+            f" step {before} and ends with step {last}; the early-stop model is one that this phase has not finished"
+        )
     early = checkpoint(train.early_stop_step).as_posix()
     if config.pseudolabel.checkpoint != early:
-        raise ValueError(
+        yield (
             f"pseudolabel.checkpoint: {config.pseudolabel.checkpoint}, but train.early_stop_step"
             f" {train.early_stop_step} writes {early}"
         )
 
 
-def selector_fits(config: Config) -> None:
-    """The selector's lists are as long as each other and in order."""
-    fewest, most = config.selector.num_context_frames
-    if fewest > most:
-        raise ValueError(f"selector.num_context_frames: {fewest} to {most}, the fewest come first")
-    if len(config.selector.model.clusters) != len(config.selector.model.neighbours):
-        raise ValueError("selector.model: clusters and neighbours must have the same length")
-
-
-def listed_key_frames_are_named(config: Config) -> None:
+def listed_key_frames_are_named(config: Config) -> Iterator[str]:
     """The source `file` has a file for every split that it is asked about."""
     if "file" in (config.keyframes.source, *config.keyframes.comparisons):
         missing = [name for name in config.data.evaluation if name not in config.keyframes.files]
         if missing:
-            raise ValueError(f"keyframes.files: no file for {', '.join(missing)}, which the source `file` needs")
+            yield f"keyframes.files: no file for {', '.join(missing)}, which the source `file` needs"
 
 
-def training_can_be_resumed_and_shared(config: Config) -> None:
+def training_can_be_resumed_and_shared(config: Config) -> Iterator[str]:
     """Checkpoints fall on log lines, and a step's batches can be dealt out evenly."""
     for key, section in (("train", config.train), ("selector", config.selector)):
         if section.checkpoint_every % section.log_every:
-            raise ValueError(
+            yield (
                 f"{key}.checkpoint_every: {section.checkpoint_every} is not a multiple of {key}.log_every"
                 f" {section.log_every}, so a resumed run could not repeat its curves"
             )
     for key, batches in (
-        *((f"train.{name}", getattr(config.train, name).accumulation) for name in ("image", "tracking", "clip")),
+        *((f"train.{name}", getattr(config.train, name).accumulation) for name in PHASES),
         ("selector", config.selector.accumulation),
     ):
         if batches % config.compute.processes:
-            raise ValueError(
+            yield (
                 f"{key}.accumulation: {batches} batches per step cannot be shared by compute.processes"
                 f" {config.compute.processes}"
             )
 
 
-def there_is_something_to_train(config: Config) -> None:
-    """Adapters that are trained exist, a step's clips can be drawn, and training starts from something."""
-    if "lora" in config.train.trainable and config.model.lora.rank == 0:
-        raise ValueError("train.trainable: lora is listed, but model.lora.rank is 0")
+def there_is_something_to_train(config: Config) -> Iterator[str]:
+    """Parts to train exist, and losses weigh something."""
+    train, selector = config.train, config.selector
+    for key, parts, lora in (
+        ("train.trainable", train.trainable, ("model.lora", config.model.lora)),
+        ("selector.trainable", selector.trainable, ("selector.model.lora", selector.model.lora)),
+    ):
+        if not parts:
+            yield f"{key}: empty, so nothing would be trained"
+        if "lora" in parts and lora[1].rank == 0:
+            yield f"{key}: lora is listed, but {lora[0]}.rank is 0"
+        if lora[1].rank and not lora[1].targets:
+            yield f"{lora[0]}.targets: empty, but {lora[0]}.rank is {lora[1].rank}; rank 0 trains without adapters"
+    if not any((train.loss.ce, train.loss.bce, train.loss.dice)):
+        yield "train.loss: ce, bce and dice all weigh 0, so nothing would be learnt"
+    if not any((selector.score_weight, selector.ce_weight)):
+        yield "selector.score_weight: 0, as selector.ce_weight is, so nothing would be learnt"
+
+
+def training_has_a_start_and_clips(config: Config) -> Iterator[str]:
+    """A step's clips and negatives can be drawn, and training starts from something."""
+    train = config.train
+    contrastive = train.contrastive
+    if contrastive.weight and contrastive.num_negatives >= contrastive.bank_size:
+        yield (
+            f"train.contrastive.num_negatives: {contrastive.num_negatives} never fit beside a positive in a bank of"
+            f" train.contrastive.bank_size {contrastive.bank_size}, so the loss would always be 0"
+        )
     generated = _num_generated_clips(config)
-    for name in ("image", "tracking", "clip"):
-        samples = getattr(config.train, name).samples
+    for name in PHASES:
+        samples = getattr(train, name).samples
         if generated is not None and samples > generated:
-            raise ValueError(f"train.{name}.samples: {samples} per step, but data.train has {generated} clips")
-    if config.model.base is None and config.train.image.steps == 0:
-        raise ValueError("model.base: no pretrained weights named, and train.image.steps is 0: nothing to start from")
+            yield f"train.{name}.samples: {samples} per step, but data.train has {generated} clips"
+    if config.model.base is None and train.image.steps == 0:
+        yield "model.base: no pretrained weights named, and train.image.steps is 0: nothing to start from"
+
+
+def given_weights_have_a_use(config: Config) -> Iterator[str]:
+    """Weights of a part are named beside the base that they complete."""
+    model, selector = config.model, config.selector.model
+    for key, value, base_key, base in (
+        ("model.vision_tower", model.vision_tower, "model.base", model.base),
+        ("model.sam2_weights", model.sam2_weights, "model.base", model.base),
+        ("selector.model.vision_tower", selector.vision_tower, "selector.model.base", selector.base),
+    ):
+        if value is not None and base is None:
+            yield f"{key}: {value} would not be read, since {base_key} is null"
 
 
 def _num_generated_clips(config: Config) -> int | None:
@@ -105,26 +170,101 @@ def _num_generated_clips(config: Config) -> int | None:
     names = [entry.split.split("/") for entry in config.data.train]
     if any(dataset != "synthetic" for dataset, _ in names):
         return None
-    return sum(sum(config.stage.synthetic.clips[split].values()) for _, split in names)
+    return sum(sum(config.stage.synthetic.clips.get(split, {}).values()) for _, split in names)
 
 
-CHECKS: tuple[Callable[[Config], None], ...] = (
+def phases_can_be_optimised(config: Config) -> Iterator[str]:
+    """A warm-up ends within its phase, and rates are given to what the phase trains."""
+    train, selector = config.train, config.selector
+    for key, steps, optimiser, parts in (
+        ("train.image", train.image.steps, train.image.optimiser, IMAGE_PARTS),
+        ("train.tracking", train.tracking.steps, train.tracking.optimiser, TRACKING_PARTS),
+        ("train.clip", train.clip.steps, train.clip.optimiser, train.trainable),
+        ("selector", selector.steps, selector.optimiser, selector.trainable),
+    ):
+        if 0 < steps < optimiser.warmup_steps:
+            yield (
+                f"{key}.optimiser.warmup_steps: {optimiser.warmup_steps}, but {key}.steps is {steps}, so the rate"
+                " would never be reached"
+            )
+        if steps and (untrained := sorted(set(optimiser.rate_factors) - set(parts))):
+            yield f"{key}.optimiser.rate_factors: {', '.join(untrained)} is not trained there; take it out"
+
+
+def families_exist(config: Config) -> Iterator[str]:
+    """Families that are trained on or compared by exist, and generated clips to train on are spoken of in them."""
+    known = {family for families in FAMILIES.values() for family in families}
+    comparisons = config.propagate.comparisons
+    named = {f"train.{name}": (getattr(config.train, name).families, known) for name in PHASES}
+    named |= {f"propagate.comparisons.{key}": (getattr(comparisons, key), known | {EVERYTHING}) for key in COMPARISONS}
+    for key, (families, there) in named.items():
+        if unknown := sorted(set(families) - there):
+            of_phase = f"{key}.families" if key.startswith("train.") else key
+            yield f"{of_phase}: no family is called {', '.join(unknown)} (there are: {_listed(there)})"
+    generated = [entry.split for entry in config.data.train if entry.split.startswith("synthetic/")]
+    if len(generated) < len(config.data.train):
+        return  # what a data set tells apart is for its reader to say
+    has = {family for split in generated for family in _families_of(config, split)}
+    for name in PHASES:
+        phase: PhaseConfig = getattr(config.train, name)
+        if phase.steps and (absent := sorted(set(phase.families) & known - has)):
+            yield f"train.{name}.families: no clip of data.train has {', '.join(absent)} (there are: {_listed(has)})"
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _families_of(config: Config, split: str) -> set[str]:
+    """Families that a generated split's clips are spoken of in."""
+    name = split.split("/")[1]
+    clips = {kind for kind, count in config.stage.synthetic.clips.get(name, {}).items() if count}
+    families = {str(kind) for kind in clips} - {"plain", "twins"}
+    if "plain" in clips:
+        families.add("appearance")
+    if config.stage.synthetic.other_sentences.get(name, 0):
+        families |= {"shape", "several"} if "plain" in clips else set()
+        families |= {"motion", "position"} if clips & {"plain", "twins"} else set()
+    return families
+
+
+def windows_answer_for_their_frames(config: Config) -> Iterator[str]:
+    """A window answers for frames that it shows; ways that are compared differ from the main one."""
+    longest, compared = config.model.num_query_frames, config.propagate.comparisons
+    for key, strides in (
+        ("pseudolabel.window_stride", [config.pseudolabel.window_stride]),
+        ("propagate.window_stride", [config.propagate.window_stride]),
+        ("propagate.comparisons.window_strides", compared.window_strides),
+    ):
+        if (largest := max(strides, default=1)) > longest:
+            yield f"{key}: {largest}, but a window has model.num_query_frames {longest}"
+    if config.propagate.window_stride in compared.window_strides:
+        stride = config.propagate.window_stride
+        yield f"propagate.comparisons.window_strides: {stride} is propagate.window_stride itself; take it out"
+    if bool(compared.strided) != bool(compared.window_strides):
+        yield "propagate.comparisons: strided and window_strides go together; one of them is empty"
+
+
+CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     splits_are_staged,
+    nothing_is_listed_twice,
     generated_splits_are_described,
+    clips_are_long_enough,
     labelling_model_is_written,
-    selector_fits,
+    shapes_fit,
+    selector_shapes_fit,
     listed_key_frames_are_named,
     training_can_be_resumed_and_shared,
     there_is_something_to_train,
+    training_has_a_start_and_clips,
+    given_weights_have_a_use,
+    phases_can_be_optimised,
+    families_exist,
+    windows_answer_for_their_frames,
+    outside_paths_are_safe,
 )
 
 
 def find_contradictions(config: Config) -> list[str]:
-    """What does not go together, one line for each check that fails."""
-    found = []
-    for check in CHECKS:
-        try:
-            check(config)
-        except ValueError as error:
-            found.append(str(error))
-    return found
+    """All that does not go together, one line each."""
+    return [found for check in CHECKS for found in check(config)]

@@ -7,14 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from glus.config.base import ClipKind, Count, Positive, Rate, Section, Share, SplitName, Weight
+from glus.config.base import ClipKind, Count, Positive, Rate, Section, Seed, Share, SplitName, Weight
 from glus.paths import RAW
 
 
 class SyntheticConfig(Section):
     """The generated set: textured scenes with moving shapes, written in the published MeViS layout."""
 
-    seed: int
+    seed: Seed
     size_px: Annotated[int, Field(ge=32)]
     num_frames: Annotated[int, Field(ge=4)]
     num_objects: Annotated[int, Field(ge=2, le=4)]
@@ -33,6 +33,7 @@ class StageConfig(Section):
     splits: Annotated[list[SplitName], Field(min_length=1)]
     roots: dict[str, str]  # dataset -> folder in the dataset's published layout; data/raw/<dataset> where not named
     exclude: dict[SplitName, list[str]]  # split -> videos to leave out: ids, or patterns such as TAO/*
+    allow_links: list[str] = Field(default_factory=list)  # folders that symbolic links in the roots may lead into
     synthetic: SyntheticConfig
 
     def root(self, dataset: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from glus.config.base import Count, Positive, Rate, Section, Share, WindowStride
+from glus.config.base import Count, Positive, Rate, Section, Seed, Share, WindowStride
 
 
 class ComparisonsConfig(Section):
@@ -45,4 +45,4 @@ class EvaluateConfig(Section):
     boundary: Rate  # radius of F as a share of the diagonal
     failures: FailuresConfig
     num_examples: Count  # overlay strips in the report
-    seed: int  # of the baselines that draw
+    seed: Seed  # of the baselines that draw

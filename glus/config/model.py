@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from glus.config.base import Count, Positive, Section, Share
+from glus.config.base import BelowOne, Count, Positive, Section
 
 
 class LanguageConfig(Section):
@@ -38,13 +38,16 @@ class MemoryConfig(Section):
     detach: bool  # true: no gradient through memory, as the published code; false: as the paper says
 
 
+LoraTarget = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
 class LoraConfig(Section):
     """Low-rank adapters on the language model (Table A); rank 0 trains without them."""
 
     rank: Count
     alpha: Positive
-    dropout: Share
-    targets: list[str]
+    dropout: BelowOne
+    targets: list[LoraTarget]
 
 
 class ModelConfig(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from glus.config.base import Section
+from glus.config.base import Section, Seed
 from glus.config.data import DataConfig, StageConfig
 from glus.config.evaluation import EvaluateConfig, PropagateConfig
 from glus.config.model import ModelConfig
@@ -17,7 +17,7 @@ from glus.config.training import TrainConfig
 class Config(Section):
     """All of `params.yaml`."""
 
-    seed: int
+    seed: Seed
     stage: StageConfig
     data: DataConfig
     model: ModelConfig

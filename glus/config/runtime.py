@@ -1,25 +1,29 @@
-"""Sections `tracking` and `compute`: where and how wide; neither changes an artifact."""
+"""Sections `tracking` and `compute`: where and how wide; of these only the precision changes artifacts."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from glus.config.base import Count, Positive, Section
+from pydantic import Field
+
+from glus.config.base import Section
+
+NumProcesses = Annotated[int, Field(ge=1, le=1024)]  # of one machine; more is a slip of the finger
 
 
 class TrackingConfig(Section):
     """MLflow; changes no artifact."""
 
     enabled: bool
-    experiment: str
+    experiment: Annotated[str, Field(min_length=1)]
     variant: str  # name under which this configuration is compared
 
 
 class ComputeConfig(Section):
-    """Where and how wide; changes no artifact beyond float rounding."""
+    """Where and how wide; but for the precision, nothing here changes an artifact beyond float rounding."""
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
-    processes: Positive  # that train, segment and score side by side on one machine; one for each GPU
-    threads: Positive  # torch's own threads per process
-    workers: Count  # that load data, for each training process, and that check it in `stage`
+    processes: NumProcesses  # that train, segment and score side by side on one machine; one for each GPU
+    threads: NumProcesses  # torch's own threads per process
+    workers: Annotated[int, Field(ge=0, le=1024)]  # that load data, of each training process; also in `stage`

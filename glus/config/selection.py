@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from glus.config.base import Positive, Section, Share, SplitName, Weight, WindowStride
+from glus.config.base import Positive, Section, SplitName, Weight, WindowStride
 from glus.config.model import LoraConfig
 from glus.config.training import OptimiserConfig
 
@@ -15,7 +15,7 @@ class PseudolabelConfig(Section):
     """Step 3, paper 4.4 and B.4."""
 
     checkpoint: str  # folder of the early-stop model
-    share: Share  # of the training videos; B.4: half
+    share: Annotated[float, Field(gt=0, le=1)]  # of the training videos; B.4: half
     use_memory: bool  # false: each frame is judged as a start, not by what memory made of the frames before it
     memory_stride: Positive
     window_stride: WindowStride
@@ -48,7 +48,7 @@ class SelectorConfig(Section):
     score_weight: Weight  # lambda_s, Table B
     ce_weight: Weight
     absent_is_ideal: bool  # true: frames without target and prediction count as IoU 1, as published
-    held_out: Share  # share of the labelled videos kept for validation
+    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the labelled videos kept for validation
     trainable: list[Literal["vision_tower", "mm_projector", "language", "lora", "embeddings", "lm_head", "score_head"]]
     vary_conversation: bool
     checkpoint_every: Positive

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from glus.config.base import Count, Positive, Rate, Section, Share, Weight
+from glus.config.base import BelowOne, Count, Positive, Rate, Section, Share, Weight
 
 
 class OptimiserConfig(Section):
     """AdamW and its schedule (Table A)."""
 
     learning_rate: Rate
-    betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2)]
     weight_decay: Weight  # on matrices only
     warmup_steps: Count
     schedule: Literal["linear", "cosine", "constant"]
@@ -48,7 +48,7 @@ class ClipPhaseConfig(PhaseConfig):
     """The paper's training: context and query frames, memory, all losses (4.1 to 4.3)."""
 
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
-    into_grey: Share  # share of the windows that go on into grey frames, where a clip of the synthetic set has them
+    into_grey: Share  # share of the windows that go on into frames where what is meant cannot be told (grey ones)
     fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's
     sum_annotations: bool  # true: annotations of an expression are added, so overlaps count 2, as published
 
@@ -76,6 +76,15 @@ Trainable = Literal[
     "vision_tower", "mm_projector", "language", "lora", "embeddings", "lm_head", "text_hidden_fcs",
     "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder",
 ]  # fmt: skip
+
+
+IMAGE_PARTS: tuple[Trainable, ...] = (
+    "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
+    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
+)  # fmt: skip
+TRACKING_PARTS: tuple[Trainable, ...] = (
+    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder",
+)  # fmt: skip
 
 
 class TrainConfig(Section):

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from glus.errors import InputError, name_some
-from glus.evaluation.completeness import Key
 from glus.evaluation.predictions import read_tracks
+from glus.manifest import verify_where_listed
 from glus.masks import decode_rle, encode_rle, read_index_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, Video
+from glus.records.split import Expression, Key, Video
 
 PARQUET = "predictions.parquet"
 
@@ -115,9 +115,13 @@ def find_answers(source: Path, truth: GroundTruth) -> Answers:
 
     Raises:
         InputError: there is nothing, or something that belongs to no expression of the split; names it.
+        ArtifactError: our table is not the one that the manifest beside it lists.
     """
     table = source / PARQUET if source.is_dir() else source
     if table.is_file():
+        if beside := [name for name in truth.videos if source.is_dir() and (source / name).is_dir()]:
+            raise InputError(f"{source} holds {PARQUET} and folders of masks, such as {beside[0]}; keep one.")
+        verify_where_listed(table.parent)
         tracks = read_tracks(table, truth.videos)
         if not tracks:
             raise InputError(f"{table} holds no masks of {truth.dataset}/{truth.split}.")

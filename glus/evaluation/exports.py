@@ -12,14 +12,14 @@ from pycocotools import mask as coco
 from glus.evaluation.answers import Answers, PngTrack, decode_masks
 from glus.evaluation.predictions import expressions_by_key
 from glus.execution.processes import map_in_processes
+from glus.execution.progress import show_bar
 from glus.masks import encode_rle, write_mask_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
 from glus.records.split import Video
-from glus.staging.checks import Progress
 
 
-def write_png_tree(truth: GroundTruth, answers: Answers, folder: Path, processes: int, progress: Progress) -> int:
+def write_png_tree(truth: GroundTruth, answers: Answers, folder: Path, processes: int) -> int:
     """Writes `<video>/<expression>/<frame>.png`, 8-bit grey, 0 and 255; returns the number of files.
 
     Raises:
@@ -27,7 +27,7 @@ def write_png_tree(truth: GroundTruth, answers: Answers, folder: Path, processes
     """
     jobs = ((folder, truth.videos[video_id], name, track) for (video_id, name), track in answers.tracks.items())
     written = map_in_processes(partial(partial, _write_track), jobs, processes)
-    return sum(progress(written, f"masks of {truth.dataset}/{truth.split}", len(answers.tracks)))
+    return sum(show_bar(written, f"masks of {truth.dataset}/{truth.split}", total=len(answers.tracks)))
 
 
 def _write_track(job: tuple[Path, Video, str, Track | PngTrack]) -> int:

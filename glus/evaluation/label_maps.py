@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from glus.errors import InputError
 from glus.evaluation.answers import PngTrack, read_rles
 from glus.metrics import davis
-from glus.metrics.davis import ObjectScore
+from glus.metrics.davis import ObjectScore, ObjectScores
+from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import Track
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract
 from glus.records.split import Expression, Video
@@ -42,10 +42,10 @@ class LabelMapProtocol:
     score: Scorer
     counted: slice
 
-    def average(self, by_annotator: Sequence[Sequence[ObjectScore]]) -> dict[str, Any]:
-        """The numbers of a split, in percent."""
+    def average(self, by_annotator: Sequence[Sequence[ObjectScore]]) -> Grouped[ObjectScores]:
+        """The numbers of a split, and of each annotator where there are several."""
         if len(self.annotators) == 1:
-            return davis.average_objects(by_annotator[0])
+            return Grouped(davis.average_objects(by_annotator[0]), {})
         return davis.average_annotators(by_annotator)
 
 
@@ -57,7 +57,7 @@ def _score_official(pred: list[Spans], gt: list[Spans], void: Spans, clip: Clip)
 def _score_semi_supervised(pred: list[Spans], gt: list[Spans], void: Spans, clip: Clip) -> Scores:
     """Void pixels are background here, as in the official script."""
     if len(pred) > len(gt):
-        raise InputError(f"label {len(pred)} is predicted, but there are only {len(gt)} objects")
+        raise InputError(f"label {len(pred)} is predicted, but there are only {len(gt)} objects in the first frame")
     return davis.score_objects([*pred, *[NOTHING] * (len(gt) - len(pred))], gt, clip)
 
 
@@ -66,19 +66,19 @@ LABEL_MAP_PROTOCOLS = {
     for protocol in (
         LabelMapProtocol(
             "ref_davis17_official",
-            1,
+            2,
             ("ref_davis17",),
-            "per annotator the best assignment of labels to objects in each video, then a mean over objects; the mean"
-            " of four annotators",
+            "per annotator the best assignment of labels to objects of the first frame in each video, then a mean over"
+            " objects; the mean of four annotators",
             ANNOTATORS,
             _score_official,
             slice(None),
         ),
         LabelMapProtocol(
             "davis17_semi_supervised",
-            1,
+            2,
             ("ref_davis17",),
-            "frames but the first and the last, then a mean over objects",
+            "objects of the first frame; frames but the first and the last, then a mean over objects",
             ("",),
             _score_semi_supervised,
             slice(1, -1),
@@ -129,7 +129,9 @@ def answers_by_annotator(
 
 
 def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[list[ObjectScore]]:
-    """Scores the objects of one video, by annotator. A frame without a prediction scores 0.
+    """Scores the objects of one video's first frame, by annotator; none where there is none.
+
+    A frame without a prediction scores 0.
 
     Raises:
         InputError: an unreadable file, one of another size, or too many labels; names it.
@@ -138,10 +140,12 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
     clip = Clip(video.num_frames, video.height_px, video.width_px)
     labels = task.truth.read_labels(video)
     void = read_spans(labels.pop(VOID, {}).items(), clip)
-    objects = _read_objects(labels, clip)
+    objects = _read_objects(labels, clip, _first_frame_objects(labels))
+    if not objects:
+        return [[] for _ in task.answers]
     results = []
     for answer in task.answers:
-        pred, predicted = _read_answer(answer, video, clip)
+        pred, predicted = _read_answer(answer, video, clip, range(video.num_frames)[protocol.counted])
         try:
             j, f = protocol.score(pred, objects, void, clip)
         except InputError as error:
@@ -159,17 +163,28 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
     return results
 
 
-def _read_objects(labels: Mapping[int, Track], clip: Clip) -> list[Spans]:
-    """The objects of label maps, from label 1 to the largest, as the official script counts them."""
-    return [read_spans(labels.get(label, {}).items(), clip) for label in range(1, max(labels, default=0) + 1)]
+def _first_frame_objects(labels: Mapping[int, Track]) -> int:
+    """How many objects count: those up to the largest label of the first frame, as in the official script.
+
+    What first appears later is not scored, in neither task; nor is it void.
+    """
+    return max((label for label, track in labels.items() if 0 in track), default=0)
+
+
+def _read_objects(labels: Mapping[int, Track], clip: Clip, count: int | None = None) -> list[Spans]:
+    """The objects of label maps, from label 1 to `count`, or to the largest of all frames."""
+    last = max(labels, default=0) if count is None else count
+    return [read_spans(labels.get(label, {}).items(), clip) for label in range(1, last + 1)]
 
 
 def _read_answer(
-    answer: PngTrack | Mapping[int, Track | PngTrack], video: Video, clip: Clip
+    answer: PngTrack | Mapping[int, Track | PngTrack], video: Video, clip: Clip, counted: range
 ) -> tuple[list[Spans], set[int]]:
-    """The predicted objects by label, and the frames that are predicted."""
+    """The predicted objects by label, up to the largest in a frame that counts, and the frames that are predicted."""
     if isinstance(answer, PngTrack):
-        return _read_objects(answer.read_labels(video), clip), set(answer.files)
+        labels = answer.read_labels(video)
+        largest = max((label for label, track in labels.items() if any(index in counted for index in track)), default=0)
+        return _read_objects(labels, clip, largest), set(answer.files)
     tracks = {label: read_rles(track, video) for label, track in answer.items()}
     predicted = set.intersection(*map(set, tracks.values())) if tracks else set()
     return davis.first_of_each_pixel(_read_objects(tracks, clip)), predicted

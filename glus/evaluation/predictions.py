@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import ArtifactError
-from glus.evaluation.completeness import Key, require_complete
+from glus.evaluation.completeness import require_complete
 from glus.paths import PREDICTIONS, key_frame_table
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import Expression, Key, StagedSplit, Video
 from glus.records.tables import read_table
 
 Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame
@@ -90,26 +90,30 @@ def read_tracks(source: Path, videos: Mapping[str, Video]) -> Tracks:
 
 
 def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Key, int]]:
-    table = read_table("keyframes", key_frame_table(f"{split.dataset}/{split.split}"))
+    source = key_frame_table(f"{split.dataset}/{split.split}")
+    table = read_table("keyframes", source)
     table = table.sort_by([(name, "ascending") for name in ("video_id", "expression_id", "frame_index")])
     scores: dict[Key, list[float]] = {}
     key_frames: dict[Key, int] = {}
     for row in table.to_pylist():
         key = row["video_id"], row["expression_id"]
         scores.setdefault(key, []).append(row["score"])
-        if row["is_key_frame"]:
-            key_frames[key] = row["frame_index"]
+        if row["is_key_frame"] and key_frames.setdefault(key, row["frame_index"]) != row["frame_index"]:
+            raise ArtifactError(
+                f"{source}: video {key[0]}, expression {key[1]} has two key frames, {key_frames[key]} and"
+                f" {row['frame_index']}. Run `glus keyframes` again."
+            )
     return scores, key_frames
 
 
-def read_anchors(split: StagedSplit) -> dict[str, dict[Key, int]]:
+def read_used_key_frames(split: StagedSplit) -> dict[str, dict[Key, int]]:
     """Frames that the predictions of a split started from: source -> expression -> frame; empty where not written.
 
     Raises:
-        ArtifactError: not a table of anchors, or a frame that its video does not have.
+        ArtifactError: not a table of key frames, or a frame that its video does not have.
     """
     path = PREDICTIONS / split.dataset / split.split / "anchors.parquet"
-    anchors: dict[str, dict[Key, int]] = {}
+    key_frames: dict[str, dict[Key, int]] = {}
     for row in read_table("anchors", path).to_pylist() if path.exists() else ():
         video = split.videos.get(row["video_id"])
         if video is None or not 0 <= row["frame_index"] < video.num_frames:
@@ -117,5 +121,5 @@ def read_anchors(split: StagedSplit) -> dict[str, dict[Key, int]]:
                 f"{path}: {row['source']} of video {row['video_id']}, expression {row['expression_id']} is frame"
                 f" {row['frame_index']}, which the split does not have. Run `glus propagate` again."
             )
-        anchors.setdefault(row["source"], {})[row["video_id"], row["expression_id"]] = row["frame_index"]
-    return anchors
+        key_frames.setdefault(row["source"], {})[row["video_id"], row["expression_id"]] = row["frame_index"]
+    return key_frames

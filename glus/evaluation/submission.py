@@ -19,18 +19,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glus.errors import InputError, name_some
+from glus.errors import InputError, name_some, plain_words
 from glus.evaluation.answers import Answers, PngTrack, decode_masks
 from glus.evaluation.completeness import describe_missing, find_missing
 from glus.evaluation.predictions import expressions_by_key
 from glus.execution.processes import map_in_processes
+from glus.execution.progress import show_bar
 from glus.masks import encode_mask_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
 from glus.records.split import Video
-from glus.staging.checks import Progress
 
 FOLDERS = {"mevis": "", "refer_youtube_vos": "Annotations/"}
+SERVER_SPLITS = ("valid", "test")  # whose masks the owners of these datasets keep
 FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # of every entry: equal masks give equal bytes
 READABLE = 0o644 << 16
 # what zipfile and PIL raise on damaged, encrypted or oversized entries
@@ -59,6 +60,11 @@ def server_folder(dataset: str) -> str:
     return FOLDERS[dataset]
 
 
+def has_server(dataset: str, split: str) -> bool:
+    """Whether the owners keep a split's masks and score what is sent to them."""
+    return dataset in FOLDERS and split in SERVER_SPLITS
+
+
 @dataclass(frozen=True)
 class Submission:
     """What a zip has to hold.
@@ -79,9 +85,7 @@ class Submission:
         ]
 
 
-def write_submission(
-    submission: Submission, answers: Answers, target: Path, processes: int, progress: Progress
-) -> None:
+def write_submission(submission: Submission, answers: Answers, target: Path, processes: int) -> None:
     """Writes a zip, always the same bytes for the same masks. It is not checked yet.
 
     Raises:
@@ -98,7 +102,7 @@ def write_submission(
     jobs = (_Job.of(submission, answers, video) for video in truth.videos.values())
     encoded = map_in_processes(partial(partial, _encode), jobs, min(processes, len(truth.videos)))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for files in progress(encoded, f"masks of {truth.dataset}/{truth.split}", len(truth.videos)):
+        for files in show_bar(encoded, f"masks of {truth.dataset}/{truth.split}", total=len(truth.videos)):
             for name, content in files:
                 entry = zipfile.ZipInfo(name, FIRST_TIME)
                 entry.external_attr, entry.create_system = READABLE, 3
@@ -123,7 +127,7 @@ def _encode(job: _Job) -> list[tuple[str, bytes]]:
     return [(name, encode_mask_png(mask)) for name, mask in zip(job.names, masks, strict=True)]
 
 
-def check_submission(submission: Submission, source: Path, processes: int, progress: Progress) -> int:
+def check_submission(submission: Submission, source: Path, processes: int) -> int:
     """Checks names, counts, sizes and values of a zip; returns how many masks it holds.
 
     Raises:
@@ -136,7 +140,8 @@ def check_submission(submission: Submission, source: Path, processes: int, progr
     if not faults:
         jobs = ((source, truth.videos[video_id], names) for video_id, names in expected.items())
         checked = map_in_processes(partial(partial, _check_video), jobs, min(processes, len(truth.videos)))
-        faults = [fault for found in progress(checked, f"checking {source.name}", len(expected)) for fault in found]
+        shown = show_bar(checked, f"checking {source.name}", total=len(expected))
+        faults = [fault for found in shown for fault in found]
     if faults:
         raise InputError(f"{source} would not be scored as it should: {name_some(faults)}.")
     return len(wanted)
@@ -189,7 +194,7 @@ def _check_mask(archive: zipfile.ZipFile, name: str, video: Video) -> Iterator[s
                 return
             pixels = np.asarray(image)
     except UNREADABLE as error:
-        yield f"{name} cannot be read ({error})"
+        yield f"{name} cannot be read ({plain_words(error)})"
         return
     if mode != "L":
         yield f"{name} is a picture of mode {mode}, 8-bit grey is needed"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
-from glus.manifest import MANIFEST, read_manifest
+from glus.evaluation.submission import has_server
+from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import Expression, StagedSplit, Video
-from glus.staging.checks import ExaminedSplit, Progress, examine, worker_pool
+from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import errors
 from glus.staging.files.mask_files import Row
 
@@ -16,7 +18,7 @@ Tracks = dict[str, dict[str, dict[int, str]]]  # video id -> annotation id -> fr
 
 
 @dataclass(frozen=True)
-class RawSplit:
+class PublishedTruth:
     """A split read from its published layout.
 
     Attributes:
@@ -43,35 +45,41 @@ class RawSplit:
         return self.tracks.get(video_id, {})
 
 
-def release_of(truth: StagedSplit | RawSplit) -> str:
+def release_of(truth: StagedSplit | PublishedTruth) -> str:
     """Which of its dataset's releases a split belongs to."""
-    return truth.release if isinstance(truth, RawSplit) else read_manifest(truth.directory).extra["release"]
+    return truth.release if isinstance(truth, PublishedTruth) else read_manifest(truth.directory).extra["release"]
 
 
-def open_ground_truth(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+def open_ground_truth(
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+) -> StagedSplit | PublishedTruth:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
-    truth = open_split(dataset, root, split, workers, progress)
+    truth = open_split(dataset, root, split, workers, links)
     if not truth.has_masks:
-        raise InputError(
-            f"{dataset}/{split} comes without masks, so it cannot be scored here; its owners' server does that."
-            " `glus export submission` writes the zip for it."
-        )
+        elsewhere = "its owners' server does that. `glus export submission` writes the zip for it."
+        remedy = elsewhere if has_server(dataset, split) else "put its masks beside its frames, as its layout has them."
+        raise InputError(f"{dataset}/{split} comes without masks, so it cannot be scored here; {remedy}")
     return truth
 
 
-def open_split(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> StagedSplit | RawSplit:
+def open_split(
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+) -> StagedSplit | PublishedTruth:
     """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
 
     Raises:
         InputError: it is not there, or it has faults; names them.
+        ArtifactError: it is staged, and a table is not the one that its manifest lists.
     """
     staged = root / dataset / split
     if (staged / MANIFEST).is_file():
-        return StagedSplit(staged, Path(read_manifest(staged).extra["frames_root"]))
-    return _open_raw(dataset, root, split, workers, progress)
+        manifest = read_manifest(staged)
+        verify_files(staged, manifest)
+        return StagedSplit(staged, Path(manifest.extra["frames_root"]))
+    return _open_raw(dataset, root, split, workers, links)
 
 
-def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Progress) -> RawSplit:
+def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]) -> PublishedTruth:
     tracks: Tracks = {}
 
     def keep(video_id: str, rows: list[Row]) -> None:
@@ -80,14 +88,14 @@ def _open_raw(dataset: str, root: Path, split: str, workers: int, progress: Prog
             of_annotation[row["frame_index"]] = row["rle_counts"]
 
     with worker_pool(workers) as pool:
-        examined = examine(dataset, root, split, pool, progress, keep)
+        examined = examine(dataset, root, split, pool, keep=keep, links=links)
     faults = errors(examined.faults)
     if faults:
         raise InputError(
             f"{root}: {dataset}/{split} has {len(faults)} errors, so that nothing can be matched with it:"
             f" {name_some([str(fault).rstrip('.') for fault in faults])}. `glus check` lists all of them."
         )
-    return RawSplit(
+    return PublishedTruth(
         dataset,
         split,
         examined.raw.release,
@@ -106,7 +114,7 @@ def _videos(examined: ExaminedSplit) -> dict[str, Video]:
             *examined.sizes[video.video_id],
             video.frame_names,
             video.frame_dir,
-            video.grey_frames,
+            video.ambiguous_frames,
         )
         for video in examined.raw.videos
     }

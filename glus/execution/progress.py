@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sized
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -29,36 +29,35 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
 
 
-@overload
-def show_progress(
-    items: int, description: str, *, total: int | None = ..., done: int = ..., unit: str = ...
-) -> Iterator[int]: ...
+class Display(Protocol):
+    """Yields the items and shows how far the work is."""
 
-
-@overload
-def show_progress(
-    items: Iterable[T], description: str, *, total: int | None = ..., done: int = ..., unit: str = ...
-) -> Iterator[T]: ...
+    def __call__(self, items: Iterable[T], description: str, *, total: int) -> Iterator[T]:
+        """`description` says what is being done; `total` is the number of items."""
 
 
 def show_progress(
-    items: Iterable[T] | int, description: str, *, total: int | None = None, done: int = 0, unit: str = ""
-) -> Iterator[Any]:
+    items: Iterable[T], description: str, *, total: int | None = None, done: int = 0, unit: str = ""
+) -> Iterator[T]:
     """Yields the items and shows how far the work is: a bar on a terminal, now and then a line elsewhere.
 
     Args:
-        items: what to go through; a number stands for `range(number)`.
+        items: what to go through.
         description: what is being done.
         total: number of items where they have no length, `done` included.
         done: items that an interrupted run has finished already.
         unit: what the items are (`frames`); their number per second is shown.
     """
-    sequence: Iterable[Any] = range(items) if isinstance(items, int) else items
-    if total is None and isinstance(sequence, Sized):
-        total = len(sequence) + done
+    if total is None and isinstance(items, Sized):
+        total = len(items) + done
     if console.is_terminal:
-        return _with_bar(sequence, description, total, done, unit)
-    return _with_lines(sequence, description, total, done, unit)
+        return _with_bar(items, description, total, done, unit)
+    return _with_lines(items, description, total, done, unit)
+
+
+def show_bar(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:
+    """Yields the items and shows how far the work is: a bar on a terminal, nothing elsewhere."""
+    return _with_bar(items, description, total, 0, "") if console.is_terminal else iter(items)
 
 
 def _with_bar(items: Iterable[T], description: str, total: int | None, done: int, unit: str) -> Iterator[T]:

@@ -20,7 +20,8 @@ from glus.inference.state import SessionState
 from glus.inference.windows import Window, plan_windows
 from glus.model.glus import GlusModel
 from glus.model.sharing import SharedCache
-from glus.processing.conversation import inference_prompt, normalise_expression
+from glus.processing.conversation import inference_prompt
+from glus.processing.sentences import asked_of_glus
 from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import expand_images
 
@@ -50,11 +51,17 @@ class Conversation:
         context: ids up to the first visual token of the first query frame.
         ending: ids behind the last one of it.
         positions: ids of `ending` whose states predict [SEG], one for each query frame that is answered.
+        tokens_per_frame: P.
     """
 
     context: list[int]
     ending: list[int]
     positions: list[int]
+    tokens_per_frame: int
+
+    def __len__(self) -> int:
+        """Positions in the language model."""
+        return len(self.context) + self.tokens_per_frame + len(self.ending)
 
 
 class PromptReader:
@@ -188,7 +195,7 @@ def build_conversation(
     """
     settings, per_frame = model.settings, model.mllm.tokens_per_frame
     prompt = inference_prompt(
-        normalise_expression(expression), settings.num_context_frames, num_frames, trailing_space=trailing_space
+        asked_of_glus(expression), settings.num_context_frames, num_frames, trailing_space=trailing_space
     )
     ids = expand_images(model.tokenizer.encode_with_images(prompt), per_frame)
     first = [position for position, token in enumerate(ids) if token == IMAGE_ID][
@@ -196,7 +203,7 @@ def build_conversation(
     ]
     ending = ids[first + per_frame :]
     said = [position - 1 for position, token in enumerate(ending) if token == model.seg_id]
-    return Conversation(ids[:first], ending, [*said, len(ending) - 1][-answers:])
+    return Conversation(ids[:first], ending, [*said, len(ending) - 1][-answers:], per_frame)
 
 
 def _alike(conversations: Sequence[Conversation], at_once: int) -> Iterator[list[int]]:

@@ -11,10 +11,12 @@ import torch
 from glus.errors import InputError
 from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT, VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
+from glus.inference.prompts import build_conversation
 from glus.inference.state import SessionState
 from glus.media.sources import FrameSource
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
+from glus.processing.sentences import sentence_fault
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,12 @@ class VideoSession(Iterator[SegmentedFrame]):
             key_frame: where it starts, forward and then backward to frame 0; None: at the next frame, forward only.
 
         Raises:
-            InputError: an empty sentence, a key frame that is not ahead, or a setting that does not fit the model.
+            InputError: a sentence that cannot be asked or does not fit the language model, a key frame that is not
+                ahead, or a setting that does not fit the model.
         """
-        if not expression.strip(" ."):
-            raise InputError(f"expression {self._added} is empty ({expression!r}).")
+        model = self._video.model
+        if fault := sentence_fault(expression, model.tokenizer.marks):
+            raise InputError(f"expression {self._added} {fault[0]}. {fault[1]}.")
         start = self._next if key_frame is None else key_frame
         if not 0 <= start < self.num_frames:
             raise InputError(
@@ -140,7 +144,9 @@ class VideoSession(Iterator[SegmentedFrame]):
                 " session."
             )
         chosen = settings or self._settings
-        _require_fit(chosen, self._video.model)
+        _require_fit(chosen, model)
+        longest = min(self.num_frames, model.settings.num_query_frames)
+        model.mllm.require_fit(len(build_conversation(model, expression, longest, 1, trailing_space=True)))
         number = self._added
         self._added += 1
         self._sentences[number] = _Sentence(number, expression, start, key_frame is not None and start > 0, chosen)

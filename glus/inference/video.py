@@ -14,6 +14,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
 from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
+from glus.processing.sentences import require_sentences
 
 
 class FrameScorer(Protocol):
@@ -112,11 +113,12 @@ def segment_video(  # noqa: PLR0913
         Everything; or a session, an iterator of `SegmentedFrame`: forward from the key frames, then backward.
 
     Raises:
-        InputError: no frames, frames of several sizes, no or an empty sentence, a key frame outside of the video, a
-            selector and a key frame, a window stride beyond the window.
+        InputError: frames that `open_frames` refuses, a sentence that cannot be asked (`require_sentences`) or does not
+            fit the language model, a key frame outside of the video, a selector and a key frame, a window stride beyond
+            the window.
     """
     source = open_frames(frames)
-    _check_expressions(expressions)
+    require_sentences(expressions, model.tokenizer.marks)
     if anchor is not None and key_frame is not None:
         raise InputError("segment_video takes key_frame or its older name anchor, not both.")
     starts = _key_frames(anchor if key_frame is None else key_frame, len(expressions))
@@ -130,13 +132,6 @@ def segment_video(  # noqa: PLR0913
     for number, text in enumerate(expressions):
         session.add(text, key_frame=0 if starts is None else starts[number])
     return session if stream else _gather(model, session, starts or [0] * len(expressions))
-
-
-def _check_expressions(expressions: Sequence[str]) -> None:
-    if isinstance(expressions, str):
-        raise InputError("expressions: a list of sentences is expected, found one string.")
-    if not expressions:
-        raise InputError("expressions: at least one sentence is needed.")
 
 
 def _key_frames(key_frame: int | Sequence[int] | None, num_expressions: int) -> list[int] | None:

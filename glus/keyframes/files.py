@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glus.errors import InputError
-from glus.records.split import StagedSplit
+from glus.files import unique_keys
+from glus.records.split import Key, StagedSplit
 
 COLUMNS = ("video_id", "expression_id", "frame_name")
-
-Key = tuple[str, str]  # video id, expression id
 
 
 def read_key_frames(path: Path, split: StagedSplit) -> dict[Key, int]:
@@ -66,10 +65,10 @@ def _position(name: str, frames: tuple[str, ...]) -> int | None:
 
 def _read_json(path: Path, split: StagedSplit) -> dict[Key, str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: an object from '<video id>_<expression id>' to a frame name is expected.")
     joined: dict[str, Key] = {}
     for key in _keys(split):

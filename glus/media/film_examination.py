@@ -21,7 +21,8 @@ from glus.media.showing import Showing, can_be_seen_through
 USUAL_RATE = Fraction(25)  # of streams that tell none, as FFmpeg takes it
 REPAIR = "Repair or download it again; if what is left is enough, convert it: `ffmpeg -i FILM NEW.mp4`."
 HIGH_DYNAMIC_RANGE: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
-SILENT = ("mjpeg", "ffv1")  # decoders that show damage without marking it, unless they are asked to stop at it
+STOPPING = ("mjpeg",)  # decoders that show damage without marking it, unless they are asked to stop at it
+LOGGING = ("ffv1",)  # and those that tell of it in FFmpeg's log alone
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,12 @@ class _Examination:
     def __init__(self, path: Path, container: InputContainer) -> None:
         self._path, self._container = path, container
         self._stream: VideoStream = shown_stream(container, path)
-        if self._stream.codec_context.name in SILENT:
-            self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        codec = self._stream.codec_context
+        if codec.name in STOPPING:
+            codec.options = {"err_detect": "explode"}
+        self._listens = codec.name in LOGGING
+        if self._listens:
+            codec.thread_count = 1  # what another thread logs is not heard
         self._rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
         self._time_base = self._stream.time_base or Fraction(1, av.time_base)
         self._first: av.VideoFrame | None = None
@@ -82,16 +87,15 @@ class _Examination:
 
     def decode(self) -> None:
         """Reads all packets of all streams, and decodes those of the film."""
-        packets = self._container.demux()
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError as problem:
-                self._broken_off = str(problem.strerror)
-                return
-            self._take(packet)
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR if self._listens else level)
+        try:
+            for packet in self._container.demux():
+                self._take(packet)
+        except av.error.FFmpegError as problem:  # of the container: those of the decoder are taken as damage
+            self._broken_off = str(problem.strerror)
+        finally:
+            av.logging.set_level(level)
 
     def _take(self, packet: Packet) -> None:
         index = packet.stream.index  # `packet.stream_index` of the last, empty packets is 0
@@ -103,7 +107,11 @@ class _Examination:
         if packet.is_corrupt:
             self._damaged.append(len(self._pts))
         try:
-            for frame in packet.decode():
+            with av.logging.Capture() as said:
+                frames = packet.decode()
+            if self._listens and said:
+                self._damaged.append(len(self._pts))
+            for frame in frames:
                 self._add(frame)
         except av.error.FFmpegError:
             if self._pts:

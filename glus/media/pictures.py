@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from glus.errors import InputError
+from glus.errors import InputError, plain_words
 from glus.masks import UNDECODABLE
 from glus.media.orientation import exif_orientation, upright
 
@@ -75,7 +75,7 @@ def decode_picture(content: bytes, name: str) -> Picture:
                 raise InputError(f"{name} is an animation of {num_pictures} pictures, expected one picture")
             return Picture(shown_as_rgb(image, name), kind, exif_orientation(image))
     except UNDECODABLE as problem:
-        text = f"{name} cannot be decoded completely ({problem}): a truncated or damaged picture"
+        text = f"{name} cannot be decoded completely ({plain_words(problem)}): a truncated or damaged picture"
         raise InputError(text) from problem
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from glus.metrics.region import comparable
 from glus.metrics.spans import Clip, Spans
 
+BOUND_TH = 0.008  # the benchmarks' radius, as a share of the diagonal
 _WORD = 64
 _CHUNK_WORDS = 1 << 15  # frames worked on at a time: what stays in a core's cache
 
@@ -54,7 +55,9 @@ class BoundaryMatches:
         return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
-def boundary_f(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None, bound_th: float = 0.008) -> np.ndarray:
+def boundary_f(
+    pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None, bound_th: float = BOUND_TH
+) -> np.ndarray:
     """F of each frame, as the official DAVIS scorer computes it (paper 5.1).
 
     A boundary pixel matches if the other boundary has a pixel within a closed disk. The boundary lies half a pixel
@@ -76,7 +79,7 @@ def boundary_f(pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None,
 
 
 def boundary_matches(
-    pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None, bound_th: float = 0.008
+    pred: np.ndarray, gt: np.ndarray, void: np.ndarray | None = None, bound_th: float = BOUND_TH
 ) -> BoundaryMatches:
     """What `boundary_f` is computed from: boundary pixels and matches, precision and recall. Arguments as there."""
     pred, gt = comparable(pred, gt, void)
@@ -90,7 +93,7 @@ def boundary_matches(
     return _match(pack, num_frames, gt.shape[1], gt.shape[2], disk_radius(height, width, bound_th))
 
 
-def boundary_matches_of_spans(pred: Spans, gt: Spans, clip: Clip, bound_th: float = 0.008) -> BoundaryMatches:
+def boundary_matches_of_spans(pred: Spans, gt: Spans, clip: Clip, bound_th: float = BOUND_TH) -> BoundaryMatches:
     """The same of tracks that are read from run lengths, without decoding them."""
 
     def pack(begin: int, end: int) -> np.ndarray:

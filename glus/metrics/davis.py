@@ -7,7 +7,7 @@ each annotator into one label map.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from scipy.optimize import linear_sum_assignment
 
 from glus.errors import InputError
 from glus.metrics.boundary import boundary_matches_of_spans
+from glus.metrics.grouping import Grouped, percent
 from glus.metrics.region import jaccard_of_spans
+from glus.metrics.results import JF
 from glus.metrics.spans import NOTHING, Clip, Spans, subtract
 
 NUM_ANNOTATORS = 4  # two people, each from the first frame and from the full video
@@ -32,6 +34,12 @@ class ObjectScore:
     object_id: str
     j: tuple[float, ...]
     f: tuple[float, ...]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The object and its scores as columns of our tables."""
+        j, f = float(np.mean(self.j)), float(np.mean(self.f))
+        return {"video_id": self.video_id, "object_id": self.object_id, "j": j, "f": f, "jf": (j + f) / 2}
 
 
 def first_of_each_pixel(tracks: Sequence[Spans]) -> list[Spans]:
@@ -52,15 +60,6 @@ def score_objects(pred: Sequence[Spans], gt: Sequence[Spans], clip: Clip) -> tup
     j = [jaccard_of_spans(answer, target, clip) for answer, target in pairs]
     f = [boundary_matches_of_spans(answer, target, clip).f for answer, target in pairs]
     return np.stack(j), np.stack(f)
-
-
-def score_semi_supervised(pred: Sequence[Spans], gt: Sequence[Spans], clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-    """J and F of objects with given numbers, float64 [O, T - 2] each.
-
-    The first frame is given and the last one left out, so neither counts.
-    """
-    j, f = score_objects(pred, gt, clip)
-    return j[:, 1:-1], f[:, 1:-1]
 
 
 def score_unsupervised(
@@ -103,33 +102,68 @@ def decay(values: Sequence[float]) -> float:
     return float(np.mean(values[: edges[1] + 1]) - np.mean(values[edges[-2] : edges[-1] + 1]))
 
 
-def average_objects(scores: Sequence[ObjectScore]) -> dict[str, Any]:
-    """Mean over objects, whatever video they are of. In percent.
+@dataclass(frozen=True)
+class ObjectScores:
+    """One row of scores over objects, percent."""
 
-    Returns:
-        `J`, `F`, `JF`, `J_recall`, `F_recall`, `J_decay`, `F_decay`, `num_objects`.
+    j: float
+    j_recall: float
+    j_decay: float
+    f: float
+    f_recall: float
+    f_decay: float
+    jf: float
+    num_objects: int
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """What is in percent, by its name in our files."""
+        return {
+            "J": self.j,
+            "J_recall": self.j_recall,
+            "J_decay": self.j_decay,
+            "F": self.f,
+            "F_recall": self.f_recall,
+            "F_decay": self.f_decay,
+            JF: self.jf,
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the means are over."""
+        return {"objects": self.num_objects}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**self.measures, "num_objects": self.num_objects}
+
+
+def average_objects(scores: Sequence[ObjectScore]) -> ObjectScores:
+    """Mean over objects, whatever video they are of.
 
     Raises:
         InputError: there is nothing to average.
     """
     if not scores:
         raise InputError("There are no objects to score.")
-    result: dict[str, Any] = {}
-    for name, of_objects in (("J", [score.j for score in scores]), ("F", [score.f for score in scores])):
-        result[name] = 100 * float(np.mean([np.mean(values) for values in of_objects]))
-        result[f"{name}_recall"] = 100 * float(np.mean([recall(values) for values in of_objects]))
-        result[f"{name}_decay"] = 100 * float(np.mean([decay(values) for values in of_objects]))
-    return result | {"JF": (result["J"] + result["F"]) / 2, "num_objects": len(scores)}
+    j, f = [score.j for score in scores], [score.f for score in scores]
+    mean_j, mean_f = percent(map(np.mean, j)), percent(map(np.mean, f))
+    return ObjectScores(
+        j=mean_j,
+        j_recall=percent(map(recall, j)),
+        j_decay=percent(map(decay, j)),
+        f=mean_f,
+        f_recall=percent(map(recall, f)),
+        f_decay=percent(map(decay, f)),
+        jf=(mean_j + mean_f) / 2,
+        num_objects=len(scores),
+    )
 
 
-def average_annotators(by_annotator: Sequence[Sequence[ObjectScore]]) -> dict[str, Any]:
-    """The mean of the four annotators of Ref-DAVIS17, each a mean over objects. In percent.
-
-    Returns:
-        The keys of `average_objects`, and theirs for each annotator in `annotators` (`anno_0` to `anno_3`).
-    """
+def average_annotators(by_annotator: Sequence[Sequence[ObjectScore]]) -> Grouped[ObjectScores]:
+    """The mean of the four annotators of Ref-DAVIS17 (`anno_0` to `anno_3`), each a mean over objects."""
     annotators = [average_objects(scores) for scores in by_annotator]
-    means = {name: float(np.mean([values[name] for values in annotators])) for name in annotators[0]}
-    num_objects = annotators[0]["num_objects"]
-    named = {f"anno_{number}": values for number, values in enumerate(annotators)}
-    return {**means, "num_objects": num_objects, "annotators": named}
+    measures = [field.name for field in fields(ObjectScores) if field.name != "num_objects"]
+    means = {name: float(np.mean([getattr(scores, name) for scores in annotators])) for name in measures}
+    overall = ObjectScores(**means, num_objects=annotators[0].num_objects)
+    return Grouped(overall, {f"anno_{number}": scores for number, scores in enumerate(annotators)})

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from glus.masks import rle_area, rle_intersection_px
+from glus.metrics.grouping import Grouped, by_family, percent
 from glus.metrics.scoring import ExpressionScore, VideoTask
 from glus.records.split import Expression
 
@@ -179,33 +180,59 @@ def costliest(lost: Mapping[Failure, float]) -> Failure | None:
     return kind if lost[kind] else None
 
 
-def failure_split(scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Losses:
+    """Where expressions lose J&F, in points.
+
+    Attributes:
+        lost: 100 less the plain mean of the expressions' J&F.
+        kinds: what each kind of failure costs; they add up to `lost`.
+        num_with_others: expressions whose clip has an object that is not meant, without which a wrong object cannot be
+            told and counts as missed.
+    """
+
+    lost: float
+    kinds: Mapping[Failure, float]
+    num_expressions: int
+    num_with_others: int
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Losses:
+        """What `to_json` wrote."""
+        kinds = {kind: values["kinds"][kind] for kind in Failure}
+        return cls(values["lost"], kinds, values["num_expressions"], values["num_with_others"])
+
+    @property
+    def kept(self) -> float:
+        """J&F in percent."""
+        return 100 - self.lost
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "lost": self.lost,
+            "kinds": {kind.value: points for kind, points in self.kinds.items()},
+            "num_expressions": self.num_expressions,
+            "num_with_others": self.num_with_others,
+        }
+
+
+def failure_split(scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]) -> Grouped[Losses]:
     """Points of J&F that each kind of failure costs, over all expressions and for each family.
 
     Args:
         scores: of the expressions.
         failures: of the same expressions.
-
-    Returns:
-        `lost` (100 less the plain mean of the expressions' J&F), `kinds` ({kind: points}, which add up to `lost`),
-        `num_expressions`, `num_with_others` (expressions whose clip has an object that is not meant, without which a
-        wrong object cannot be told and counts as missed), and the same under `families`.
     """
     pairs = list(zip(scores, failures, strict=True))
-    families = sorted({score.family for score in scores if score.family is not None})
-    return {
-        **_split(pairs),
-        "families": {name: _split([pair for pair in pairs if pair[0].family == name]) for name in families},
-    }
+    return Grouped(_losses(pairs), by_family(pairs, lambda pair: pair[0].family, _losses))
 
 
-def _split(pairs: Sequence[tuple[ExpressionScore, FrameFailures]]) -> dict[str, Any]:
+def _losses(pairs: Sequence[tuple[ExpressionScore, FrameFailures]]) -> Losses:
     lost = [lost_by_kind(score, failures) for score, failures in pairs]
-    return {
-        "lost": 100 * float(np.mean([1 - score.jf for score, _ in pairs])),
-        "kinds": {
-            kind.value: 100 * float(np.mean([of_expression[kind] for of_expression in lost])) for kind in Failure
-        },
-        "num_expressions": len(pairs),
-        "num_with_others": sum(score.referent_correct is not None for score, _ in pairs),
-    }
+    return Losses(
+        lost=percent(1 - score.jf for score, _ in pairs),
+        kinds={kind: percent(of_expression[kind] for of_expression in lost) for kind in Failure},
+        num_expressions=len(pairs),
+        num_with_others=sum(score.referent_correct is not None for score, _ in pairs),
+    )

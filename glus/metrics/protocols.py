@@ -6,47 +6,30 @@ maps are in `glus.metrics.davis`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from glus.errors import InputError
 from glus.metrics import revos
+from glus.metrics.grouping import Grouped, by_family, percent
+from glus.metrics.results import ProtocolScores, Scores
 from glus.metrics.scoring import ExpressionScore
-from glus.records.split import Video
 
 MEVIS = "mevis"
-NO_GROUND_TRUTH = "no ground truth"
-
-# Comparison shown: family, the way it was predicted for the comparison, names of (this way, the other way).
-COMPARISONS = (
-    ("greyed", "memory_off", "greyed_memory_on", "greyed_memory_off"),
-    ("starts_grey", "first_frame", "starts_grey_key_frame", "starts_grey_first_frame"),
-)
 
 
-def mevis(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
-    """MeViS's averaging, named so. Returns and raises as `mean_over_expressions`."""
-    return {**mean_over_expressions(scores), "protocol": MEVIS}
-
-
-def mean_over_expressions(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
-    """Frames, then a plain mean over all expressions, whatever video; J&F = (mean J + mean F) / 2. In percent.
+def mean_over_expressions(scores: Sequence[ExpressionScore]) -> Grouped[Scores]:
+    """Frames, then a plain mean over all expressions, whatever video; J&F = (mean J + mean F) / 2.
 
     Returns:
-        `J`, `F`, `JF`, `num_expressions`, `baselines`, and the same for each family with its `referent_accuracy`
-        (0..1: the share of expressions of which the most covered object is a right one).
+        Scores with their baselines, and the same for each family with its referent accuracy.
 
     Raises:
         InputError: there is nothing to average.
     """
     if not scores:
         raise InputError("There are no expressions to score.")
-    names = sorted({score.family for score in scores if score.family is not None})
-    families = {name: _family([score for score in scores if score.family == name]) for name in names}
-    return {**_mean_scores(scores), "families": families}
+    return Grouped(_mean_scores(scores), by_family(scores, lambda score: score.family, _family))
 
 
 @dataclass(frozen=True)
@@ -57,14 +40,14 @@ class Protocol:
         version: counts the changes of what we compute under this name.
         datasets: those whose results are published so; the first protocol that lists a dataset is its default.
         rule: what is averaged, in words.
-        average: from all expressions of a split to `J`, `F`, `JF` in percent and what else the benchmark reports.
+        average: from all expressions of a split to its scores and those of its families.
     """
 
     name: str
     version: int
     datasets: tuple[str, ...]
     rule: str
-    average: Callable[[Sequence[ExpressionScore]], dict[str, Any]]
+    average: Callable[[Sequence[ExpressionScore]], Grouped[Scores]]
 
 
 PLAIN_MEAN = "frames, then a plain mean over expressions"
@@ -103,62 +86,44 @@ def protocol_of(dataset: str) -> Protocol:
     return next((item for item in PROTOCOLS.values() if dataset in item.datasets), PROTOCOLS[MEVIS])
 
 
-def dataset_version(dataset: str, split: str, num_expressions: int) -> str:
-    """The release of a split, as its number of expressions tells; that number itself where no release has it."""
-    return RELEASES.get((dataset, split), {}).get(num_expressions, f"{num_expressions} expressions")
+def dataset_version(dataset: str, split: str, num_expressions: int, release: str = "") -> str:
+    """The release of a split, as its number of expressions tells.
+
+    Where no release has that number, the number itself stands there, behind the release that its list was read as
+    (`release`, empty where that is not known): videos were left out, or it is a set of one's own.
+    """
+    counted = f"{release}, {num_expressions} expressions" if release else f"{num_expressions} expressions"
+    return RELEASES.get((dataset, split), {}).get(num_expressions, counted)
 
 
-def average(protocol: Protocol, dataset: str, split: str, scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+def average(
+    protocol: Protocol, dataset: str, split: str, scores: Sequence[ExpressionScore], release: str = ""
+) -> ProtocolScores:
     """The numbers of a split, with the names of the protocol and of the dataset's version. Raises as the protocol."""
-    return {
-        "baselines": _baselines(scores),
-        **protocol.average(scores),
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "dataset_version": dataset_version(dataset, split, len(scores)),
-    }
+    averaged = protocol.average(scores)
+    overall = replace(averaged.overall, baselines=_baselines(scores))
+    return ProtocolScores(
+        replace(averaged, overall=overall),
+        protocol.name,
+        protocol.version,
+        dataset_version(dataset, split, len(scores), release),
+    )
 
 
-def _family(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+def _family(scores: Sequence[ExpressionScore]) -> Scores:
     judged = [score.referent_correct for score in scores if score.referent_correct is not None]
-    accuracy = {"referent_accuracy": sum(judged) / len(judged)} if judged else {}
-    return _mean_scores(scores) | accuracy
+    return replace(_mean_scores(scores), referent_accuracy=sum(judged) / len(judged) if judged else None)
 
 
-def _mean_scores(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
-    j, f = _percent(score.mean_j for score in scores), _percent(score.mean_f for score in scores)
-    return {"J": j, "F": f, "JF": (j + f) / 2, "num_expressions": len(scores), "baselines": _baselines(scores)}
+def _mean_scores(scores: Sequence[ExpressionScore]) -> Scores:
+    j, f = percent(score.mean_j for score in scores), percent(score.mean_f for score in scores)
+    return Scores(j, f, (j + f) / 2, len(scores), baselines=_baselines(scores))
 
 
-def _baselines(scores: Sequence[ExpressionScore]) -> dict[str, dict[str, float]]:
-    names = list(dict.fromkeys(name for score in scores for name in score.baselines))
+def _baselines(scores: Sequence[ExpressionScore]) -> dict[str, float]:
+    """J&F of each baseline, over the expressions that have it."""
+    names = dict.fromkeys(name for score in scores for name in score.baselines)
     baselines = {name: [score.baselines[name] for score in scores if name in score.baselines] for name in names}
     return {
-        name: {"JF": (_percent(j for j, _ in pairs) + _percent(f for _, f in pairs)) / 2}
-        for name, pairs in baselines.items()
+        name: (percent(j for j, _ in pairs) + percent(f for _, f in pairs)) / 2 for name, pairs in baselines.items()
     }
-
-
-def grey_frame_comparisons(scores: Iterable[ExpressionScore], videos: Mapping[str, Video]) -> dict[str, float]:
-    """J in percent on the frames without colour: with and without memory, from the key frame and from the first one.
-
-    Frames, then a plain mean over the family's expressions; comparisons that were not predicted are left out.
-    """
-    scores = list(scores)
-    result = {}
-    for family, other_way, this_name, other_name in COMPARISONS:
-        compared = [
-            (score, list(videos[score.video_id].grey_frames))
-            for score in scores
-            if score.family == family and other_way in score.comparisons and videos[score.video_id].grey_frames
-        ]
-        if compared:
-            result[this_name] = _percent(np.mean(np.take(score.j, frames)) for score, frames in compared)
-            result[other_name] = _percent(
-                np.mean(np.take(score.comparisons[other_way], frames)) for score, frames in compared
-            )
-    return result
-
-
-def _percent(values: Iterable[float | np.floating]) -> float:
-    return 100 * float(np.mean([*values]))

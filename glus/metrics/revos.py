@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from glus.errors import InputError
+from glus.metrics.grouping import Grouped
+from glus.metrics.results import Scores
 from glus.metrics.scoring import ExpressionScore
 
-REFERRING, REASONING, ABSENT = KINDS = ("referring", "reasoning", "absent")  # type_id 0, 1, 2
+REFERRING, REASONING = AVERAGED = ("referring", "reasoning")  # type_id 0, 1
+KINDS = (*AVERAGED, "absent")  # type_id 2
 DECIMALS = 2  # of an expression's percent
 
 
-def average(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+def average(scores: Sequence[ExpressionScore]) -> Grouped[Scores]:
     """Referring, reasoning and overall, as the official script averages them. In percent.
 
     Each expression is rounded to two decimals before anything is averaged; overall is the mean of the two kinds, not
     the mean over expressions. Expressions without a target are scored but enter no overall number.
 
     Returns:
-        `J`, `F`, `JF` and `R_*`, `A_*` in each reading (see `glus.metrics.robustness`), overall; `num_expressions`;
-        the same for each kind in `families`.
+        Scores with R and A in each reading (see `glus.metrics.robustness`), overall and of each kind.
 
     Raises:
         InputError: an expression of unknown kind, or there are no referring or no reasoning expressions.
@@ -34,21 +35,24 @@ def average(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
                 f" 1 reasoning, 2 absent target), so it cannot be averaged. Stage the published file again."
             )
     families = {kind: [score for score in scores if score.family == kind] for kind in KINDS}
-    for kind in (REFERRING, REASONING):
+    for kind in AVERAGED:
         if not families[kind]:
             raise InputError(
                 f"There are no {kind} expressions to score, and ReVOS's overall numbers are means of both."
             )
     means = {kind: _mean_rounded(of_kind) for kind, of_kind in families.items() if of_kind}
-    both = means[REFERRING], means[REASONING]
-    overall = {name: (both[0][name] + both[1][name]) / 2 for name in both[0] if name != "num_expressions"}
-    return {**overall, "num_expressions": len(scores), "families": means}
+    return Grouped(_mean_of(means[REFERRING], means[REASONING], len(scores)), means)
 
 
-def _mean_rounded(scores: Sequence[ExpressionScore]) -> dict[str, Any]:
+def _mean_of(one: Scores, other: Scores, num_expressions: int) -> Scores:
+    robustness = {name: (value + other.robustness[name]) / 2 for name, value in one.robustness.items()}
+    return Scores((one.j + other.j) / 2, (one.f + other.f) / 2, (one.jf + other.jf) / 2, num_expressions, robustness)
+
+
+def _mean_rounded(scores: Sequence[ExpressionScore]) -> Scores:
     j, f = _percent([score.mean_j for score in scores]), _percent([score.mean_f for score in scores])
-    measures = {name: _percent([score.robustness[name] for score in scores]) for name in scores[0].robustness}
-    return {"J": j, "F": f, "JF": (j + f) / 2, **measures, "num_expressions": len(scores)}
+    robustness = {name: _percent([score.robustness[name] for score in scores]) for name in scores[0].robustness}
+    return Scores(j, f, (j + f) / 2, len(scores), robustness)
 
 
 def _percent(values: Sequence[float]) -> float:

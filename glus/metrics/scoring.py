@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from glus.metrics.boundary import boundary_matches_of_spans
 from glus.metrics.region import jaccard_of_overlaps, jaccard_of_spans
 from glus.metrics.robustness import robustness
 from glus.metrics.spans import NOTHING, Clip, Spans, count_overlaps, read_spans, unite
-from glus.records.split import Expression, Video
+from glus.records.split import Expression, Key, Video
 
 TRIVIAL_BASELINES = ("empty", "union_of_objects", "random_object", "largest_object")
 SHUFFLED = "shuffled_expressions"
@@ -69,6 +70,11 @@ class ExpressionScore:
     robustness: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def key(self) -> Key:
+        """The expression."""
+        return self.video_id, self.expression_id
+
+    @property
     def mean_j(self) -> float:
         """J, mean over the frames."""
         return float(np.mean(self.j))
@@ -82,6 +88,18 @@ class ExpressionScore:
     def jf(self) -> float:
         """J&F."""
         return (self.mean_j + self.mean_f) / 2
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The expression and its scores as columns of our tables."""
+        return {
+            "video_id": self.video_id,
+            "expression_id": self.expression_id,
+            "family": self.family,
+            "j": self.mean_j,
+            "f": self.mean_f,
+            "jf": self.jf,
+        }
 
 
 def score_video(task: VideoTask, bound_th: float, seed: int) -> list[ExpressionScore]:

@@ -12,7 +12,8 @@ from glus.config import ModelConfig
 from glus.errors import InputError
 from glus.model.mllm import MultimodalLanguageModel
 from glus.model.sam2 import MaskBranch
-from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
+from glus.processing.sentences import IM_END, IM_START, SEG
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import FrameTransform
 
 
@@ -79,7 +80,16 @@ class GlusModel(nn.Module):
         self.use(settings)
 
     def use(self, settings: GlusSettings) -> None:
-        """Takes other settings than those that the weights were stored with."""
+        """Takes other settings than those that the weights were stored with.
+
+        Raises:
+            InputError: `token_pool` would drop visual tokens.
+        """
+        if self.mllm.num_patches % settings.token_pool:
+            raise InputError(
+                f"model.token_pool: {settings.token_pool} does not divide the {self.mllm.num_patches} patches of a"
+                " frame that the given CLIP tower makes."
+            )
         self.settings = settings
         self.mllm.token_pool, self.mllm.seg_layer = settings.token_pool, settings.seg_layer
 

@@ -70,8 +70,13 @@ class MultimodalLanguageModel(nn.Module):
     @property
     def tokens_per_frame(self) -> int:
         """P, the number of positions that one frame takes in the language model."""
+        return self.num_patches // self.token_pool
+
+    @property
+    def num_patches(self) -> int:
+        """Features of one frame before they are pooled."""
         vision = self.vision_tower.config
-        return (int(vision.image_size) // int(vision.patch_size)) ** 2 // self.token_pool  # type: ignore[arg-type]
+        return (int(vision.image_size) // int(vision.patch_size)) ** 2  # type: ignore[arg-type]
 
     def encode_frames(self, pixels: Tensor) -> Tensor:
         """Pooled CLIP features of frames: float [N, 3, h, w] -> [N, P, CLIP width].
@@ -102,7 +107,7 @@ class MultimodalLanguageModel(nn.Module):
         Raises:
             InputError: more positions than the language model has, or another number of visual tokens than of places.
         """
-        self._require_fit(input_ids.shape[1])
+        self.require_fit(input_ids.shape[1])
         output = self.language_model.model(
             inputs_embeds=self._embed(input_ids, image_tokens),
             attention_mask=attention_mask.long(),
@@ -114,7 +119,7 @@ class MultimodalLanguageModel(nn.Module):
 
     def read_context(self, input_ids: Tensor, image_tokens: Tensor) -> SharedCache:
         """Reads the beginning that all conversations about a video share; arguments as `forward`, one row."""
-        self._require_fit(input_ids.shape[1])
+        self.require_fit(input_ids.shape[1])
         context = SharedCache.empty(self.language_model.config.num_hidden_layers)
         read_shared(self.language_model.model, self._embed(input_ids, image_tokens), context)
         return context
@@ -142,7 +147,7 @@ class MultimodalLanguageModel(nn.Module):
         Raises:
             InputError: more positions than the language model has.
         """
-        self._require_fit(before.get_seq_length() + input_ids.shape[1])
+        self.require_fit(before.get_seq_length() + input_ids.shape[1])
         last, penultimate = read_states(
             self.language_model.model,
             self._embed(input_ids, image_tokens),
@@ -155,12 +160,17 @@ class MultimodalLanguageModel(nn.Module):
     def _dtype(self) -> torch.dtype:
         return self.language_model.get_input_embeddings().weight.dtype  # type: ignore[return-value]
 
-    def _require_fit(self, positions: int) -> None:
+    def require_fit(self, positions: int) -> None:
+        """Refuses a conversation that is too long.
+
+        Raises:
+            InputError: more positions than the language model has.
+        """
         limit = self.language_model.config.max_position_embeddings
         if positions > limit:
             raise InputError(
                 f"a conversation of {positions} positions does not fit the language model's window of"
-                f" {limit}; use fewer context or query frames."
+                f" {limit}; use a shorter sentence, or fewer context or query frames."
             )
 
     def _embed(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:

@@ -7,22 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import hydra.utils
 import torch
-from omegaconf import OmegaConf
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glus.errors import InputError
-
-INSTALLED = Path(__file__).resolve().parents[2]  # the folder that `glus/` lies in
+from glus.model.sam2_config import build_sam2 as build_sam2
+from glus.model.sam2_config import load_sam2_config as load_sam2_config
 
 
 @dataclass(frozen=True)
@@ -73,69 +65,18 @@ class DecodedMasks:
 
     Attributes:
         logits: float [N, 4h, 4w], low-resolution mask logits.
-        mask_token: int [N], the mask token that they come from.
+        mask_token: int [N], the mask token that they come from; read by the parity tests alone.
     """
 
     logits: Tensor
     mask_token: Tensor
 
 
-def load_sam2_config(name: str) -> dict[str, Any]:
-    """Reads a SAM-2 configuration: a YAML file, or the name of one that the sam2 package carries.
-
-    A file of this package, such as `glus/model/sam2_tiny.yaml`, is found from any folder.
-
-    Raises:
-        InputError: neither a file nor a name of the package, or not a configuration of SAM-2.
-    """
-    path: Any = next((path for path in (Path(name), INSTALLED / name) if path.is_file()), None)
-    if path is None:
-        package = resources.files("sam2") / "configs"
-        candidates = {file.name: file for folder in package.iterdir() if folder.is_dir() for file in folder.iterdir()}
-        if name not in candidates:
-            known = ", ".join(sorted(file for file in candidates if "hiera" in file))
-            raise InputError(f"SAM-2 configuration {name}: no such file, and not one of the sam2 package ({known}).")
-        path = candidates[name]
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"SAM-2 configuration {name} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise InputError(f"SAM-2 configuration {name} has no section `model`; one of the sam2 package is expected.")
-    return content["model"]
-
-
-def build_sam2(config: Mapping[str, Any]) -> SAM2Base:
-    """Builds SAM-2 from its configuration, with the decoder settings of the package's own builder.
-
-    Raises:
-        InputError: the configuration names a class outside of the sam2 package.
-    """
-    _refuse_foreign_targets(config)
-    extra = {
-        "dynamic_multimask_via_stability": True,
-        "dynamic_multimask_stability_delta": 0.05,
-        "dynamic_multimask_stability_thresh": 0.98,
-    }
-    return hydra.utils.instantiate(OmegaConf.create(dict(config)), sam_mask_decoder_extra_args=extra)
-
-
-def _refuse_foreign_targets(config: Any) -> None:
-    if isinstance(config, Mapping):
-        target = config.get("_target_", "sam2.")
-        if not str(target).startswith("sam2."):
-            raise InputError(
-                f"SAM-2 configuration names the class {target}; only classes of the sam2 package are built."
-            )
-        for value in config.values():
-            _refuse_foreign_targets(value)
-
-
 class MaskBranch(nn.Module):
     """Encode, condition on memory, decode, remember: the four moves of a frame, the same in training and inference.
 
     Args:
-        config: SAM-2's configuration, see `load_sam2_config`.
+        config: SAM-2's configuration, see `glus.model.sam2_config`.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:

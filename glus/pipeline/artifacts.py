@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glus.errors import ArtifactError
-from glus.files import hash_file
-from glus.manifest import MANIFEST, Manifest, read_manifest, require_artifact
-from glus.paths import EVALUATION_SPLITS, STAGED
-from glus.pipeline.table import STEPS, Step
+from glus.files import hash_file, read_json
+from glus.manifest import read_manifest, require_artifact, verify_files
+from glus.paths import EVALUATION_SPLITS, SELECTOR, STAGED
+from glus.pipeline.table import EARLY_STOP_MODEL, STEPS, Step
 from glus.records.split import StagedSplit
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ def split_parameters(config: Config, name: str) -> dict[str, Any]:
     """The parameters that decide one staged split, and nothing else, so that splits do not outdate each other."""
     dataset = name.split("/")[0]
     if dataset == "synthetic":
-        return config.parameters(["stage.synthetic"])
+        excluded = config.stage.exclude.get(name)
+        return config.parameters(["stage.synthetic"]) | ({"exclude": excluded} if excluded else {})
     return {"root": config.stage.root(dataset).as_posix(), "exclude": config.stage.exclude.get(name, [])}
 
 
@@ -43,7 +43,21 @@ def input_hashes(step: Step, config: Config) -> dict[str, str]:
     Raises:
         ArtifactError: one is missing, incomplete, made under other parameters or from other inputs than lie there now.
     """
-    return {path: _check(path, config) for path in resolve(step.inputs, config)}
+    return {path: _check(path, config) for path in resolve(needed_inputs(step, config), config)}
+
+
+def needed_inputs(step: Step, config: Config) -> tuple[str, ...]:
+    """The artifacts that a step reads under the present parameters: key frames may need no model at all."""
+    if step.name != "keyframes":
+        return step.inputs
+    sources = {config.keyframes.source, *config.keyframes.comparisons}
+    untuned_is_given = config.selector.model.base is not None
+    unused = set()
+    if "selector" not in sources:
+        unused.add(str(SELECTOR))
+    if "oracle_frame" not in sources and ("chat_univi" not in sources or untuned_is_given):
+        unused.add(EARLY_STOP_MODEL)
+    return tuple(path for path in step.inputs if path not in unused)
 
 
 def resolve(paths: Iterable[str], config: Config) -> list[str]:
@@ -74,7 +88,7 @@ def _check(name: str, config: Config) -> str:
     if path.suffix == ".json":
         return _check_staged_list(path, config)
     manifest = require_artifact(path, made_by.name, config.parameters(made_by.parameters))
-    _check_files(path, manifest)
+    verify_files(path, manifest)
     for source, found in manifest.inputs.items():
         if not Path(source).exists() or content_hash(Path(source)) != found:
             raise ArtifactError(
@@ -84,21 +98,15 @@ def _check(name: str, config: Config) -> str:
     return manifest.content_sha256
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
-    for file in manifest.files:
-        if not (path / file).is_file():
-            raise ArtifactError(
-                f"{path} is incomplete: {file}, listed in its {MANIFEST}, is missing. Run `glus {manifest.step}` again."
-            )
-
-
 def _check_staged_list(path: Path, config: Config) -> str:
     """Checks `data/staged/train.json` or `evaluation.json` against the configuration and the splits it names."""
     data = config.data
     wanted = data.evaluation if path == EVALUATION_SPLITS else [entry.split for entry in data.train]
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; run `glus stage` (or `dvc repro stage`) first.")
-    listed = json.loads(path.read_text(encoding="utf-8"))["splits"]
+    listed = read_json(path).get("splits")
+    if not isinstance(listed, dict):
+        raise ArtifactError(f"{path} lists no splits. Run `glus stage` (or `dvc repro stage`) again.")
     if sorted(listed) != sorted(set(wanted)):
         raise ArtifactError(
             f"{path} lists {', '.join(sorted(listed))}, but data.{path.stem} is {', '.join(sorted(set(wanted)))}."
@@ -106,7 +114,7 @@ def _check_staged_list(path: Path, config: Config) -> str:
         )
     for name, expected in listed.items():
         manifest = require_artifact(STAGED / name, "stage", split_parameters(config, name))
-        _check_files(STAGED / name, manifest)
+        verify_files(STAGED / name, manifest)
         if manifest.content_sha256 != expected:
             raise ArtifactError(f"{STAGED / name} is not the split that {path} lists. Run `glus stage` first.")
     return hash_file(path)

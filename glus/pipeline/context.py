@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_progress
-from glus.files import publish
 from glus.manifest import Manifest, write_manifest
+from glus.publishing import publish
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -27,8 +27,9 @@ class StepContext:
     Attributes:
         config: all parameters.
         step: the step's entry in the table of steps.
-        work: scratch folder on the artifacts' file system. It survives a kill and belongs to the step's parameters
-            and inputs, so finished pieces found there are this run's own; it is removed after success.
+        work: scratch folder. It survives a kill and belongs to what decides the step (parameters, inputs, code), so
+            finished pieces found there are this run's own. What was published stays there too, so that a run killed
+            between two publications publishes both again; it is removed after success.
         inputs: content hash of each artifact that the step reads, by path.
         tracker: MLflow; never fails or slows the step.
     """
@@ -40,7 +41,7 @@ class StepContext:
     tracker: Tracker
 
     def publish_directory(self, source: Path, target: Path, extra: dict[str, Any] | None = None) -> Manifest:
-        """Writes the manifest of a finished folder below `work` and renames the folder to `target`.
+        """Writes the manifest of a finished folder below `work` and puts the folder in place of `target`.
 
         Args:
             extra: facts that readers of the artifact need; part of its content hash.
@@ -55,8 +56,8 @@ class StepContext:
         publish(source, target)
         return manifest
 
-    def publish_file(self, source: Path, target: Path) -> None:
-        """Renames a finished file below `work` to `target`."""
+    def publish_plain(self, source: Path, target: Path) -> None:
+        """Puts a finished file below `work`, or a folder that has no manifest, in place of `target`."""
         publish(source, target)
 
     def finish_pieces(
@@ -74,22 +75,6 @@ class StepContext:
         for _ in self.progress(made, description, total=len(pieces), done=len(pieces) - len(waiting)):
             pass
 
-    @overload
-    def progress(self, items: int, description: str, *, total: int | None = ..., done: int = ...) -> Iterator[int]: ...
-
-    @overload
-    def progress(
-        self, items: Iterable[T], description: str, *, total: int | None = ..., done: int = ...
-    ) -> Iterator[T]: ...
-
-    def progress(
-        self, items: Iterable[T] | int, description: str, *, total: int | None = None, done: int = 0
-    ) -> Iterator[Any]:
-        """Yields the items and shows how far the step is: a bar on a terminal, now and then a line elsewhere.
-
-        Args:
-            items: what to go through; a number stands for `range(number)`.
-            total: number of items where they have no length, `done` included.
-            done: items that an interrupted run has finished already.
-        """
+    def progress(self, items: Iterable[T], description: str, *, total: int | None = None, done: int = 0) -> Iterator[T]:
+        """Yields the items and shows how far the step is, as `show_progress` does."""
         return show_progress(items, f"{self.step.name}: {description}", total=total, done=done)

@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO, Any
+
+import psutil
 
 from glus.errors import BusyError
+from glus.execution.ties import wait_for_end
+
+SECONDS_TO_END = 10.0  # of a process whose parent has ended: it is about to
 
 
 @contextmanager
@@ -23,21 +29,42 @@ def step_lock(name: str, folder: Path = Path(".glus/locks")) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.lock"
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _take(file) and not (_outlast_orphan(_holder(path)) and _take(file)):
             raise BusyError(
-                f"Step {name} is at work already: {_holder(path)}. Wait for it, or stop it, and start again."
-            ) from error
+                f"Step {name} is at work already: {_described(_holder(path))}."
+                " Wait for it, or stop it, and start again."
+            )
         file.truncate(0)
-        json.dump({"pid": os.getpid(), "started": datetime.now().astimezone().isoformat(timespec="seconds")}, file)
+        started = datetime.now().astimezone().isoformat(timespec="seconds")
+        json.dump({"pid": os.getpid(), "parent": os.getppid(), "started": started}, file)
         file.flush()
         yield
 
 
-def _holder(path: Path) -> str:
+def _take(file: IO[str]) -> bool:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _outlast_orphan(holder: dict[str, Any] | None) -> bool:
+    """Waits for the end of a holder whose parent (a killed dvc) has ended; False for one that goes on."""
+    try:
+        orphaned = holder is not None and psutil.Process(holder["pid"]).ppid() != holder["parent"]
+    except psutil.NoSuchProcess:  # it has just ended
+        return True
+    return orphaned and holder is not None and wait_for_end(holder["pid"], SECONDS_TO_END)
+
+
+def _holder(path: Path) -> dict[str, Any] | None:
+    try:
+        holder: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError:  # between another process's locking and its writing
-        return "a process that has just started"
-    return f"process {holder['pid']}, since {holder['started']}"
+        return None
+    return holder
+
+
+def _described(holder: dict[str, Any] | None) -> str:
+    return f"process {holder['pid']}, since {holder['started']}" if holder else "a process that has just started"

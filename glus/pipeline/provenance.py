@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from glus.files import write_json
 from glus.paths import REPORTS, RUNS
+from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def open_tracker(config: Config) -> Tracker:
     return start_tracking(
         RunDescription(
             experiment=config.tracking.experiment,
-            name=config.tracking.variant,
+            name=run_name(config),
             execution=execution_key(),
             run_id=os.environ.get("MLFLOW_RUN_ID"),
             parameters={

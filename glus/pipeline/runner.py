@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import shutil
@@ -14,10 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from glus.errors import GlusError
-from glus.files import hash_json
+from glus.errors import GlusError, KilledError
+from glus.execution.ties import SECONDS_TO_STOP, ending_within
+from glus.files import is_disk_full
 from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
+from glus.pipeline.fingerprint import fingerprint
 from glus.pipeline.lock import step_lock
 from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORK = Path(".glus/work")
-SECONDS_TO_STOP = 30
-DISK_FULL = ("No space left on device", "unexpected pos", "file write failed")  # safetensors; torch.save, both others
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM, from a person, a scheduler, or the kernel when the parent process ended."""
+    """SIGTERM, from a person, a scheduler, or what is tied to the parent when that has ended."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Plan:
     """What running a step would do now.
 
     Attributes:
-        fingerprint: hash of the step's parameters and its inputs' content.
+        fingerprint: hash of all that decides the step, see `glus.pipeline.fingerprint`.
         work: the scratch folder that belongs to the fingerprint.
         resumes: an interrupted run with the same fingerprint left finished pieces there.
     """
@@ -66,9 +65,9 @@ def plan_step(name: str, config: Config) -> Plan:
     """
     step = find_step(name)
     inputs = input_hashes(step, config)
-    fingerprint = hash_json({"parameters": config.parameters(step.parameters), "inputs": inputs})[:16]
-    work = WORK / name / fingerprint
-    return Plan(step, inputs, fingerprint, work, work.is_dir() and any(work.iterdir()))
+    decides = fingerprint(step, config, inputs)
+    work = WORK / name / decides
+    return Plan(step, inputs, decides, work, work.is_dir() and any(work.iterdir()))
 
 
 def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) -> None:
@@ -82,30 +81,38 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         BusyError: another process is at work on the step.
         ArtifactError: an input is missing, incomplete or was made under other parameters.
         GlusError: the step failed, the disk is full.
+        KilledError: a process that worked on the step was killed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
     """
-    with step_lock(name), _sigterm_interrupts():
-        plan = plan_step(name, config)
-        _prepare_work(plan, fresh)
-        resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
-        logger.info("%s: %s%s", name, plan.step.summary, resumes)
-        _run_tracked(plan, config, options)
-        shutil.rmtree(plan.work, ignore_errors=True)
+    try:
+        with step_lock(name), _sigterm_interrupts():
+            plan = plan_step(name, config)
+            _prepare_work(plan, fresh)
+            resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
+            logger.info("%s: %s%s", name, plan.step.summary, resumes)
+            _run_tracked(plan, config, options)
+            shutil.rmtree(plan.work, ignore_errors=True)
+    except Exception as error:
+        if is_disk_full(error):
+            raise GlusError(
+                f"{name}: the disk is full ({Path.cwd()}). Free some space and start again;"
+                " what was finished is kept, nothing was published by halves."
+            ) from error
+        raise
 
 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end of a parent with threads is told more than once
-        signal.alarm(SECONDS_TO_STOP)  # whatever hangs while the run is being ended, the process goes
+        signal.signal(signal.SIGTERM, lambda *_: None)  # it may come from the parent's end and from a group's
         raise Interrupted
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with ending_within(SECONDS_TO_STOP):
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        signal.alarm(0)
 
 
 def _prepare_work(plan: Plan, fresh: bool) -> None:
@@ -113,6 +120,8 @@ def _prepare_work(plan: Plan, fresh: bool) -> None:
     folder = WORK / plan.step.name
     for left in folder.iterdir() if folder.is_dir() else ():
         if fresh or left != plan.work:
+            why = "as asked" if fresh else "parameters, inputs or code are others now"
+            logger.info("%s: what an interrupted run had finished is dropped (%s)", plan.step.name, why)
             shutil.rmtree(left)
     plan.work.mkdir(parents=True, exist_ok=True)
 
@@ -126,15 +135,8 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, KilledError):
         outcome = "interrupted"
-        raise
-    except Exception as error:
-        if is_disk_full(error):
-            raise GlusError(
-                f"{step.name}: the disk is full ({Path.cwd()}). Free some space and start again;"
-                " what was finished is kept, nothing was published by halves."
-            ) from error
         raise
     finally:
         mlflow_run = tracker.finish(outcome)
@@ -146,17 +148,6 @@ def _check_outputs(step: Step, config: Config) -> None:
     for output in resolve(step.outputs, config):
         if not Path(output).exists():
             raise RuntimeError(f"step {step.name} ended without writing {output}")
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that there is no space left; libraries say it in several ways."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(words in str(error) for words in DISK_FULL):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 @contextmanager

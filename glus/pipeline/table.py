@@ -36,6 +36,7 @@ class Step:
         parameters: keys of `params.yaml` that decide its result.
         inputs: artifacts that it reads.
         outputs: artifacts that it writes.
+        outside: keys of `params.yaml` that name files from outside of the pipeline, which decide its result too.
         summary: one line for people.
     """
 
@@ -44,6 +45,7 @@ class Step:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     summary: str
+    outside: tuple[str, ...] = ()
 
 
 EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
@@ -54,38 +56,41 @@ def _paths(*artifacts: Path | str) -> tuple[str, ...]:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("stage", ("stage", "data"), (), _paths(STAGED, GENERATED), "datasets into Parquet tables"),
+    Step("stage", ("stage", "data"), (), _paths(STAGED, GENERATED), "datasets into Parquet tables", ("stage.roots",)),
     Step(
         "train",
-        ("seed", "data.train", "model", "train"),
+        ("seed", "data.train", "model", "train", "compute.precision"),
         _paths(TRAINING_SPLITS),
         _paths(MODELS, TRAINING_METRICS, TRAINING_CURVES),
         "GLUS, with the early-stop checkpoint",
+        ("model.base", "model.vision_tower", "model.sam2_weights", "model.sam2_config"),
     ),
     Step(
         "pseudolabel",
-        ("seed", "pseudolabel"),
+        ("seed", "pseudolabel", "compute.precision"),
         _paths(TRAINING_SPLITS, EARLY_STOP_MODEL),
         _paths(PSEUDOLABELS),
-        "IoU of the early-stop model on every frame of half of the training set",
+        "IoU of the early-stop model on every frame of the share of the training set that is labelled",
     ),
     Step(
         "selector",
-        ("seed", "data.train", "selector"),
+        ("seed", "data.train", "selector", "compute.precision"),
         _paths(TRAINING_SPLITS, EARLY_STOP_MODEL, FINAL_MODEL, PSEUDOLABELS),
         _paths(SELECTOR, SELECTOR_METRICS, SELECTOR_CURVES, SELECTOR_PICTURE),
         "the key-frame selector, fine-tuned on the labels",
+        ("selector.model.base", "selector.model.vision_tower"),
     ),
     Step(
         "keyframes",
-        ("seed", "data.evaluation", "pseudolabel", "selector.model", "keyframes"),
+        ("seed", "data.evaluation", "pseudolabel", "selector.model", "keyframes", "compute.precision"),
         _paths(EVALUATION_SPLITS, EARLY_STOP_MODEL, SELECTOR),
         _paths(KEY_FRAMES),
         "a score for every frame of the evaluation splits",
+        ("keyframes.files", "selector.model.base", "selector.model.vision_tower"),
     ),
     Step(
         "propagate",
-        ("data.evaluation", "propagate"),
+        ("data.evaluation", "propagate", "compute.precision"),
         _paths(EVALUATION_SPLITS, FINAL_MODEL, KEY_FRAMES),
         _paths(PREDICTIONS),
         "masks, forward and backward from the key frame",

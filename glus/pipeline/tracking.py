@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from glus.pipeline.mlflow_uploader import STATUS
+from glus.pipeline.mlflow_uploader import STATUS, process_key
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +96,14 @@ class Tracker:
 def start_tracking(description: RunDescription) -> Tracker:
     """Starts the uploader of one step."""
     uploader = subprocess.Popen(
-        [sys.executable, "-m", "glus.pipeline.mlflow_uploader"],
+        [sys.executable, "-m", "glus.pipeline.mlflow_uploader", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # what kills the step's group is told to MLflow; the closed pipe ends this process
     )
     tracker = Tracker(uploader)
-    tracker._send(kind="begin", **asdict(description))
+    tracker._send(kind="begin", process=process_key(psutil.Process()), **asdict(description))
     return tracker
 
 
@@ -119,7 +119,7 @@ def execution_key() -> str:
         if any(Path(word).name == "dvc" for word in _command(ancestor)[:3]):
             process = ancestor
             break
-    return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
+    return process_key(process)
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from glus.processing.tokenizer import IM_END, IM_START, IMAGE, SEG
+from glus.processing.sentences import IM_END, IM_START, IMAGE, SEG
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. "
@@ -31,16 +31,11 @@ INFERENCE_QUESTION, INFERENCE_ANSWER = 0, 3
 _FRAME = f"{IM_START}{IMAGE}{IM_END}"
 
 
-def normalise_expression(text: str) -> str:
-    """Lower case, without one trailing full stop."""
-    return text.removesuffix(".").lower()
-
-
 def training_prompt(expression: str, num_context_frames: int, questions: Sequence[int], answers: Sequence[int]) -> str:
     """A whole conversation, one turn per query frame.
 
     Args:
-        expression: normalised.
+        expression: see `glus.processing.sentences.taught_to_glus`.
         num_context_frames: 0 leaves the context block out.
         questions: index into `QUESTIONS` for each query frame.
         answers: index into `ANSWERS` for each query frame.
@@ -54,6 +49,8 @@ def training_prompt(expression: str, num_context_frames: int, questions: Sequenc
 
 def inference_prompt(expression: str, num_context_frames: int, window: int, *, trailing_space: bool) -> str:
     """The prompt whose next token is the [SEG] of the newest of `window` query frames.
+
+    The expression: see `glus.processing.sentences.asked_of_glus`.
 
     Earlier turns stand as if answered: the language model never sees its own failures. With `trailing_space` the
     prompt ends in a blank piece, as released weights expect; without it [SEG] follows the word, as in training.

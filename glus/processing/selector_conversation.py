@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glus.processing.conversation import SYSTEM
-from glus.processing.tokenizer import IMAGE, SCORE, LlamaSentencePiece
+from glus.processing.sentences import IMAGE, SCORE
+from glus.processing.tokenizer import LlamaSentencePiece
 
 REQUESTS = (
     "Does the Target Image provide enough information for localizing and segmenting the {} in the Reference Video?"
@@ -22,15 +23,6 @@ REQUEST_FOR_QUESTION = (  # for an expression that ends in a question mark
     " in the Reference Video."
 )
 ANSWERS = (f"It is {SCORE}.", f"Sure, {SCORE}.", f"Sure, it is {SCORE}.", f"Sure, the prediction result is {SCORE}.")
-
-
-def normalise_expression(text: str) -> str:
-    """Lower case with single blanks, as the published evaluation has it.
-
-    Departure: the published training only strips the ends, so that its selector is scored on other texts than it
-    was trained on; here both use this form.
-    """
-    return " ".join(text.lower().split())
 
 
 def context_text(num_context_frames: int) -> str:
@@ -75,7 +67,7 @@ def encode_tail(tokenizer: LlamaSentencePiece, expression: str, request: int = 0
 
     Args:
         tokenizer: knows `[SCORE]`.
-        expression: normalised.
+        expression: see `taught_to_selector` and `asked_of_selector` in `glus.processing.sentences`.
         request: index into `REQUESTS`; evaluation uses the first.
         answer: index into `ANSWERS`; evaluation uses the first.
     """

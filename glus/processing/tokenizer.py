@@ -10,16 +10,16 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 
 from glus.errors import InputError
 from glus.files import read_json
+from glus.processing.sentences import IMAGE, SPECIAL
 
-SEG, IM_START, IM_END, SCORE = "[SEG]", "<im_start>", "<im_end>", "[SCORE]"
-IMAGE = "<image>"
 IMAGE_ID = -200  # stands for one image in a list of ids
 _UNDERLINE = "▁"
 
@@ -38,14 +38,14 @@ class LlamaSentencePiece:
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.added_tokens = dict(added_tokens or {})
         self.legacy = legacy
-        self.unk_id, self.bos_id, self.eos_id = (self._pieces.piece_to_id(name) for name in ("<unk>", "<s>", "</s>"))
+        self.unk_id, self.bos_id = (self._pieces.piece_to_id(name) for name in ("<unk>", "<s>"))
         self.pad_id = self.unk_id
         self._split_pattern = self._build_split_pattern()
 
     def _build_split_pattern(self) -> re.Pattern[str]:
         swallowing = "|".join(re.escape(token) for token in self.added_tokens)
         swallowing = rf"\s*(?:{swallowing})\s*|" if swallowing else ""
-        return re.compile(rf"({swallowing}<s>|</s>|<unk>)")
+        return re.compile(rf"({swallowing}{'|'.join(SPECIAL)})")
 
     def __len__(self) -> int:
         return max([self._pieces.get_piece_size() - 1, *self.added_tokens.values()]) + 1
@@ -56,6 +56,11 @@ class LlamaSentencePiece:
             if token not in self.added_tokens:
                 self.added_tokens[token] = len(self)
         self._split_pattern = self._build_split_pattern()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts that are no text to this tokenizer: a sentence must not hold them."""
+        return (IMAGE, *SPECIAL, *self.added_tokens)
 
     def token_id(self, token: str) -> int:
         """Id of one special or added token.
@@ -77,7 +82,7 @@ class LlamaSentencePiece:
             text = _UNDERLINE + text.replace(_UNDERLINE, " ")
         for chunk in self._split_pattern.split(text):
             token = chunk.strip()
-            if token in self.added_tokens or token in ("<s>", "</s>", "<unk>"):
+            if token in self.added_tokens or token in SPECIAL:
                 ids.append(self.token_id(token))
             elif chunk:
                 ids.extend(self._encode_chunk(chunk))
@@ -112,24 +117,72 @@ class LlamaSentencePiece:
 
     @classmethod
     def from_pretrained(cls, directory: Path) -> LlamaSentencePiece:
-        """Reads a slow LLaMA tokenizer's files.
+        """Reads a LLaMA tokenizer's files: the sentencepiece model, and the added tokens wherever they stand.
+
+        A folder without `legacy` is read as legacy, as the releases of transformers did that wrote no such entry.
 
         Raises:
-            InputError: no `tokenizer.model` there, or a file that cannot be read.
+            InputError: no `tokenizer.model` there, a file that cannot be read, or an added token with two ids.
         """
         model = directory / "tokenizer.model"
         if not model.is_file():
-            raise InputError(f"{directory} has no tokenizer.model (a sentencepiece LLaMA tokenizer is expected).")
-        added, config = directory / "added_tokens.json", directory / "tokenizer_config.json"
-        tokens = read_json(added) if added.is_file() else {}
-        for token, number in tokens.items():
-            if not isinstance(number, int) or number < 0:
-                raise InputError(f"{added}: {token} has id {number!r}, expected a whole number.")
-        legacy = read_json(config).get("legacy", True) if config.is_file() else True
+            raise InputError(f"{directory} has no tokenizer.model: {_why_absent(directory)}.")
+        config = directory / "tokenizer_config.json"
+        legacy = read_json(config).get("legacy") if config.is_file() else None
         try:
-            return cls(model.read_bytes(), tokens, legacy=bool(legacy))
+            return cls(model.read_bytes(), _added_tokens(directory), legacy=legacy is None or bool(legacy))
         except RuntimeError as error:
             raise InputError(f"{model} is not a sentencepiece model: {error}.") from error
+
+
+def _why_absent(directory: Path) -> str:
+    wanted = "copy the file from the model that it was made from, beside the others"
+    if (directory / "tokenizer.json").is_file():
+        return (
+            "transformers 5 saves tokenizer.json alone, from which the published ids cannot be had (it splits otherwise"
+            f" around added tokens); {wanted}"
+        )
+    return f"the sentencepiece model of a LLaMA tokenizer is expected; {wanted}"
+
+
+def _added_tokens(directory: Path) -> dict[str, int]:
+    """Tokens beyond `SPECIAL` with their ids.
+
+    They stand in `added_tokens.json`, from transformers 4.34 on in `tokenizer_config.json`, and in folders saved by
+    transformers 5 in `tokenizer.json` alone.
+    """
+    tokens: dict[str, int] = {}
+    came_from: dict[str, Path] = {}
+    for name, listed in _LISTED.items():
+        file = directory / name
+        for token, number in listed(read_json(file)) if file.is_file() else ():
+            if not isinstance(token, str) or type(number) is not int or number < 0:
+                raise InputError(f"{file}: {token} has id {number!r}, expected a whole number.")
+            if token in SPECIAL:
+                continue
+            if tokens.setdefault(token, number) != number:
+                raise InputError(f"{file} gives {token} the id {number}, {came_from[token]} gives it {tokens[token]}.")
+            came_from.setdefault(token, file)
+    return tokens
+
+
+def _of_decoder(config: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    decoder = config.get("added_tokens_decoder")
+    for number, token in decoder.items() if isinstance(decoder, dict) else ():
+        yield token.get("content") if isinstance(token, dict) else token, int(number) if number.isdecimal() else number
+
+
+def _of_tokenizers(content: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    listed = content.get("added_tokens")
+    for token in listed if isinstance(listed, list) else ():
+        yield (token.get("content"), token.get("id")) if isinstance(token, dict) else (token, None)
+
+
+_LISTED: dict[str, Callable[[dict[str, Any]], Iterable[tuple[Any, Any]]]] = {
+    "added_tokens.json": lambda content: content.items(),
+    "tokenizer_config.json": _of_decoder,
+    "tokenizer.json": _of_tokenizers,
+}
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> LlamaSentencePiece:

@@ -10,10 +10,18 @@ _KEY = [("dataset", pa.string()), ("split", pa.string()), ("video_id", pa.string
 _EXPRESSION_KEY = [*_KEY, ("expression_id", pa.string())]
 _RLE = [("height_px", pa.int32()), ("width_px", pa.int32()), ("rle_counts", pa.string())]
 
+# what tells the rows of a table apart; `masks`, `predictions` and `pseudolabels` are checked where they are read
+KEYS = {
+    "videos": ("dataset", "split", "video_id"),
+    "expressions": ("dataset", "split", "video_id", "expression_id"),
+    "keyframes": ("dataset", "split", "video_id", "expression_id", "frame_index"),
+    "anchors": ("dataset", "split", "video_id", "expression_id", "source"),
+}
+
 SCHEMAS: dict[str, pa.Schema] = {
     name: pa.schema(fields, metadata={"glus.schema": name, "glus.schema_version": str(SCHEMA_VERSION)})
     for name, fields in {
-        # grey_frames: frames to be scored apart (the synthetic set's grey intervals); empty elsewhere
+        # grey_frames: ambiguous ones, in which what is meant cannot be told; empty where the set does not say
         "videos": [
             *_KEY,
             ("num_frames", pa.int32()),
@@ -23,7 +31,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("frame_dir", pa.string()),
             ("grey_frames", pa.list_(pa.int32())),
         ],
-        # family: what an expression speaks of, where the set says so; null elsewhere
+        # family: a label by which results are grouped; null where the set has none
         "expressions": [
             *_EXPRESSION_KEY,
             ("expression", pa.string()),

@@ -14,13 +14,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from glus.errors import ArtifactError
 from glus.masks import decode_rle, union
 from glus.records.tables import _open_table, _readable, read_table
+
+Key = tuple[str, str]  # of an expression: video id, expression id
 
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its frames are `<frames root>/<frame_dir>/<name>.jpg` in the order of `frame_names`."""
+    """One video: its frames are `<frames root>/<frame_dir>/<name>.jpg` in the order of `frame_names`.
+
+    Attributes:
+        ambiguous_frames: frames in which what an expression means cannot be told from another object (column
+            `grey_frames`); empty where the set does not say.
+    """
 
     video_id: str
     num_frames: int
@@ -28,12 +36,16 @@ class Video:
     width_px: int
     frame_names: tuple[str, ...]
     frame_dir: str
-    grey_frames: tuple[int, ...]
+    ambiguous_frames: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Expression:
-    """One sentence about one video and the annotations whose union it refers to."""
+    """One sentence about one video and the annotations whose union it refers to.
+
+    Attributes:
+        family: a label by which results are grouped, where the set has such.
+    """
 
     video_id: str
     expression_id: str
@@ -120,7 +132,7 @@ class StagedSplit:
         """Run lengths of one video: annotation id -> frame index -> compressed counts (absent frames left out).
 
         Raises:
-            ArtifactError: the table is damaged.
+            ArtifactError: the table is damaged, or has two masks of an annotation in one frame.
         """
         if self._latest_tracks[0] != video_id:
             self._latest_tracks = video_id, self._read_tracks(video_id)
@@ -135,8 +147,11 @@ class StagedSplit:
         tracks: dict[str, dict[int, str]] = {}
         # not filtered by Arrow, whose functions take 27 MB of every process that uses one
         for owner, annotation, frame, counts in zip(*(rows[name].to_pylist() for name in columns), strict=True):
-            if owner == video_id:
-                tracks.setdefault(annotation, {})[frame] = counts
+            if owner == video_id and tracks.setdefault(annotation, {}).setdefault(frame, counts) is not counts:
+                raise ArtifactError(
+                    f"{self.directory / 'masks.parquet'}: annotation {annotation} of video {video_id} has two masks in"
+                    f" frame {frame}. Run `glus stage` again."
+                )
         return tracks
 
     def target_masks(self, expression: Expression, frame_indices: Iterable[int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glus.errors import ArtifactError
-from glus.records.schemas import SCHEMA_VERSION, SCHEMAS
+from glus.records.schemas import KEYS, SCHEMA_VERSION, SCHEMAS
 
 
 def write_table(schema: str, rows: Iterable[Mapping[str, Any]] | pa.Table, path: Path) -> None:
@@ -103,7 +104,7 @@ def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.
     """Reads a Parquet file, or every Parquet file of a folder in name order, of the named schema.
 
     Raises:
-        ArtifactError: nothing there, not a Parquet file, damaged, or a file of another schema or version.
+        ArtifactError: nothing there, not a Parquet file, damaged, a file of another schema or version, or a row twice.
     """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     if not files:
@@ -112,7 +113,19 @@ def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.
     for file in files:
         with _open_table(schema, file) as opened, _readable(file):
             tables.append(opened.read(columns))
-    return pa.concat_tables(tables)
+    table = pa.concat_tables(tables)
+    _require_unique(schema, table, path)
+    return table
+
+
+def _require_unique(schema: str, table: pa.Table, path: Path) -> None:
+    """Refuses rows with one key, of which a reader would keep the last."""
+    key = [name for name in KEYS.get(schema, ()) if name in table.column_names]
+    rows = Counter(zip(*(table[name].to_pylist() for name in key), strict=True))
+    if len(rows) < table.num_rows and key:
+        row, count = rows.most_common(1)[0]
+        place = ", ".join(f"{name} {value}" for name, value in zip(key, row, strict=True))
+        raise ArtifactError(f"{path}: {place} stands in {count} rows. Run the step that writes it again.")
 
 
 def _open_table(schema: str, file: Path) -> pq.ParquetFile:

@@ -31,7 +31,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ShownExpression:
     """One expression with all that is drawn of it.
 
     Attributes:
@@ -51,50 +51,50 @@ class Clip:
     key_frame: int | None
 
 
-def draw_card(title: str, clip: Clip, split: StagedSplit, picture: Path) -> Card:
-    """Draws the strip of a clip into a file, and its curves into another beside it.
+def draw_card(title: str, shown: ShownExpression, split: StagedSplit, picture: Path) -> Card:
+    """Draws the strip of an expression into a file, and its curves into another beside it.
 
     Args:
         title: heading of the card.
-        clip: what is drawn.
+        shown: what is drawn.
         split: the staged split that the frames and the ground truth come from.
         picture: the file to write (JPEG); the curves have its name and `.svg`.
     """
-    video, score = split.videos[clip.expression.video_id], clip.score
-    columns = shown_frames(video.num_frames, clip.key_frame)
+    video, score = split.videos[shown.expression.video_id], shown.score
+    columns = shown_frames(video.num_frames, shown.key_frame)
     frames = [np.asarray(Image.open(split.frame_path(video, index)).convert("RGB")) for index in columns]
-    names = [f"frame {index}{' · key' if index == clip.key_frame else ''}" for index in columns]
+    names = [f"frame {index}{' · key' if index == shown.key_frame else ''}" for index in columns]
     rows = []
     if score is not None:
-        rows.append(StripRow("ground truth", split.target_masks(clip.expression, columns), TRUTH_COLOUR, names))
-    for number, (label, track) in enumerate(clip.answers.items()):
+        rows.append(StripRow("ground truth", split.target_masks(shown.expression, columns), TRUTH_COLOUR, names))
+    for number, (label, track) in enumerate(shown.answers.items()):
         masks = np.stack([decode_rle(track[index], video.height_px, video.width_px) for index in columns])
-        values = _j_of(clip, label)
+        values = _j_of(shown, label)
         notes = names if values is None else [f"J {100 * values[index]:.0f}" for index in columns]
         rows.append(StripRow(label.replace("_", " "), masks, COLOURS[number], notes))
-    key_column = columns.index(clip.key_frame) if clip.key_frame is not None else None
+    key_column = columns.index(shown.key_frame) if shown.key_frame is not None else None
     picture.parent.mkdir(parents=True, exist_ok=True)
-    strip = draw_strip(frames, rows, clip.expression.text, key_column)
+    strip = draw_strip(frames, rows, shown.expression.text, key_column)
     strip.save(picture, quality=80, subsampling=1)
-    curve = _draw_curves(clip, video.grey_frames)
+    curve = _draw_curves(shown, video.ambiguous_frames)
     if curve:
         picture.with_suffix(".svg").write_text(curve, encoding="utf-8")
-    return Card(title, _facts(clip), picture, curve)
+    return Card(title, _facts(shown), picture, curve)
 
 
-def _draw_curves(clip: Clip, grey_frames: Sequence[int]) -> str | None:
-    j = {label.replace("_", " "): values for label in clip.answers if (values := _j_of(clip, label))}
-    if not j and not clip.frame_scores:
+def _draw_curves(shown: ShownExpression, shaded: Sequence[int]) -> str | None:
+    j = {label.replace("_", " "): values for label in shown.answers if (values := _j_of(shown, label))}
+    if not j and not shown.frame_scores:
         return None
-    failures = clip.failures.kinds if clip.failures else ()
-    return draw_frame_curves(clip.frame_scores, j, failures, clip.key_frame, grey_frames)
+    failures = shown.failures.kinds if shown.failures else ()
+    return draw_frame_curves(shown.frame_scores, j, failures, shown.key_frame, shaded)
 
 
-def _j_of(clip: Clip, label: str) -> Sequence[float] | None:
+def _j_of(shown: ShownExpression, label: str) -> Sequence[float] | None:
     """J of each frame of one answer."""
-    if clip.score is None:
+    if shown.score is None:
         return None
-    return clip.score.j if label == next(iter(clip.answers)) else clip.score.comparisons[label]
+    return shown.score.j if label == next(iter(shown.answers)) else shown.score.comparisons[label]
 
 
 def shown_frames(num_frames: int, key_frame: int | None) -> list[int]:
@@ -105,12 +105,12 @@ def shown_frames(num_frames: int, key_frame: int | None) -> list[int]:
     return [int(index) for index in spaced]
 
 
-def _facts(clip: Clip) -> str:
-    where = f"video {clip.expression.video_id}, expression {clip.expression.expression_id}"
-    if clip.score is None or clip.failures is None:
+def _facts(shown: ShownExpression) -> str:
+    where = f"video {shown.expression.video_id}, expression {shown.expression.expression_id}"
+    if shown.score is None or shown.failures is None:
         return where
-    referent = {True: ", right object", False: ", wrong object", None: ""}[clip.score.referent_correct]
-    lost = lost_by_kind(clip.score, clip.failures)
+    referent = {True: ", right object", False: ", wrong object", None: ""}[shown.score.referent_correct]
+    lost = lost_by_kind(shown.score, shown.failures)
     kind = costliest(lost)
     most = f", most lost by {FAILURE_TITLES[kind]} ({100 * lost[kind]:.0f} points)" if kind else ""
-    return f"J {100 * clip.score.mean_j:.1f}, F {100 * clip.score.mean_f:.1f}{referent}{most} · {where}"
+    return f"J {100 * shown.score.mean_j:.1f}, F {100 * shown.score.mean_f:.1f}{referent}{most} · {where}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,15 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from glus.evaluation.results import ScoredSplit
+from glus.metrics.failures import Losses
+from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.scoring import ExpressionScore
 from glus.reporting.distributions import EDGES, EVERYTHING, POSITIONS, Histogram, histograms, time_curves
 from glus.reporting.figures import STYLE, hex_colour, to_svg
 from glus.reporting.frame_curves import FAILURE_COLOURS
 from glus.reporting.overlays import COLOURS, FAINT, INK, PAPER, Colour
-from glus.reporting.verdicts import (
-    FAILURE_TITLES,
-    START_TITLES,
-    FailureRow,
-    RegretRow,
-    failure_rows,
-    regret_rows,
-)
+from glus.reporting.verdicts import FAILURE_TITLES, KEY_FRAME_TITLES, Row, failure_rows, regret_rows
 
 WIDTH = 10.6  # inches, of the page's column
 MOST_PANELS_IN_A_ROW = 5
@@ -37,16 +34,18 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 
 
-def draw_charts(scores: Sequence[ExpressionScore], metrics: Mapping[str, Any]) -> dict[str, str]:
+def draw_charts(scores: Sequence[ExpressionScore], split: ScoredSplit) -> dict[str, str]:
     """All pictures of one split, by name.
 
     Args:
         scores: of its expressions.
-        metrics: its entry in `metrics/evaluate.json`.
+        split: what was found.
     """
-    charts = {"failures": draw_failures(failure_rows(metrics))}
-    if regret := regret_rows(metrics):
-        charts["key_frames"] = draw_key_frames(regret)
+    charts = {}
+    if split.failures:
+        charts["failures"] = draw_failures(failure_rows(split.failures.losses))
+    if split.key_frame_regret:
+        charts["key_frames"] = draw_key_frames(regret_rows(split.key_frame_regret))
     return charts | {"histograms": draw_histograms(histograms(scores)), "time": draw_time_curves(time_curves(scores))}
 
 
@@ -57,12 +56,13 @@ def write_charts(charts: Mapping[str, str], folder: Path) -> None:
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
-def draw_failures(rows: Sequence[FailureRow]) -> str:
+def draw_failures(rows: Sequence[Row[Losses]]) -> str:
     """One bar of 100 points for each row: the J&F that is reached, and what each kind of failure costs."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _bars([row.name for row in rows])
-        parts = [("J&F", KEPT_COLOUR, [row.kept for row in rows])] + [
-            (title, FAILURE_COLOURS[kind], [row.kinds[kind] for row in rows]) for kind, title in FAILURE_TITLES.items()
+        parts = [("J&F", KEPT_COLOUR, [row.result.kept for row in rows])] + [
+            (title, FAILURE_COLOURS[kind], [row.result.kinds[kind] for row in rows])
+            for kind, title in FAILURE_TITLES.items()
         ]
         start = [0.0] * len(rows)
         for title, colour, points in parts:
@@ -78,20 +78,21 @@ def draw_failures(rows: Sequence[FailureRow]) -> str:
         return to_svg(figure)
 
 
-def draw_key_frames(rows: Sequence[RegretRow]) -> str:
-    """One line for each row, from the J&F of the first to that of the oracle's frame, the other starts on it."""
+def draw_key_frames(rows: Sequence[Row[KeyFrameRegret]]) -> str:
+    """One line for each row, from the J&F of the first to that of the oracle's frame, the other key frames on it."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _bars([row.name for row in rows])
-        for place, row in enumerate(rows):
-            known = [jf for jf in row.jf.values() if jf is not None]
+        by_row = [asdict(row.result.jf) for row in rows]
+        for place, jf in enumerate(by_row):
+            known = [value for value in jf.values() if value is not None]
             axes.plot([min(known), max(known)], [place, place], color="#d9dce2", linewidth=3, zorder=1)
-        for start, title in START_TITLES.items():
-            points = [(jf, place) for place, row in enumerate(rows) if (jf := row.jf[start]) is not None]
+        for source, title in KEY_FRAME_TITLES.items():
+            points = [(jf[source], place) for place, jf in enumerate(by_row) if jf[source] is not None]
             if points:
-                axes.scatter(*zip(*points, strict=True), label=title, **MARKS[start])
+                axes.scatter(*zip(*points, strict=True), label=title, **MARKS[source])
         axes.set_xlim(-1, 101)
         axes.set_xlabel("J&F, percent", color=hex_colour(FAINT))
-        figure.legend(loc="outside upper left", ncols=len(START_TITLES), frameon=False, fontsize=9)
+        figure.legend(loc="outside upper left", ncols=len(KEY_FRAME_TITLES), frameon=False, fontsize=9)
         return to_svg(figure)
 
 

@@ -28,7 +28,7 @@ def draw_frame_curves(
     j: Mapping[str, Sequence[float]],
     failures: Sequence[Failure | None] = (),
     key_frame: int | None = None,
-    grey_frames: Sequence[int] = (),
+    shaded: Sequence[int] = (),
 ) -> str:
     """The selector's score of each frame, J of the predicted masks under it, and the key frame through both (SVG).
 
@@ -37,7 +37,7 @@ def draw_frame_curves(
         j: label of a way to predict -> J of each frame, the model's own first; no panel where empty.
         failures: how each frame of the first one fails: a coloured mark under the curve.
         key_frame: where propagation started.
-        grey_frames: shaded.
+        shaded: frames with another background.
     """
     names = [name for name, values in (("score", frame_scores), ("J", j)) if values]
     with matplotlib.rc_context(STYLE):
@@ -49,7 +49,7 @@ def draw_frame_curves(
             else:
                 _draw_j(panel, j, failures)
             panel.set_ylabel(name, color=hex_colour(INK))
-            for index in grey_frames:
+            for index in shaded:
                 panel.axvspan(index - 0.5, index + 0.5, color="#d9dce2", linewidth=0, zorder=0)
             if key_frame is not None:
                 panel.axvline(key_frame, color=hex_colour(COLOURS[2]), linewidth=1.6, linestyle=(0, (3, 2)))

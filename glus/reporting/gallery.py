@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from glus.evaluation.predictions import Key, Predictions, expressions_by_key
+from glus.evaluation.predictions import Predictions, expressions_by_key
 from glus.metrics.failures import FrameFailures
-from glus.metrics.protocols import COMPARISONS
 from glus.metrics.scoring import ExpressionScore, Track
-from glus.records.split import StagedSplit
-from glus.reporting.cards import Card, Clip, draw_card
+from glus.records.split import Key, StagedSplit
+from glus.reporting.cards import Card, ShownExpression, draw_card
+from glus.reporting.grey_frames import GREY_COMPARISONS, GreyComparison
 
 QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
-OWN_WAY = {"memory_off": "memory on", "first_frame": "from key frame"}  # what a comparison stands beside
 
 
 class Gallery:
@@ -37,7 +36,7 @@ class Gallery:
     def examples(self, scores: Sequence[ExpressionScore], number: int) -> list[Card]:
         """Best, typical and worst expressions."""
         return [
-            self._card(title, f"example-{index}", (score.video_id, score.expression_id), score)
+            self._card(title, f"example-{index}", score.key, score)
             for index, (title, score) in enumerate(choose_examples(scores, number))
         ]
 
@@ -50,24 +49,28 @@ class Gallery:
     def comparisons(self, scores: Sequence[ExpressionScore]) -> list[Card]:
         """One strip per comparison: the expression with the median gain, neither the best nor the worst."""
         cards = []
-        for family, other_way, *_ in COMPARISONS:
-            compared = [score for score in scores if score.family == family and other_way in score.comparisons]
-            if compared:
-                ranked = sorted(compared, key=lambda score: sum(score.j) - sum(score.comparisons[other_way]))
+        for comparison in GREY_COMPARISONS:
+            way = comparison.way
+            ranked = sorted(comparison.scores(scores), key=lambda score: sum(score.j) - sum(score.comparisons[way]))
+            if ranked:
                 median = ranked[len(ranked) // 2]
-                title = f"{OWN_WAY[other_way]} beside {other_way.replace('_', ' ')}: the expression of median gain"
-                cards.append(
-                    self._card(title, other_way, (median.video_id, median.expression_id), median, other_way=other_way)
-                )
+                title = f"{comparison.label} beside {way.replace('_', ' ')}: the expression of median gain"
+                cards.append(self._card(title, way, median.key, median, comparison=comparison))
         return cards
 
     def _card(
-        self, title: str, file: str, key: Key, score: ExpressionScore | None = None, *, other_way: str | None = None
+        self,
+        title: str,
+        file: str,
+        key: Key,
+        score: ExpressionScore | None = None,
+        *,
+        comparison: GreyComparison | None = None,
     ) -> Card:
-        answers: dict[str, Track] = {OWN_WAY[other_way] if other_way else "predicted": self.predictions.tracks[key]}
-        if other_way:
-            answers[other_way] = self.predictions.comparisons[other_way][key]
-        clip = Clip(
+        answers: dict[str, Track] = {comparison.label if comparison else "predicted": self.predictions.tracks[key]}
+        if comparison:
+            answers[comparison.way] = self.predictions.comparisons[comparison.way][key]
+        shown = ShownExpression(
             self.expressions[key],
             answers,
             score,
@@ -75,7 +78,7 @@ class Gallery:
             self.predictions.frame_scores.get(key, ()),
             self.predictions.key_frames.get(key),
         )
-        return draw_card(title, clip, self.split, self.folder / f"{file}.jpg")
+        return draw_card(title, shown, self.split, self.folder / f"{file}.jpg")
 
 
 def choose_examples(scores: Sequence[ExpressionScore], number: int) -> list[tuple[str, ExpressionScore]]:

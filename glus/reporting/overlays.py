@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 from dataclasses import dataclass
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
+
+logger = logging.getLogger(__name__)
 
 Colour = tuple[int, int, int]
 
@@ -58,10 +63,31 @@ class StripRow:
 
 
 @cache
-def font(size_px: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The typeface of all pictures."""
+def font(size_px: int, bold: bool = False, text: str = "") -> ImageFont.FreeTypeFont:
+    """The typeface of all pictures, or the font of this system that lacks least of a text that it cannot write."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf" / name), size_px)
+    file = str(Path(matplotlib.get_data_path()) / "fonts/ttf" / name)
+    if _lacking(file, text):
+        others = [other for other in sorted(font_manager.findSystemFonts()) if "LastResort" not in other]  # draws boxes
+        file = min((file, *others), key=lambda other: len(_lacking(other, text)))
+    if lacking := _lacking(file, text):
+        shown = "".join(sorted(lacking)[:10])
+        logger.warning("no font of this system has %s: drawn as boxes; install one for this script (Noto, say)", shown)
+    return ImageFont.truetype(file, size_px)
+
+
+def _lacking(file: str, text: str) -> set[str]:
+    """The characters of a text that a font file has no picture of."""
+    wanted = {letter for letter in text if letter.isprintable() and not letter.isspace()}
+    try:
+        return {letter for letter in wanted if ord(letter) not in _letters(file)}
+    except (RuntimeError, OSError):  # no font that can be read
+        return wanted
+
+
+@cache
+def _letters(file: str) -> frozenset[int]:
+    return frozenset(FT2Font(file).get_charmap())
 
 
 def overlay(
@@ -109,7 +135,8 @@ def draw_strip(
     gap, label_px, note_px, text_px = 8, 108, 24, 34
     tile_height = max(1, round(frames[0].shape[0] * tile_px / frames[0].shape[1]))
     row_height = tile_height + note_px
-    lines = wrap(f"“{text}”", font(20), label_px + len(frames) * (tile_px + gap) - gap)
+    typeface = font(20, text=text)
+    lines = wrap(f"“{text}”", typeface, label_px + len(frames) * (tile_px + gap) - gap)
     size = (label_px + len(frames) * (tile_px + gap), len(rows) * (row_height + gap) + text_px * len(lines))
     strip = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(strip)
@@ -125,7 +152,7 @@ def draw_strip(
                 draw.rectangle((left, top, left + tile_px - 1, top + tile_height - 1), outline=COLOURS[2], width=4)
             draw.text((left, top + tile_height + 4), note, COLOURS[2] if is_marked else FAINT, font(14, is_marked))
     for line_number, line in enumerate(lines):
-        draw.text((label_px, size[1] - text_px * (len(lines) - line_number) + 2), line, INK, font(20))
+        draw.text((label_px, size[1] - text_px * (len(lines) - line_number) + 2), line, INK, typeface)
     return strip
 
 

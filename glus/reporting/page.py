@@ -12,18 +12,21 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from glus.metrics.key_frames import SMALLEST_GAP
+from glus.evaluation.results import PredictedSplit, SplitResult
+from glus.metrics.by_key_frame import SMALLEST_GAP
 from glus.paths import METRICS, SELECTOR_METRICS, TRAINING_CURVES
 from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves
 from glus.reporting.verdicts import (
     BASELINE_TITLES,
     FAILURE_TITLES,
+    KEY_FRAME_TITLES,
     LEARNED_MARGIN,
-    START_TITLES,
+    best_trivial,
     comparison_rows,
     failure_rows,
     family_rows,
+    is_learned,
     regret_rows,
 )
 
@@ -36,14 +39,14 @@ class SplitSection:
 
     Attributes:
         name: e.g. `synthetic/test`.
-        metrics: its entry in `metrics/evaluate.json`.
+        result: what was found.
         charts: its pictures as a whole, SVG by name.
         comparison_cards: the ways to predict side by side.
         example_cards: best, typical and worst expressions.
     """
 
     name: str
-    metrics: Mapping[str, Any]
+    result: SplitResult
     charts: Mapping[str, str]
     comparison_cards: Sequence[Card]
     example_cards: Sequence[Card]
@@ -63,30 +66,41 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
     environment.filters["picture"] = _data_uri
     curves, selector = (metrics_folder / path.name for path in (TRAINING_CURVES, SELECTOR_METRICS))
     page = environment.get_template(TEMPLATE).render(
-        sections=[
-            {
-                "name": section.name,
-                "metrics": section.metrics,
-                "families": family_rows(section.metrics),
-                "comparisons": comparison_rows(section.metrics),
-                "failures": failure_rows(section.metrics),
-                "regret": regret_rows(section.metrics),
-                "charts": {name: Markup(svg) for name, svg in section.charts.items()},
-                "comparison_cards": [_markup(card) for card in section.comparison_cards],
-                "example_cards": [_markup(card) for card in section.example_cards],
-            }
-            for section in sections
-        ],
+        sections=[_shown(section) for section in sections],
         baselines=BASELINE_TITLES,
         learned_margin=LEARNED_MARGIN,
+        is_learned=is_learned,
+        best_trivial=best_trivial,
         failure_titles=FAILURE_TITLES,
-        start_titles=START_TITLES,
+        key_frame_titles=KEY_FRAME_TITLES,
         smallest_gap=SMALLEST_GAP,
         training=Markup(draw_training_curves(curves)) if curves.is_file() else None,
         selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
+
+
+def _shown(section: SplitSection) -> dict[str, Any]:
+    """A section as the template reads it."""
+    shown = {
+        "name": section.name,
+        "result": section.result,
+        "is_scored": False,
+        "charts": {name: Markup(svg) for name, svg in section.charts.items()},
+        "comparison_cards": [_markup(card) for card in section.comparison_cards],
+        "example_cards": [_markup(card) for card in section.example_cards],
+    }
+    split = section.result
+    if isinstance(split, PredictedSplit):
+        return shown
+    return shown | {
+        "is_scored": True,
+        "families": family_rows(split.scores.means),
+        "failures": failure_rows(split.failures.losses) if split.failures else [],
+        "regret": regret_rows(split.key_frame_regret) if split.key_frame_regret else [],
+        "comparisons": comparison_rows(split.comparisons),
+    }
 
 
 def _markup(card: Card) -> dict[str, Any]:

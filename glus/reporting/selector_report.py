@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.reporting.figures import STYLE
 from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
 
@@ -29,14 +30,14 @@ class ScoredTrack:
         family: what it speaks of; empty where the set does not say.
         scores: float [T].
         targets: float [T], the labels, IoU in 0..1.
-        jf: source of the key frame -> J&F in percent.
+        jf: J&F in percent by the key frame.
     """
 
     title: str
     family: str
     scores: np.ndarray
     targets: np.ndarray
-    jf: Mapping[str, float]
+    jf: ByKeyFrame
 
 
 def draw_selector_report(tracks: Sequence[ScoredTrack], path: Path) -> None:
@@ -112,7 +113,7 @@ def _draw_worth(axes: Axes, tracks: Sequence[ScoredTrack]) -> None:
     width = 0.8 / len(SOURCE_COLOURS)
     for number, (source, colour) in enumerate(SOURCE_COLOURS.items()):
         places = np.arange(len(groups)) + (number - 1.5) * width
-        values = [float(np.mean([track.jf[source] for track in members])) for members in groups.values()]
+        values = [float(np.mean([getattr(track.jf, source) for track in members])) for members in groups.values()]
         bars = axes.bar(places, values, width, color=_rgb(colour), label=source)
         axes.bar_label(bars, fmt="%.0f", fontsize=7, color=_rgb(FAINT))
     labels = [f"{name}\n{len(members)} expressions" for name, members in groups.items()]

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glus.evaluation.predictions import Key, Predictions
+from glus.evaluation.predictions import Predictions
 from glus.metrics.failures import Failure, FrameFailures, costliest, lost_by_kind
-from glus.metrics.key_frames import STARTS, compared_jf
+from glus.metrics.key_frames import SOURCES, compared_jf
 from glus.metrics.scoring import ExpressionScore
-from glus.records.split import StagedSplit
+from glus.records.split import Key, StagedSplit
 from glus.records.tables import write_table
 from glus.reporting.distributions import EDGES, POSITIONS, histograms, time_curves
 
@@ -21,7 +21,7 @@ def write_tables(
     scores: Sequence[ExpressionScore],
     failures: Sequence[FrameFailures],
     predictions: Predictions,
-    anchors: Mapping[str, Mapping[Key, int]],
+    key_frames: Mapping[str, Mapping[Key, int]],
     folder: Path,
 ) -> None:
     """Writes `per_expression.parquet`, `frames.csv`, `histograms.csv` and `time_curves.csv` of one split.
@@ -31,16 +31,16 @@ def write_tables(
         scores: of every expression.
         failures: of the same expressions.
         predictions: where the key frames and the selector's scores come from.
-        anchors: source -> the frame that each expression was predicted from.
+        key_frames: source -> the frame that each expression was predicted from.
         folder: where the files go.
     """
-    oracle = anchors.get(STARTS["oracle"], {})
+    oracle = key_frames.get(SOURCES["oracle"], {})
     rows = (
         {
             "dataset": split.dataset,
             "split": split.split,
-            "key_frame_index": predictions.key_frames.get((score.video_id, score.expression_id)),
-            "oracle_key_frame_index": oracle.get((score.video_id, score.expression_id)),
+            "key_frame_index": predictions.key_frames.get(score.key),
+            "oracle_key_frame_index": oracle.get(score.key),
             **_expression_row(score, of_frames),
         }
         for score, of_frames in zip(scores, failures, strict=True)
@@ -74,19 +74,14 @@ def write_tables(
 def _expression_row(score: ExpressionScore, failures: FrameFailures) -> dict[str, Any]:
     lost = lost_by_kind(score, failures)
     return {
-        "video_id": score.video_id,
-        "expression_id": score.expression_id,
-        "family": score.family,
-        "j": score.mean_j,
-        "f": score.mean_f,
-        "jf": score.jf,
+        **score.row,
         "num_frames": len(score.j),
         "referent_correct": score.referent_correct,
         "num_visible_frames": failures.num_visible,
         "num_missed_frames": failures.num_missed,
         "failure": costliest(lost),
         **{f"lost_{kind}": lost[kind] for kind in Failure},
-        **{f"jf_{way}": compared_jf(score, way) if way in score.comparisons else None for way in STARTS.values()},
+        **{f"jf_{way}": compared_jf(score, way) if way in score.comparisons else None for way in SOURCES.values()},
     }
 
 
@@ -95,7 +90,7 @@ def _frame_rows(
 ) -> Iterable[Sequence[Any]]:
     """J, F, the selector's score and the failure of every frame: the curves behind the report."""
     for score, of_frames in zip(scores, failures, strict=True):
-        frame_scores = predictions.frame_scores.get((score.video_id, score.expression_id))
+        frame_scores = predictions.frame_scores.get(score.key)
         for index, (j, f, kind) in enumerate(zip(score.j, score.f, of_frames.kinds, strict=True)):
             selector_score = frame_scores[index] if frame_scores else ""
             yield score.video_id, score.expression_id, index, j, f, selector_score, kind or ""

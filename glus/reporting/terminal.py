@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from glus.errors import ArtifactError
-from glus.metrics.failures import Failure
+from glus.evaluation.results import PredictedSplit, ScoredSplit, read_results
+from glus.metrics.failures import Failure, Losses
+from glus.metrics.key_frames import KeyFrameRegret
+from glus.metrics.results import Scores
 from glus.paths import EVALUATION_METRICS, REPORTS
 from glus.reporting.verdicts import (
+    ALL,
     BASELINE_TITLES,
+    KEY_FRAME_TITLES,
     LEARNED_MARGIN,
-    START_TITLES,
-    FailureRow,
-    FamilyRow,
-    RegretRow,
+    ComparisonRow,
+    Row,
     comparison_rows,
     failure_rows,
     family_rows,
+    is_learned,
     regret_rows,
 )
 
@@ -55,121 +56,120 @@ def print_report(path: Path = EVALUATION_METRICS, console: Console | None = None
     Raises:
         ArtifactError: `evaluate` has not run, or the file is not its own.
     """
-    metrics = read_metrics(path)
+    results = read_results(path)
     if console is None:
         console = Console()
         if not console.is_terminal:
             console = Console(width=PLAIN_WIDTH)
-    for dataset, splits in metrics.items():
-        for split, values in splits.items():
-            _print_split(console, f"{dataset}/{split}", values)
+    for dataset, splits in results.items():
+        for split, result in splits.items():
+            if isinstance(result, PredictedSplit):
+                console.print(
+                    f"[bold]{dataset}/{split}[/]: {result.num_expressions} expressions predicted, not scored"
+                    f" ({result.protocol}: the set comes without masks).\n"
+                )
+            else:
+                _print_split(console, f"{dataset}/{split}", result)
     report = path.parent.parent / REPORT
     if report.is_file():
         console.print(f"Report with pictures: [bold]{report}[/]", soft_wrap=True)
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Reads `metrics/evaluate.json`.
-
-    Raises:
-        ArtifactError: not there, or not JSON.
-    """
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{path} does not exist: there are no results yet. Run `make demo`, `dvc repro` or, if everything before it"
-            " is done, `glus evaluate`."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ArtifactError(f"{path} is not valid JSON ({error}); run `glus evaluate` again.") from error
-    return metrics
-
-
-def _print_split(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
-    rows = family_rows(metrics)
-    if not rows:
-        console.print(
-            f"[bold]{name}[/]: {metrics['num_expressions']} expressions predicted, not scored"
-            f" ({metrics['protocol']}: its server keeps the masks).\n"
-        )
-        return
-    console.print(_family_table(f"{name} · protocol {metrics['protocol']} · percent", rows))
+def _print_split(console: Console, name: str, split: ScoredSplit) -> None:
+    title = f"{name} · protocol {split.scores.protocol} · percent"
+    console.print(_family_table(title, family_rows(split.scores.means)))
     console.print(NOTES)
-    if failures := failure_rows(metrics):
-        console.print(_failure_table(f"{name} · points of J&F lost, and to what", failures))
-    if regret := regret_rows(metrics):
-        console.print(_regret_table(f"{name} · J&F by the frame that masks start from", regret))
-    comparisons = comparison_rows(metrics)
-    if comparisons:
-        table = Table(title=f"{name} · J on the grey frames", box=box.SIMPLE_HEAD, title_justify="left", padding=0)
-        for title in ("", "without", "", "with", "", "gain"):
-            table.add_column(title, justify="left" if not title else "right")
-        for row in comparisons:
-            table.add_row(
-                row.title,
-                f"{row.without:.1f}",
-                row.without_title,
-                Text(f"{row.with_:.1f}", "bold"),
-                row.with_title,
-                f"{row.gain:+.1f}",
-            )
-        console.print(table)
+    if split.failures:
+        rows = failure_rows(split.failures.losses)
+        console.print(_failure_table(f"{name} · points of J&F lost, and to what", rows))
+    if split.key_frame_regret:
+        console.print(
+            _regret_table(f"{name} · J&F by the frame that masks start from", regret_rows(split.key_frame_regret))
+        )
+    if comparisons := comparison_rows(split.comparisons):
+        console.print(_comparison_table(f"{name} · J on the grey frames", comparisons))
 
 
-def _family_table(title: str, rows: list[FamilyRow]) -> Table:
+def _comparison_table(title: str, rows: Sequence[ComparisonRow]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=0)
+    for name in ("", "without", "", "with", "", "gain"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        table.add_row(
+            row.title,
+            f"{row.without:.1f}",
+            row.without_title,
+            Text(f"{row.with_:.1f}", "bold"),
+            row.with_title,
+            f"{row.gain:+.1f}",
+        )
+    return table
+
+
+def _family_table(title: str, rows: Sequence[Row[Scores]]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     table.add_column("family", no_wrap=True)
     for name in ("n", "J", "F", "J&F", "ref", *BASELINE_TITLES.values(), "learned"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        if row.name == "all":
+        if row.name == ALL:
             table.add_section()
+        scores, learned = row.result, is_learned(row.result)
+        baselines = (_number(scores.baselines.get(name)) for name in BASELINE_TITLES)
         table.add_row(
             row.name,
-            str(row.num_expressions),
-            f"{row.j:.1f}",
-            f"{row.f:.1f}",
-            Text(f"{row.jf:.1f}", "bold green" if row.learned else "bold yellow"),
-            "–" if row.referent_accuracy is None else f"{100 * row.referent_accuracy:.0f}",
-            *(Text(f"{row.baselines[name]:.1f}" if name in row.baselines else "–", "dim") for name in BASELINE_TITLES),
-            "" if row.name == "all" else Text("yes", "green") if row.learned else Text("no", "yellow"),
+            str(scores.num_expressions),
+            _number(scores.j),
+            _number(scores.f),
+            Text(_number(scores.jf), "bold green" if learned else "bold yellow"),
+            _share(scores.referent_accuracy),
+            *(Text(number, "dim") for number in baselines),
+            "" if row.name == ALL else Text("yes", "green") if learned else Text("no", "yellow"),
         )
     return table
 
 
-def _failure_table(title: str, rows: list[FailureRow]) -> Table:
+def _failure_table(title: str, rows: Sequence[Row[Losses]]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("family", no_wrap=True)
     for name in ("lost", *FAILURE_COLUMNS.values()):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        if row.name == "all":
+        if row.name == ALL:
             table.add_section()
-        most = max(row.kinds.values())
-        parts = (row.kinds[kind] for kind in FAILURE_COLUMNS)
-        cells = [Text(f"{points:.1f}", "bold" if points == most else "dim") for points in parts]
-        table.add_row(row.name, f"{row.lost:.1f}", *cells)
+        most = max(row.result.kinds.values())
+        parts = (row.result.kinds[kind] for kind in FAILURE_COLUMNS)
+        cells = [Text(_number(points), "bold" if points == most else "dim") for points in parts]
+        table.add_row(row.name, _number(row.result.lost), *cells)
     return table
 
 
-def _regret_table(title: str, rows: list[RegretRow]) -> Table:
+def _regret_table(title: str, rows: Sequence[Row[KeyFrameRegret]]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("family", no_wrap=True)
-    for name in ("n", *START_TITLES, "regret", "closed"):
+    for name in ("n", *KEY_FRAME_TITLES, "regret", "closed"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        if row.name == "all":
+        if row.name == ALL:
             table.add_section()
+        jf = row.result.jf
+        closed = _share(jf.gap_closed)
         table.add_row(
             row.name,
-            str(row.num_expressions),
-            *(Text(_number(row.jf[start]), "bold" if start == "selected" else "") for start in START_TITLES),
-            _number(row.regret),
-            "–" if row.gap_closed is None else f"{100 * row.gap_closed:.0f} %",
+            str(row.result.num_expressions),
+            _number(jf.first),
+            _number(jf.random),
+            Text(_number(jf.selected), "bold"),
+            _number(jf.oracle),
+            _number(jf.regret),
+            closed if jf.gap_closed is None else f"{closed} %",
         )
     return table
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}"

@@ -1,15 +1,20 @@
-"""What the numbers of a family say: how far above the trivial baselines it is, and whether the words decide."""
+"""What the numbers say: the lines of the tables in order, and whether a family is above what ignores the words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic
 
-from glus.metrics.failures import Failure
+from glus.metrics.failures import Failure, Losses
+from glus.metrics.grouping import Grouped, R
+from glus.metrics.key_frames import KeyFrameRegret
+from glus.metrics.results import Scores
 from glus.metrics.scoring import SHUFFLED, TRIVIAL_BASELINES
+from glus.reporting.grey_frames import GREY_COMPARISONS
 
 LEARNED_MARGIN = 5.0  # points of J&F above the best trivial baseline, below which nothing is claimed
+ALL = "all"  # the line that stands for all expressions
 
 BASELINE_TITLES = {
     "empty": "empty",
@@ -17,14 +22,6 @@ BASELINE_TITLES = {
     "random_object": "random",
     "largest_object": "largest",
     SHUFFLED: "shuffled",
-}
-COMPARISON_TITLES = {
-    "greyed": ("Objects turn grey", ("greyed_memory_off", "memory off"), ("greyed_memory_on", "memory on")),
-    "starts_grey": (
-        "Clip starts grey",
-        ("starts_grey_first_frame", "from the first frame"),
-        ("starts_grey_key_frame", "from the key frame"),
-    ),
 }
 FAILURE_TITLES = {
     Failure.BOUNDARY: "boundary",
@@ -34,7 +31,7 @@ FAILURE_TITLES = {
     Failure.EMPTY: "empty answer",
     Failure.FALSE_ALARM: "false alarm",
 }
-START_TITLES = {
+KEY_FRAME_TITLES = {
     "first": "first frame",
     "random": "random frame",
     "selected": "selected frame",
@@ -43,57 +40,48 @@ START_TITLES = {
 
 
 @dataclass(frozen=True)
-class FamilyRow:
-    """One line of the results: a family, or all expressions of a split. J&F in percent, the referent 0..1."""
+class Row(Generic[R]):
+    """One line of a table: a family's result, or that of all expressions."""
 
     name: str
-    num_expressions: int
-    j: float
-    f: float
-    jf: float
-    referent_accuracy: float | None
-    baselines: Mapping[str, float]
-
-    @property
-    def best_trivial(self) -> float:
-        """J&F of the best baseline that ignores the words."""
-        return max((self.baselines[name] for name in TRIVIAL_BASELINES if name in self.baselines), default=0.0)
-
-    @property
-    def learned(self) -> bool:
-        """Whether the model clearly beats everything that ignores the words."""
-        return self.jf >= self.best_trivial + LEARNED_MARGIN
-
-    @property
-    def lost_when_shuffled(self) -> float | None:
-        """Points of J&F lost when the masks are scored against other expressions."""
-        return self.jf - self.baselines[SHUFFLED] if SHUFFLED in self.baselines else None
+    result: R
 
 
-def family_rows(metrics: Mapping[str, Any]) -> list[FamilyRow]:
-    """The families of one split of `metrics/evaluate.json`, best first, then all expressions together."""
-    families = [_row(name, values) for name, values in metrics.get("families", {}).items()]
-    everything = [_row("all", metrics)] if "JF" in metrics else []
-    return sorted(families, key=lambda row: -row.jf) + everything
+def family_rows(scores: Grouped[Scores]) -> list[Row[Scores]]:
+    """The families, best first, then all expressions together."""
+    return _rows(scores, lambda row: -row.jf)
 
 
-def _row(name: str, values: Mapping[str, Any]) -> FamilyRow:
-    return FamilyRow(
-        name,
-        values["num_expressions"],
-        values["J"],
-        values["F"],
-        values["JF"],
-        values.get("referent_accuracy"),
-        {baseline: scores["JF"] for baseline, scores in values.get("baselines", {}).items()},
-    )
+def failure_rows(losses: Grouped[Losses]) -> list[Row[Losses]]:
+    """The families, least lost first, then all expressions together."""
+    return _rows(losses, lambda row: row.lost)
+
+
+def regret_rows(regret: Grouped[KeyFrameRegret]) -> list[Row[KeyFrameRegret]]:
+    """The families, best first, then all expressions together."""
+    return _rows(regret, lambda row: -row.jf.selected)
+
+
+def _rows(grouped: Grouped[R], order: Callable[[R], float]) -> list[Row[R]]:
+    families = sorted(grouped.groups.items(), key=lambda item: order(item[1]))
+    return [Row(name, result) for name, result in [*families, (ALL, grouped.overall)]]
+
+
+def best_trivial(scores: Scores) -> float:
+    """J&F of the best baseline that ignores the words."""
+    return max((scores.baselines[name] for name in TRIVIAL_BASELINES if name in scores.baselines), default=0.0)
+
+
+def is_learned(scores: Scores) -> bool:
+    """Whether the model clearly beats everything that ignores the words; nothing is claimed without baselines."""
+    judged = any(name in scores.baselines for name in TRIVIAL_BASELINES)
+    return judged and scores.jf >= best_trivial(scores) + LEARNED_MARGIN
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
     """One comparison on the grey frames, J in percent."""
 
-    family: str
     title: str
     without_title: str
     without: float
@@ -106,66 +94,16 @@ class ComparisonRow:
         return self.with_ - self.without
 
 
-def comparison_rows(metrics: Mapping[str, Any]) -> list[ComparisonRow]:
-    """The comparisons of one split of `metrics/evaluate.json`."""
-    found = metrics.get("comparisons", {})
+def comparison_rows(found: Mapping[str, float]) -> list[ComparisonRow]:
+    """The comparisons of which both sides were predicted."""
     return [
-        ComparisonRow(family, title, without_title, found[without], with_title, found[with_])
-        for family, (title, (without, without_title), (with_, with_title)) in COMPARISON_TITLES.items()
-        if without in found and with_ in found
+        ComparisonRow(
+            comparison.title,
+            comparison.without_title,
+            found[comparison.without_name],
+            comparison.with_title,
+            found[comparison.with_name],
+        )
+        for comparison in GREY_COMPARISONS
+        if comparison.with_name in found and comparison.without_name in found
     ]
-
-
-@dataclass(frozen=True)
-class FailureRow:
-    """Where a family, or all expressions of a split, lose J&F, in points."""
-
-    name: str
-    num_expressions: int
-    num_with_others: int
-    lost: float
-    kinds: Mapping[Failure, float]
-
-    @property
-    def kept(self) -> float:
-        """J&F in percent."""
-        return 100 - self.lost
-
-
-def failure_rows(metrics: Mapping[str, Any]) -> list[FailureRow]:
-    """The failure split of one split of `metrics/evaluate.json`: families, least lost first, then all together."""
-    found = metrics.get("failures")
-    if found is None:
-        return []
-    families = [_failure_row(name, values) for name, values in found["families"].items()]
-    return [*sorted(families, key=lambda row: row.lost), _failure_row("all", found)]
-
-
-def _failure_row(name: str, values: Mapping[str, Any]) -> FailureRow:
-    kinds = {kind: values["kinds"][kind] for kind in FAILURE_TITLES}
-    return FailureRow(name, values["num_expressions"], values["num_with_others"], values["lost"], kinds)
-
-
-@dataclass(frozen=True)
-class RegretRow:
-    """J&F in percent by the frame that propagation starts from (None: not predicted), and what selection is worth."""
-
-    name: str
-    num_expressions: int
-    jf: Mapping[str, float | None]
-    regret: float | None
-    gap_closed: float | None
-
-
-def regret_rows(metrics: Mapping[str, Any]) -> list[RegretRow]:
-    """The key-frame regret of one split of `metrics/evaluate.json`: families, best first, then all together."""
-    found = metrics.get("key_frame_regret")
-    if found is None:
-        return []
-    families = sorted(found["families"].items(), key=lambda item: -item[1]["selected"])
-    return [_regret_row(name, values) for name, values in [*families, ("all", found)]]
-
-
-def _regret_row(name: str, values: Mapping[str, Any]) -> RegretRow:
-    jf = {start: values[start] for start in START_TITLES}
-    return RegretRow(name, values["num_expressions"], jf, values["regret"], values["gap_closed"])

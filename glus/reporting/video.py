@@ -168,11 +168,11 @@ def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
     width, height = size
     letters = max(12, width // 45)
     margin, step = letters // 2, round(letters * 1.4)
-    indent = 2 * margin + letters
+    indent, typeface = 2 * margin + letters, font(letters, text="".join(texts))
     lines = [
         (line, number if first == 0 else None)
         for number, text in enumerate(texts)
-        for first, line in enumerate(wrap(text, font(letters), width - indent - margin))
+        for first, line in enumerate(wrap(text, typeface, width - indent - margin))
     ]
     picture = Image.new("RGBA", (width, margin + step * len(lines)), (*PAPER, round(255 * CAPTION_OPACITY)))
     if picture.height > TALLEST_CAPTION * height:
@@ -182,5 +182,5 @@ def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
         top = margin // 2 + row * step
         if number is not None:
             draw.rectangle((margin, top + 2, margin + letters, top + 2 + letters), colour_of(number))
-        draw.text((indent, top), line, INK, font(letters))
+        draw.text((indent, top), line, INK, typeface)
     return picture

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 
 from glus.api import GLUS, KeyFrameSelector
+from glus.manifest import verify_where_listed
 from glus.segmenting.finished import require_model
 from glus.segmenting.requests import Request
 
@@ -36,10 +37,13 @@ class Models:
     @cached_property
     def glus(self) -> GLUS:
         """The model."""
+        verify_where_listed(self._request.model)
         return GLUS.from_pretrained(self._request.model, dtype=self.dtype, device=self.device)
 
     @cached_property
     def selector(self) -> KeyFrameSelector | None:
         """What chooses key frames, where that is asked for."""
         folder = self._request.selector
+        if folder is not None:
+            verify_where_listed(folder)
         return KeyFrameSelector.from_pretrained(folder, dtype=self.dtype, device=self.device) if folder else None

@@ -20,7 +20,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from glus.errors import InputError
 from glus.model.sharing import SharedCache
-from glus.processing.selector_conversation import normalise_expression
 from glus.selector.sharing import context_groups
 
 if TYPE_CHECKING:
@@ -108,18 +107,6 @@ def _states(selector: SelectorModel, embeddings: Tensor, cache: SharedCache) -> 
     """Final-norm states of [n, length, D] behind what a cache holds; the cache grows by it."""
     model = selector.language_model.model
     return model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True).last_hidden_state
-
-
-def spoken(number: int, expression: str) -> str:
-    """An expression as evaluation words it.
-
-    Raises:
-        InputError: it is empty.
-    """
-    text = normalise_expression(expression)
-    if not text:
-        raise InputError(f"expression {number} is empty ({expression!r}); a sentence about the clip is expected.")
-    return text
 
 
 def require_finite(scores: Tensor, expressions: Sequence[str]) -> None:

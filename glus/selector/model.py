@@ -15,7 +15,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.errors import InputError
 from glus.processing.selector_conversation import Tail, encode_context
-from glus.processing.tokenizer import SCORE, LlamaSentencePiece
+from glus.processing.sentences import SCORE
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, place_visual_tokens
 from glus.selector.packing import Node, pack
 from glus.selector.token_merging import TokenMerging

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from glus.media.sources import Frames, open_frames
 from glus.processing.selector_conversation import encode_tail
-from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
+from glus.processing.sentences import asked_of_selector, require_sentences
+from glus.selector.clip_reading import Ending, read_clip, require_finite
 from glus.selector.model import SelectorModel
 
 
@@ -37,11 +38,11 @@ def score_frames(
             of the clip; the published code draws it anew for each image of each prompt, unseeded. None: deterministic.
 
     Raises:
-        InputError: frames that cannot be read, an empty expression, or a score that is not a finite number.
+        InputError: frames that cannot be read, a sentence that cannot be asked (`require_sentences`), or a score that
+            is not a finite number.
     """
-    tails = [
-        encode_tail(selector.tokenizer, spoken(number, text)).until_score() for number, text in enumerate(expressions)
-    ]
+    require_sentences(expressions, selector.tokenizer.marks)
+    tails = [encode_tail(selector.tokenizer, asked_of_selector(text)).until_score() for text in expressions]
     scores = read_clip(
         selector,
         open_frames(frames),

@@ -111,7 +111,7 @@ class TokenMerging(nn.Module):
 
         Frames whose means cluster together are one event; what the stages leave of its frames is merged once more
         to the size of one frame. This is how Chat-UniVi reads consecutive frames. A `KeyFrameSelector` never does:
-        text stands between its frames, and each keeps its own `P` tokens.
+        text stands between its frames, and each keeps its own `P` tokens. The method is here for the parity tests.
 
         Up to 48 frames one neighbour makes the density, the frame itself: all are equal, and what decides is the
         noise or, without it, the order (the first frames are the centres).

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from glus.media.sources import Frames, open_frames
 from glus.processing.selector_conversation import request_text
+from glus.processing.sentences import asked_of_selector, require_sentences
 from glus.processing.tokenizer import LlamaSentencePiece
-from glus.selector.clip_reading import Ending, read_clip, require_finite, spoken
+from glus.selector.clip_reading import Ending, read_clip, require_finite
 from glus.selector.model import SelectorModel
 
 
@@ -45,11 +46,11 @@ def yes_log_odds(
     Args: as for `KeyFrameSelector.score`.
 
     Raises:
-        InputError: frames that cannot be read, an empty expression, or numbers that are not finite.
+        InputError: frames that cannot be read, a sentence that cannot be asked (`require_sentences`), or numbers that
+            are not finite.
     """
-    questions = [
-        _question(selector.tokenizer, request_text(spoken(number, text))) for number, text in enumerate(expressions)
-    ]
+    require_sentences(expressions, selector.tokenizer.marks)
+    questions = [_question(selector.tokenizer, request_text(asked_of_selector(text))) for text in expressions]
     yes, no = questions[0].yes, questions[0].no  # the same for all
 
     def log_odds(states: Tensor) -> Tensor:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from glus.errors import InputError
-from glus.execution.processes import die_with_parent
+from glus.execution.processes import process_pool
+from glus.execution.progress import Display, show_bar
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES, expression_place
 from glus.staging.files.frames import Size
 from glus.staging.files.mask_files import Row, read_mask_dict
-from glus.staging.files.paths import is_file_name
+from glus.staging.files.paths import LinkedRoot, is_file_name
 from glus.staging.raw import MaskDict, MaskFolder, RawSplit
 from glus.staging.readers.registry import reader
 from glus.staging.videos import VideoCheck, VideoChecker
 
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # items, what they are, how many
 Keep = Callable[[str, list[Row]], None]  # takes rows of one video
 
 
@@ -51,24 +48,14 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
     if workers <= 1:
         yield None
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),)) as pool:
+    with process_pool(workers) as pool:
         yield pool
 
 
-def _without_progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
-
-
-def check_dataset(
-    name: str, root: Path, split: str, workers: int = 1, progress: Progress = _without_progress
-) -> list[Fault]:
-    """Every fault of a raw split, as staging finds them.
-
-    Raises:
-        MissingError: the dataset or the split is not there at all.
-    """
+def check_dataset(name: str, root: Path, split: str, workers: int = 1, links: Sequence[str | Path] = ()) -> list[Fault]:
+    """Every fault of a raw split, as staging finds them. Arguments and errors: see `examine`."""
     with worker_pool(workers) as pool:
-        return examine(name, root, split, pool, progress).faults
+        return examine(name, root, split, pool, links=links).faults
 
 
 def examine(
@@ -76,11 +63,12 @@ def examine(
     root: Path,
     split: str,
     pool: Executor | None = None,
-    progress: Progress = _without_progress,
+    progress: Display = show_bar,
     keep: Keep = lambda video_id, rows: None,
     *,
     exclude: Sequence[str] = (),
     kept: Path | None = None,
+    links: Sequence[str | Path] = (),
 ) -> ExaminedSplit:
     """Reads a split's lists, opens every frame and reads every mask.
 
@@ -90,6 +78,7 @@ def examine(
         exclude: patterns of videos to leave out.
         kept: folder for what was found in each video, so that an interrupted run resumes. A `mask_dict.json` is read
             in one pass, which starts again.
+        links: folders that symbolic links of the dataset may lead into.
 
     Raises:
         MissingError: the dataset or the split is not there at all.
@@ -97,12 +86,14 @@ def examine(
     """
     if not is_file_name(split):
         raise InputError(f"{split!r} is not the name of a split.")
+    root = LinkedRoot.of(root, links)
     raw = reader(dataset).load(root, split)
     leave_out(raw, exclude)
+    raw.faults.extend(_listed_twice(raw))
     raw.faults.extend(_never_spoken_of(raw))
     faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
     seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
-    checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", len(raw.videos))
+    checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", total=len(raw.videos))
     for number, (video, check) in enumerate(zip(list(raw.videos), checks, strict=True)):
         raw.videos[number] = replace(video, frame_names=check.frame_names)
         keep(video.video_id, check.rows)
@@ -117,7 +108,7 @@ def examine(
         videos = {video.video_id: video for video in raw.videos}
         tracks = read_mask_dict(root, raw.masks, videos, sizes, known, faults)
         total = sum(len(owners) for owners in raw.masks.owners.values())
-        for video_id, rows in progress(tracks, f"masks of {dataset}/{split}", total):
+        for video_id, rows in progress(tracks, f"masks of {dataset}/{split}", total=total):
             keep(video_id, rows)
         faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
         faults.extend(_shared_annotations(raw.file, raw.masks))
@@ -134,6 +125,17 @@ def _check_videos(root: Path, raw: RawSplit, pool: Executor | None, kept: Path |
     items = [(video, tuple(folders[video.video_id])) for video in raw.videos]
     checker = VideoChecker(root, raw.file, kept)
     return map(checker, items) if pool is None else pool.map(checker, items, chunksize=8)
+
+
+def _listed_twice(raw: RawSplit) -> Iterator[Fault]:
+    """Ids that stand for two videos, or for two expressions of one."""
+    videos = Counter(f"video {video.video_id}" for video in raw.videos)
+    expressions = Counter(expression_place(item.video_id, item.expression_id) for item in raw.expressions)
+    for place, count in (videos | expressions).items():
+        if count > 1:
+            yield error(
+                raw.file, place, f"{place} is listed {count} times", "List it once, or give each an id of its own"
+            )
 
 
 def _never_spoken_of(raw: RawSplit) -> Iterator[Fault]:

@@ -31,7 +31,7 @@ def write_tables(
             "width_px": examined.sizes[video.video_id][1],
             "frame_names": list(video.frame_names),
             "frame_dir": video.frame_dir,
-            "grey_frames": list(video.grey_frames),
+            "grey_frames": list(video.ambiguous_frames),
         }
         for video in raw.videos
     ]

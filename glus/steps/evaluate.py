@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_anchors, read_predictions
+from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_predictions, read_used_key_frames
+from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
 from glus.execution.processes import map_in_processes
 from glus.files import write_json
+from glus.manifest import read_manifest
+from glus.metrics.boundary import BOUND_TH
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
-from glus.metrics.protocols import NO_GROUND_TRUTH, average, grey_frame_comparisons, protocol_of
+from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
 from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, REPORTS
 from glus.pipeline.artifacts import open_split
@@ -24,6 +27,7 @@ from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit
 from glus.reporting.charts import draw_charts, write_charts
 from glus.reporting.gallery import Gallery
+from glus.reporting.grey_frames import score_grey_frames
 from glus.reporting.page import SplitSection, write_page
 from glus.reporting.tables import write_tables
 
@@ -41,51 +45,52 @@ def run(context: StepContext) -> None:
     """
     reports = context.work / "reports"
     shutil.rmtree(reports, ignore_errors=True)
-    metrics: dict[str, dict[str, Any]] = {}
+    results: Results = {}
     sections = []
     for name in context.config.data.evaluation:
         split = open_split(context.config, name)
         section = _evaluate_split(context, split, reports / name)
-        metrics.setdefault(split.dataset, {})[split.split] = section.metrics
+        results.setdefault(split.dataset, {})[split.split] = section.result
         sections.append(section)
     write_page(sections, reports / "index.html")
-    write_json(metrics, context.work / "evaluate.json")
-    _write_families(metrics, context.work / "families.csv")
+    write_results(results, context.work / "evaluate.json")
+    _write_families(results, context.work / "families.csv")
     context.publish_directory(reports, REPORTS)
-    context.publish_file(context.work / "families.csv", FAMILY_METRICS)
-    context.publish_file(context.work / "evaluate.json", EVALUATION_METRICS)
+    context.publish_plain(context.work / "families.csv", FAMILY_METRICS)
+    context.publish_plain(context.work / "evaluate.json", EVALUATION_METRICS)
 
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
     name, num_examples = f"{split.dataset}/{split.split}", context.config.evaluate.num_examples
-    predictions, anchors = read_predictions(split), read_anchors(split)
+    predictions, key_frames = read_predictions(split), read_used_key_frames(split)
     if not split.has_masks:
-        unscored = {"protocol": NO_GROUND_TRUTH, "num_expressions": len(expressions_by_key(split))}
         gallery = Gallery(split, predictions, {}, folder / "overlays")
+        unscored = PredictedSplit(len(expressions_by_key(split)))
         return SplitSection(name, unscored, {}, [], gallery.unscored_examples(num_examples))
     scores, failures = _score_split(context, split, predictions)
-    metrics = _metrics(context.config, split, scores, failures)
-    write_tables(split, scores, failures, predictions, anchors, folder)
-    charts = draw_charts(scores, metrics)
+    result = _summarise(context.config, split, scores, failures)
+    write_tables(split, scores, failures, predictions, key_frames, folder)
+    charts = draw_charts(scores, result)
     write_charts(charts, folder / "charts")
-    by_key = {(score.video_id, score.expression_id): of for score, of in zip(scores, failures, strict=True)}
+    by_key = {score.key: of_frames for score, of_frames in zip(scores, failures, strict=True)}
     gallery = Gallery(split, predictions, by_key, folder / "overlays")
-    return SplitSection(name, metrics, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
+    return SplitSection(name, result, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
 
 
-def _metrics(
+def _summarise(
     config: Config, split: StagedSplit, scores: Sequence[ExpressionScore], failures: Sequence[FrameFailures]
-) -> dict[str, Any]:
-    bounds = config.evaluate.failures.model_dump()
-    metrics = {
-        **average(protocol_of(split.dataset), split.dataset, split.split, scores),
-        "failures": failure_split(scores, failures) | bounds,
-    }
-    if comparisons := grey_frame_comparisons(scores, split.videos):
-        metrics["comparisons"] = comparisons
-    if regret := key_frame_regret(scores):
-        metrics["key_frame_regret"] = regret
-    return metrics
+) -> ScoredSplit:
+    bounds, boundary = config.evaluate.failures, config.evaluate.boundary
+    release = read_manifest(split.directory).extra.get("release", "")
+    averaged = average(protocol_of(split.dataset), split.dataset, split.split, scores, release)
+    if boundary != BOUND_TH:  # no protocol's numbers any more
+        averaged = replace(averaged, protocol=f"{averaged.protocol} with boundary {boundary:g}")
+    return ScoredSplit(
+        scores=averaged,
+        failures=FailureSplit(failure_split(scores, failures), bounds.found, bounds.fits),
+        comparisons=score_grey_frames(scores, split.videos),
+        key_frame_regret=key_frame_regret(scores),
+    )
 
 
 def _score_split(
@@ -106,17 +111,19 @@ def _score_split(
         done=len(pieces) - len(waiting),
     )
     for video_id, judged in progress:
-        write_json(judged, pieces[video_id])
-    entries = [entry for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
-    scores = [ExpressionScore(**entry["score"]) for entry in entries]
-    return scores, [FrameFailures.from_plain(entry["failures"]) for entry in entries]
+        entries = [{"score": asdict(score), "failures": asdict(of_frames)} for score, of_frames in judged]
+        write_json(entries, pieces[video_id])
+    kept = [entry for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
+    scores = [ExpressionScore(**entry["score"]) for entry in kept]
+    return scores, [FrameFailures.from_plain(entry["failures"]) for entry in kept]
 
 
-def _judge(task: VideoTask, *, bound_th: float, seed: int, found: float, fits: float) -> list[dict[str, Any]]:
-    """Scores and failures of one video's expressions, as plain data."""
+def _judge(
+    task: VideoTask, *, bound_th: float, seed: int, found: float, fits: float
+) -> list[tuple[ExpressionScore, FrameFailures]]:
+    """Scores and failures of one video's expressions."""
     scores = score_video(task, bound_th=bound_th, seed=seed)
-    failures = find_failures(task, scores, found=found, fits=fits)
-    return [{"score": asdict(score), "failures": asdict(of)} for score, of in zip(scores, failures, strict=True)]
+    return list(zip(scores, find_failures(task, scores, found=found, fits=fits), strict=True))
 
 
 def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoTask:
@@ -135,12 +142,18 @@ def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoT
     )
 
 
-def _write_families(metrics: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def _write_families(results: Results, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "family", "J", "F", "JF"])
-        for dataset, splits in metrics.items():
-            for split, values in splits.items():
-                everything = {"all": values} if "JF" in values else {}
-                for family, of_family in {**values.get("families", {}), **everything}.items():
-                    writer.writerow([f"{dataset}/{split}", family, *(of_family[name] for name in ("J", "F", "JF"))])
+        writer.writerows(_family_lines(results))
+
+
+def _family_lines(results: Results) -> Iterator[Sequence[str | float]]:
+    """Every family of every scored split, and all its expressions together."""
+    for dataset, splits in results.items():
+        for split, result in splits.items():
+            if isinstance(result, ScoredSplit):
+                means = result.scores.means
+                for family, scores in {**means.groups, "all": means.overall}.items():
+                    yield f"{dataset}/{split}", family, scores.j, scores.f, scores.jf

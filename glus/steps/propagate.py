@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -130,10 +131,17 @@ def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
     """The key frame of each (video, expression) of a split.
 
     Raises:
-        ArtifactError: the table is missing or is not one of key frames.
+        ArtifactError: the table is missing, is not one of key frames, or names two for one expression.
     """
     rows = read_table("keyframes", path, ["video_id", "expression_id", "frame_index", "is_key_frame"]).to_pylist()
-    return {(row["video_id"], row["expression_id"]): row["frame_index"] for row in rows if row["is_key_frame"]}
+    chosen = [((row["video_id"], row["expression_id"]), row["frame_index"]) for row in rows if row["is_key_frame"]]
+    key_frames = dict(chosen)
+    if len(key_frames) < len(chosen):
+        video_id, expression_id = next(key for key, count in Counter(key for key, _ in chosen).items() if count > 1)
+        raise ArtifactError(
+            f"{path}: video {video_id}, expression {expression_id} has two key frames. Run `glus keyframes` again."
+        )
+    return key_frames
 
 
 def _segment_into(part: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:

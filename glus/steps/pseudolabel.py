@@ -1,4 +1,4 @@
-"""Step 3, paper 4.4 and B.4: the early-stop model segments half of the training set; its IoU per frame is the label."""
+"""Step 3, paper 4.4 and B.4: the early-stop model segments a share of the training set; IoU per frame is the label."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glus.config import Config
+from glus.errors import InputError
 from glus.keyframes.frame_quality import LabellingModel
 from glus.manifest import Manifest, read_manifest
 from glus.paths import PSEUDOLABELS
@@ -16,12 +17,25 @@ from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit, Video
 from glus.records.tables import write_table
 
+FEWEST_VIDEOS = 2
+
 
 def run(context: StepContext) -> None:
-    """Labels every frame of every expression of the chosen videos, one Parquet shard at a time."""
+    """Labels every frame of every expression of the chosen videos, one Parquet shard at a time.
+
+    Raises:
+        InputError: the share leaves too few videos for a selector to be trained and validated on.
+    """
     config = context.config
     folder = context.work / "labels"
-    shards = [_shard_file(folder, number) for number in range(len(_shards(config)))]
+    labelled = _shards(config)
+    num_videos = sum(len(videos) for _, videos in labelled)
+    if num_videos < FEWEST_VIDEOS:
+        raise InputError(
+            f"pseudolabel.share: {config.pseudolabel.share} leaves {num_videos} videos of data.train to label, but the"
+            f" selector needs {FEWEST_VIDEOS}, to be trained and to be validated; raise the share."
+        )
+    shards = [_shard_file(folder, number) for number in range(len(labelled))]
     context.finish_pieces(partial(_Labeller, config, folder), shards, "shards labelled")
     extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
     context.publish_directory(folder, PSEUDOLABELS, extra)

@@ -42,6 +42,8 @@ def run(context: StepContext) -> None:
         InputError: a label that does not fit what is staged, or no video left to train or to validate on.
     """
     config = context.config
+    if "selector" not in (config.keyframes.source, *config.keyframes.comparisons):
+        logger.warning("selector: keyframes.source is %s, so nothing will use this selector", config.keyframes.source)
     torch.set_num_threads(config.compute.threads)
     training, held_out = _labelled_videos(config)
     logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
@@ -69,14 +71,14 @@ def run(context: StepContext) -> None:
         compute=config.compute,
         seed=config.seed,
     )
-    write_json({**validate(scored), "num_videos": len(held_out)}, metrics)
+    write_json({**validate(scored).to_json("families"), "num_videos": len(held_out)}, metrics)
     draw_selector_report(
         [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
     )
     context.publish_directory(model_directory, SELECTOR)
-    context.publish_file(metrics, SELECTOR_METRICS)
-    context.publish_file(picture, SELECTOR_PICTURE)
-    context.publish_file(curves_file, SELECTOR_CURVES)
+    context.publish_plain(metrics, SELECTOR_METRICS)
+    context.publish_plain(picture, SELECTOR_PICTURE)
+    context.publish_plain(curves_file, SELECTOR_CURVES)
 
 
 def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from glus.errors import InputError
-from glus.files import hash_file, publish, write_json
+from glus.files import hash_file, write_json
 from glus.manifest import read_manifest, write_manifest
 from glus.paths import EVALUATION_SPLITS, GENERATED, REPORTS, STAGED, TRAINING_SPLITS
 from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
 from glus.records.tables import write_table
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
-from glus.staging.faults import Fault, errors, warning
+from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MissingError
 from glus.staging.files.file_state import folder_state
 from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
@@ -62,17 +61,12 @@ def run(context: StepContext, *, keep_going: bool = False) -> None:
                 break
     _report(faults, keep_going)
     _write_lists(context, staged)
-    publish(generated, GENERATED)
+    context.publish_plain(generated, GENERATED)
     context.publish_directory(staged, STAGED)
 
 
 def _generate(context: StepContext, name: str, root: Path, pool: Executor | None) -> None:
-    split = name.split("/")[1]
-
-    def progress(clips: Iterable[Any], total: int) -> Iterable[Any]:
-        return context.progress(clips, f"drawing {name}", total=total)
-
-    write_split(context.config.stage.synthetic, split, root, pool, progress)
+    write_split(context.config.stage.synthetic, name.split("/")[1], root, pool, context.progress)
 
 
 def _stage_or_explain(context: StepContext, name: str, pool: Executor | None) -> list[Fault]:
@@ -114,15 +108,17 @@ def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
 
 def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Executor | None) -> list[Fault]:
     dataset, split = name.split("/")
-
-    def progress(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-        return context.progress(items, description, total=total)
-
     masks = MaskSpool(context.work)
+    links = context.config.stage.allow_links
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(dataset, root, split, pool, progress, masks.add, exclude=excluded, kept=kept)
+    examined = examine(
+        dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept, links=links
+    )
     if errors(examined.faults):
         return examined.faults
+    if not examined.raw.videos:
+        action = "Leave out less, or take the split out of stage.splits"
+        return [error(examined.raw.file, "", f"no video is left of {name} (stage.exclude: {excluded})", action)]
     frames_root = GENERATED if dataset == "synthetic" else root
     if any(map(has_to_be_unpacked, examined.raw.videos)):
         unpacked = unpack_videos(root, examined.raw.videos, target)

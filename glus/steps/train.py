@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,31 @@ import torch
 from glus.config import Config
 from glus.errors import InputError
 from glus.files import hash_file, write_json
-from glus.manifest import write_manifest
+from glus.manifest import MANIFEST, write_manifest
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.lora import add_lora, merged_state_dict
 from glus.model.scratch import build_from_scratch
 from glus.paths import FINAL_MODEL, MODELS, TRAINING_CURVES, TRAINING_METRICS, checkpoint
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.processing.conversation import conversation_texts, normalise_expression
+from glus.processing.conversation import conversation_texts
 from glus.processing.selector_conversation import selector_texts
-from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece, train_tokenizer
+from glus.processing.sentences import IM_END, IM_START, SEG, taught_to_glus
+from glus.processing.tokenizer import LlamaSentencePiece, train_tokenizer
 from glus.records.split import StagedSplit
 from glus.training.loop.curves import Curves
 from glus.training.loop.distributed import replicas
 from glus.training.loop.phase import IGNORE, Hooks
-from glus.training.loop.trainer import Trainer
+from glus.training.loop.trainer import LAST, Trainer, finished_steps
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
+from glus.weights.folder import WEIGHTS
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.saved import save_glus
+
+logger = logging.getLogger(__name__)
 
 
 def run(context: StepContext) -> None:
@@ -47,15 +52,26 @@ def run(context: StepContext) -> None:
         if step == early:
             save_checkpoint(context, model, step, checkpoint(step, models))
 
+    _start_again_without_early_model(context.work, models, early)
     with replicas(config.compute.processes, _train_beside, config, context.work):
         model, trainer = build_trainer(config, context.work, Hooks(on_log, on_step), curves)
         trainer.run()
     save_checkpoint(context, model, config.train.total_steps, models / FINAL_MODEL.name)
     curves.write(context.work / "curves.csv")
     write_json(summary(curves, model, config), context.work / "train.json")
-    context.publish_file(context.work / "curves.csv", TRAINING_CURVES)
-    context.publish_file(context.work / "train.json", TRAINING_METRICS)
+    context.publish_plain(context.work / "curves.csv", TRAINING_CURVES)
+    context.publish_plain(context.work / "train.json", TRAINING_METRICS)
     context.publish_directory(models, MODELS)
+
+
+def _start_again_without_early_model(work: Path, models: Path, early: int) -> None:
+    """Drops a checkpoint from beyond the early stop whose early-stop model is gone: only training brings it back."""
+    last = work / "checkpoints" / LAST
+    if not last.is_file() or (checkpoint(early, models) / MANIFEST).is_file():
+        return
+    if finished_steps(last) >= early:
+        logger.warning("train: the early-stop model of the interrupted run is gone, so that training starts anew")
+        last.unlink()
 
 
 def _train_beside(config: Config, work: Path) -> None:
@@ -90,7 +106,7 @@ def build_model(config: Config, splits: list[tuple[StagedSplit, float]]) -> Glus
     if config.model.base is not None:
         return _load_base(config)
     expressions = {
-        normalise_expression(expression.text)
+        taught_to_glus(expression.text)
         for split, _ in splits
         for expressions in split.expressions.values()
         for expression in expressions

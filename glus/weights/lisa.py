@@ -16,7 +16,8 @@ from glus.errors import InputError
 from glus.model.assembly import VISION_TOWER, assemble
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.sam2 import load_sam2_config
-from glus.processing.tokenizer import IM_END, IM_START, SEG, LlamaSentencePiece
+from glus.processing.sentences import IM_END, IM_START, SEG
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.weights.clip import load_clip_processor, load_vision_tower
 from glus.weights.released import is_weight, language_config, rename
 from glus.weights.tensor_files import fill, read_checkpoint, read_plain, tensor_names

@@ -19,7 +19,7 @@ from glus.model.glus import GlusModel, GlusSettings
 from glus.model.sam2 import load_sam2_config
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.weights.clip import load_clip_processor, load_vision_tower
-from glus.weights.tensor_files import fill, read_checkpoint, require_sizes
+from glus.weights.tensor_files import fill, read_renamed, require_sizes
 
 SETTINGS = GlusSettings(
     num_context_frames=4,
@@ -79,7 +79,7 @@ def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load
         load_clip_processor(vision_tower),
         SETTINGS,
     )
-    weights = {rename(name): tensor for name, tensor in read_checkpoint(directory) if is_weight(name)}
+    weights = read_renamed(directory, is_weight, rename)
     if not load_gamma:
         weights = {name: _lost(name, tensor) for name, tensor in weights.items()}
     fill(model, weights, str(directory), apart=(VISION_TOWER,))

@@ -1,15 +1,13 @@
-"""Models on disk: safetensors, one JSON file, the tokenizer. Nothing is unpickled."""
+"""A GLUS in a folder of its own, and its model card."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 
 from glus.errors import InputError
@@ -19,11 +17,11 @@ from glus.model.glus import GlusModel, GlusSettings
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import build_clip_processor
 from glus.weights.clip import SIZES as CLIP_SIZES
+from glus.weights.folder import CONFIG, WEIGHTS, load_weights, require_format, write_folder
 from glus.weights.released import LANGUAGE_SIZES
-from glus.weights.tensor_files import fill, read_tensors, require_sizes
+from glus.weights.tensor_files import require_sizes
 
 FORMAT, FORMAT_VERSION = "glus", 1
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def save_glus(model: GlusModel, weights: Mapping[str, Tensor], directory: Path) -> None:
@@ -34,18 +32,13 @@ def save_glus(model: GlusModel, weights: Mapping[str, Tensor], directory: Path) 
         weights: its state with adapters merged.
         directory: is created.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     config = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "settings": asdict(model.settings),
         "vision": model.vision_tower.config.to_dict(),
         "language": model.language_model.config.to_dict(),
         "sam2": model.masks.config,
     }
-    (directory / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    model.tokenizer.save_pretrained(directory)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, directory / WEIGHTS)
+    write_folder(directory, FORMAT, FORMAT_VERSION, config, [model.tokenizer], weights)
 
 
 def load_glus(directory: Path) -> GlusModel:
@@ -105,11 +98,7 @@ def read_model_config(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{directory} holds no model ({CONFIG} is missing).")
     config = read_json(path)
-    found = config.get("format"), config.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
-        raise InputError(
-            f"{path}: found format {found[0]} version {found[1]}, expected {FORMAT} version {FORMAT_VERSION}."
-        )
+    require_format(config, FORMAT, FORMAT_VERSION, path)
     if missing := [name for name in ("settings", "vision", "language", "sam2") if name not in config]:
         raise InputError(f"{path} lacks {', '.join(missing)}.")
     require_sizes(config["vision"], CLIP_SIZES, f"{path}, vision")
@@ -119,12 +108,3 @@ def read_model_config(directory: Path) -> dict[str, Any]:
         differing = ", ".join(sorted(config["settings"].keys() ^ wanted))
         raise InputError(f"{path}, settings: missing or not known: {differing}.")
     return config
-
-
-def load_weights(module: nn.Module, file: Path) -> None:
-    """Loads a safetensors file into a module of the same names and shapes.
-
-    Raises:
-        InputError: unreadable, or tensors that are missing, unexpected or of another shape (each named).
-    """
-    fill(module, read_tensors(file), str(file))

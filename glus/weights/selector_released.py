@@ -5,7 +5,6 @@ Neither holds its CLIP tower (a copy in Chat-UniVi's files is ignored, as by its
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ import torch
 from torch import nn
 
 from glus.errors import InputError
+from glus.files import read_json
 from glus.model.assembly import language_model_without_weights
-from glus.processing.tokenizer import SCORE, LlamaSentencePiece
+from glus.processing.sentences import SCORE
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, add_score_token, build_score_head
 from glus.weights.clip import load_clip_processor, load_vision_tower
 from glus.weights.released import is_weight, language_config, model_type
-from glus.weights.tensor_files import fill, read_checkpoint
+from glus.weights.tensor_files import fill, read_renamed
 
 CLUSTERS, NEIGHBOURS, HEAD_SIZE = (64, 32, 16), (5, 3, 3), 256
 _READS = {"mm_vision_select_layer": -2, "mm_vision_select_feature": "patch"}  # what `encode_patches` does
@@ -44,7 +45,7 @@ def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> Sel
         InputError: files that are missing or unreadable, tensors that are missing, unexpected or misshapen (named), or
             a vocabulary that is not the language model's.
     """
-    weights = {_rename(name): tensor for name, tensor in read_checkpoint(directory) if is_weight(name)}
+    weights = read_renamed(directory, is_weight, _rename)
     is_selector = any(name.startswith(_HEAD) for name in weights)
     model = _empty(directory, vision_tower, seed)
     apart = ("vision_tower.",) if is_selector else ("vision_tower.", _HEAD)
@@ -64,7 +65,7 @@ def _empty(directory: Path, vision_tower: Path, seed: int) -> SelectorModel:
     tower = load_vision_tower(vision_tower)
     path = directory / "config.json"
     language = language_config(path)
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     _check_reads(config, path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,22 +1,20 @@
-"""The selector's own folder: safetensors, one JSON file, the tokenizer, the image processor. Nothing is unpickled."""
+"""A selector in a folder of its own."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from glus.errors import InputError
+from glus.files import read_json
 from glus.model.assembly import language_model_without_weights
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
-from glus.weights.saved import CONFIG, WEIGHTS, load_weights
+from glus.weights.folder import CONFIG, WEIGHTS, load_weights, require_format, write_folder
 
 FORMAT, FORMAT_VERSION = "glus_selector", 1
 
@@ -29,20 +27,14 @@ def save_selector(model: SelectorModel, weights: Mapping[str, Tensor], directory
         weights: its state with adapters merged.
         directory: is created.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     config = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "vision": model.vision_tower.config.to_dict(),
         "language": model.language_model.config.to_dict(),
         "clusters": model.token_merging.clusters,
         "neighbours": model.token_merging.neighbours,
         "head_size": model.head_size,
     }
-    (directory / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    model.image_processor.save_pretrained(directory)
-    model.tokenizer.save_pretrained(directory)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, directory / WEIGHTS)
+    write_folder(directory, FORMAT, FORMAT_VERSION, config, [model.image_processor, model.tokenizer], weights)
 
 
 def load_selector(directory: Path) -> SelectorModel:
@@ -76,15 +68,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: missing, unreadable, or of another model.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); a folder written by the selector step is needed."
-        ) from error
-    found = config.get("format"), config.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
-        raise InputError(
-            f"{path}: found format {found[0]} version {found[1]}, expected {FORMAT} version {FORMAT_VERSION}."
-        )
+    config = read_json(path)
+    require_format(config, FORMAT, FORMAT_VERSION, path)
     return config

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled
 from typing import Any
@@ -13,20 +14,57 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from glus.errors import InputError
+from glus.errors import InputError, name_some
 from glus.files import read_json
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a checkpoint, shard after shard.
+    """All tensors of a checkpoint, shard after shard; where an index names a tensor's shard, from that one only.
 
     Raises:
-        InputError: no weights there, a shard that is missing, or a file that holds anything but named tensors.
+        InputError: no weights there, a shard that is missing, a file that holds anything but named tensors, or a tensor
+            that is in two shards and not in the index.
     """
+    shard_of = _declared(directory)
+    came_from: dict[str, Path] = {}
     for file in weight_files(directory):
-        yield from read_tensors(file).items()
+        for name, tensor in read_tensors(file).items():
+            if shard_of.get(name, file.name) != file.name:
+                continue
+            if (other := came_from.setdefault(name, file)) != file:
+                raise InputError(
+                    f"{directory}: {other.name} and {file.name} both hold {name}, and the index names neither for it;"
+                    " copy the whole checkpoint again."
+                )
+            yield name, tensor
+
+
+def read_renamed(directory: Path, wanted: Callable[[str], bool], rename: Callable[[str], str]) -> dict[str, Tensor]:
+    """The wanted tensors of a checkpoint by our names.
+
+    Raises:
+        InputError: as `read_checkpoint`; also two tensors that have one name of ours.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in read_checkpoint(directory):
+        if not wanted(name):
+            continue
+        if rename(name) in tensors:
+            raise InputError(f"{directory}: {name} and another tensor both are our {rename(name)}; keep one of them.")
+        tensors[rename(name)] = tensor
+    return tensors
+
+
+def _declared(directory: Path) -> dict[str, str]:
+    """The shard of each tensor, as the index of the files that are read says; empty where they have none."""
+    for name in _WHOLE:
+        if (index := _index(directory, name)).is_file():
+            return _weight_map(index)
+        if (directory / name).is_file():
+            break
+    return {}
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -45,10 +83,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 def tensor_names(directory: Path) -> list[str]:
     """Names of all tensors of a checkpoint, from its index where it has one."""
-    for name in _WHOLE:
-        if (index := _index(directory, name)).is_file():
-            return list(_weight_map(index))
-    return [name for name, _ in read_checkpoint(directory)]
+    return list(_declared(directory)) or [name for name, _ in read_checkpoint(directory)]
 
 
 def _index(directory: Path, name: str) -> Path:
@@ -142,11 +177,15 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], origin: str, *, apart:
         apart: prefixes of parts that have theirs already.
 
     Raises:
-        InputError: tensors that are missing, unexpected or misshapen; names them.
+        InputError: tensors that are missing, unexpected, misshapen or there under two names; names them.
     """
     own = {name: value for name, value in model.state_dict().items() if not name.startswith(apart)}
     current = {_without_wrapper(name): name for name in own}
     given = {current.get(_without_wrapper(name), name): _aligned(tensor) for name, tensor in weights.items()}
+    if len(given) < len(weights):
+        counted = Counter(_without_wrapper(name) for name in weights)
+        twice = [name for name, count in counted.items() if count > 1]
+        raise InputError(f"{origin} holds tensors under two names each: {name_some(twice)}; keep one of them.")
     if faults := tensor_faults(own, given):
         raise InputError(f"{origin} does not fit the model: {faults}.")
     model.load_state_dict(given, strict=False, assign=True)

@@ -71,6 +71,27 @@ def test_an_incomplete_set_gives_no_zip(run: Callable[..., Any], mevis: None) ->
     assert not list(Path().glob(".*.zip"))
 
 
+@pytest.mark.parametrize("form", ["png", "coco"])
+def test_an_incomplete_set_is_exported_but_not_silently(run: Callable[..., Any], mevis: None, form: str) -> None:
+    arguments = ("export", form, *SET, "--predictions", "predictions")
+    assert run(*arguments, "-o", "whole")[2] == ""
+    Path("predictions/a/1/00005.png").unlink()
+    shutil.rmtree("predictions/b/2")
+    code, _, errors = run(*arguments, "-o", "part")
+    assert code == 0
+    assert "INCOMPLETE: masks of 2 of 6 expressions are missing: video a, expression 1: frames 1 missing" in errors
+    assert "video b, expression 2: all 3 frames missing" in errors
+
+
+def test_messages_print_no_addresses(run: Callable[..., Any], mevis: None) -> None:
+    submit(run, "one.zip")
+    with zipfile.ZipFile("one.zip") as archive, zipfile.ZipFile("bad.zip", "w") as bad:
+        for name in NAMES:
+            bad.writestr(name, b"no picture" if name == NAMES[3] else archive.read(name))
+    errors = run("export", "check", "bad.zip", *SET)[2]
+    assert f"{NAMES[3]} cannot be read (cannot identify image file the file)" in errors
+
+
 def png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")

@@ -81,7 +81,7 @@ def test_numbers_computed_by_hand(score: Score, mevis: None, kind: str) -> None:
     assert code == 0, errors
     expected = {"J": J, "F": F, "JF": (J + F) / 2}
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    assert (found["protocol"], found["dataset_version"]) == ("mevis", "6 expressions")
+    assert (found["protocol"], found["dataset_version"]) == ("mevis", "v1, 6 expressions")
     assert (found["num_videos"], found["num_expressions"], found["notes"]) == (2, 6, [])
     assert found["missing"] == {"expressions": 0, "frames": 0}
     assert {(row["video_id"], row["expression_id"]): row["j"] for row in found["per_expression"]} == {
@@ -95,7 +95,7 @@ def test_the_table_names_protocol_and_release(run: Callable[..., Any], mevis: No
     )
     assert code == 0
     assert all(f"{value:.2f}" in out for value in (J, F, (J + F) / 2))
-    assert "mevis/valid_u (6 expressions), protocol mevis, version 1" in out
+    assert "mevis/valid_u (v1, 6 expressions), protocol mevis, version 1" in out
 
 
 def test_an_incomplete_set_is_refused_or_scores_0(score: Score, mevis: None) -> None:
@@ -185,6 +185,11 @@ def test_what_cannot_be_used_is_named(score: Score, mevis: None, kind: str, name
         assert (code, found) == (2, {})
         assert named in errors
         assert len(errors.splitlines()) == 1
+
+
+def test_a_table_beside_folders_of_masks_is_refused(score: Score, mevis: None) -> None:
+    write_parquet(Path("predictions/predictions.parquet"), ANSWERS)
+    assert "holds predictions.parquet and folders of masks, such as a; keep one" in score()[2]
 
 
 def test_files_that_nothing_lists_are_noted(score: Score, mevis: None) -> None:
@@ -328,3 +333,59 @@ def test_ref_davis17_from_label_maps(score: Score, ref_davis17: None) -> None:
     assert {name: found[name] for name in ("J", "J_recall", "J_decay")} == {"J": 100, "J_recall": 100, "J_decay": 0}
     write_png(np.full((HEIGHT, WIDTH), 3, np.uint8), Path(f"predictions/v/{FRAMES[1]}.png"))
     assert "video v: label 3 is predicted, but there are only 2 objects" in score(*semi)[2]
+
+
+def write_video(name: str, labels: list[np.ndarray], predicted: list[np.ndarray]) -> None:
+    """A video of DAVIS with label maps of its own; sentences about objects 1 and 2."""
+    frames = [f"{index:05d}" for index in range(len(labels))]
+    for frame, truth, answer in zip(frames, labels, predicted, strict=True):
+        write_png(truth, Path(f"data/valid/Annotations/{name}/{frame}.png"))
+        write_png(answer, Path(f"predictions/{name}/{frame}.png"))
+        write_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8), Path(f"data/valid/JPEGImages/{name}/{frame}.jpg"))
+    file = Path("data/meta_expressions/valid/meta_expressions.json")
+    meta = json.loads(file.read_text()) if file.is_file() else {"videos": {}}
+    expressions = {str(4 * k + a): {"exp": f"{k} {a}", "obj_id": str(k + 1)} for k in range(2) for a in range(4)}
+    meta["videos"][name] = {"frames": frames, "expressions": expressions}
+    write_json(meta, file)
+
+
+BOTH = OBJECTS["1"] + 2 * OBJECTS["2"].astype(np.uint8)
+LATE = np.where((BOTH == 0) & (np.arange(WIDTH) >= WIDTH - 4), 3, BOTH).astype(np.uint8)
+
+
+def test_objects_that_first_appear_later_do_not_count(score: Score, run: Callable[..., Any]) -> None:
+    """As the official script, which counts the labels of the first frame, in both tasks."""
+    write_video("v", [BOTH, BOTH, LATE, LATE, LATE], [BOTH] * 5)
+    semi = ("ref_davis17", "valid", "--protocol", "davis17_semi_supervised")
+    code, found, errors = score(*semi)
+    assert code == 0, errors
+    assert {name: found[name] for name in ("J", "F", "num_objects")} == {"J": 100, "F": 100, "num_objects": 2}
+    shutil.copytree("predictions/v", "predictions/anno_0/v")
+    shutil.rmtree("predictions/v")
+    for number in range(1, 4):
+        shutil.copytree("predictions/anno_0", f"predictions/anno_{number}")
+    found = score("ref_davis17", "valid", "--protocol", "ref_davis17_official")[1]
+    assert {name: found[name] for name in ("J", "F", "num_objects")} == {"J": 100, "F": 100, "num_objects": 2}
+
+
+def test_labels_in_frames_that_do_not_count_are_no_fault(score: Score, run: Callable[..., Any]) -> None:
+    write_video("v", [BOTH, BOTH, BOTH, LATE], [BOTH, BOTH, BOTH, LATE])
+    found = score("ref_davis17", "valid", "--protocol", "davis17_semi_supervised")[1]
+    assert (found["J"], found["num_objects"]) == (100, 2)
+
+
+def test_videos_of_which_nothing_counts_are_left_out_by_name(score: Score, run: Callable[..., Any]) -> None:
+    """Two frames, of which the first and the last do not count; a first frame without an object."""
+    semi = ("ref_davis17", "valid", "--protocol", "davis17_semi_supervised")
+    write_video("two", [BOTH] * 2, [BOTH] * 2)
+    code, _, errors = score(*semi)
+    assert code == 2
+    assert "davis17_semi_supervised has nothing to score in ref_davis17/valid" in errors
+    assert "none counts: two" in " ".join(errors.split())
+    write_video("long", [BOTH] * 8, [BOTH] * 8)
+    write_video("starts empty", [0 * BOTH, *[BOTH] * 7], [0 * BOTH] * 8)
+    code, found, errors = score(*semi)
+    assert code == 0, errors
+    assert (found["J"], found["J_decay"], found["num_videos"], found["num_objects"]) == (100, 0, 1, 2)
+    assert [note.split(": ")[1] for note in found["notes"]] == ["two.", "starts empty."]
+    assert found["protocol_version"] == 2

@@ -8,9 +8,11 @@ import sys
 import time
 from functools import partial
 
+import psutil
 import pytest
+from test_ties import gone
 
-from glus.errors import InputError
+from glus.errors import InputError, KilledError
 from glus.execution.processes import map_in_processes, process_number
 
 
@@ -40,6 +42,21 @@ def test_results_come_in_order(count):
     assert (os.getpid() in {pid for _, pid in workers}) == (count == 1)
 
 
+def test_items_are_made_as_they_are_needed():
+    """Each may hold the masks of a video: they do not wait in a queue all at once."""
+    made = []
+
+    def items():
+        for number in range(40):
+            made.append(number)
+            yield number + 8
+
+    results = map_in_processes(partial(Squarer, 0), items(), 2)
+    assert next(results)[0] == 64
+    assert len(made) <= 6
+    assert [square for square, _, _ in results] == [(number + 8) ** 2 for number in range(1, 40)]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_errors_keep_their_words_and_end_the_others(count):
     before = set(multiprocessing.active_children())
@@ -54,7 +71,7 @@ def sleeper():
     """Says which process it is, then works for longer than anybody would wait."""
 
     def work(_: int) -> None:
-        print(os.getpid(), flush=True)
+        os.write(1, b"%d\n" % os.getpid())
         time.sleep(120)
 
     return work
@@ -67,7 +84,7 @@ def test_an_interrupt_ends_the_workers_at_once_and_without_a_word(root):
     )
     running = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests' / 'execution'}"},
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}:{root / 'tests' / 'execution'}"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     workers = [int(running.stdout.readline()) for _ in range(2)]
@@ -77,3 +94,52 @@ def test_an_interrupt_ends_the_workers_at_once_and_without_a_word(root):
     for worker in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(worker, 0)
+
+
+def suicide(first: int):
+    """The worker that comes to the number is killed."""
+
+    def work(number: int) -> int:
+        if number == first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    return work
+
+
+def test_a_killed_worker_is_named_and_ends_the_others():
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KilledError, match="One of the 2 processes that worked side by side was killed"):
+        list(map_in_processes(partial(suicide, 3), range(9), 2))
+    assert set(multiprocessing.active_children()) <= before
+
+
+class SlowToUnpickle:
+    """Names the process that unpickles it, and keeps it."""
+
+    def __reduce__(self):
+        return keep, ()
+
+    def __call__(self):
+        return str
+
+
+def keep():
+    os.write(1, b"%d\n" % os.getpid())
+    time.sleep(120)
+
+
+@pytest.mark.parametrize("build", ["sleeper", "SlowToUnpickle()"])
+def test_workers_die_with_a_parent_that_is_killed(root, build):
+    code = (
+        "from glus.execution.processes import map_in_processes\nfrom test_processes import *\n"
+        f"list(map_in_processes({build}, range(9), 2))"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}:{root / 'tests' / 'execution'}"},
+    )  # fmt: skip
+    workers = [psutil.Process(int(running.stdout.readline())) for _ in range(2)]
+    running.kill()
+    assert all(map(gone, workers))
+    running.communicate()

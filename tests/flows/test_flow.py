@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 from local_imports import ROOT
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.states import Crashed, Running, State
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from flows import pipeline, summary
+from flows import pipeline, states, summary
 from flows.pipeline import Options
 from flows.workspace import prepare_smoke
 from glus.pipeline.table import STEPS
@@ -79,7 +81,8 @@ def task_names(client: SyncPrefectClient) -> list[str]:
 def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path, commands: list[Any]) -> None:
     state = pipeline.glus(Options(force=True), return_state=True)
     assert state.is_completed()
-    assert [command[command.index("-s") + 1] for command, _, _ in commands] == NAMES
+    targets = [command[command.index("-s") + 1 :][:2] for command, _, _ in commands]
+    assert targets == [["sources", name] for name in NAMES]
     assert all("--wait-for-lock" in command and "--force" in command for command, _, _ in commands)
     assert {folder for _, folder, _ in commands} == {project}
     executions = {execution for _, _, execution in commands}
@@ -108,6 +111,31 @@ def test_a_failed_step_ends_the_flow_as_failed(
     assert state.is_failed()
     assert state.message == "Step selector ended with exit code 255; the last lines of its log say why."
     assert [command[-1] for command, _, _ in commands] == NAMES[: NAMES.index("selector") + 1]
+
+
+def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "SECONDS_TO_ARRIVE", 0)
+    with get_client(sync_client=True) as client:
+
+        def add(flow_state: State[Any]) -> tuple[Any, Any]:
+            run = client.create_flow_run(pipeline.glus, state=flow_state)
+            task = client.create_task_run(pipeline.run_step, flow_run_id=run.id, dynamic_key="0", state=Running())
+            return run.id, task.id
+
+        def names(runs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+            return [(client.read_flow_run(run).state.name, client.read_task_run(task).state.name) for run, task in runs]
+
+        running, crashed = add(Running()), add(Crashed())
+        states.crash_lost_task_runs()
+        assert names([running, crashed]) == [("Running", "Running"), ("Crashed", "Crashed")]
+        monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(running[0]))
+        sleeper = subprocess.Popen(["sleep", "60"])  # stands for a flow that is at work
+        states.crash_lost_flow_runs("gone")
+        assert names([running]) == [("Running", "Running")]
+        sleeper.kill()
+        sleeper.wait()
+        states.crash_lost_flow_runs("gone")
+        assert names([running]) == [("Crashed", "Crashed")]
 
 
 def test_options_refuse_what_they_do_not_know() -> None:

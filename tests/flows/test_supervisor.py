@@ -74,6 +74,32 @@ def test_the_whole_family_goes(end: Callable[[subprocess.Popen[str], psutil.Proc
         caller.kill()
 
 
+def test_the_command_goes_with_a_supervisor_that_is_killed() -> None:
+    command = [*SUPERVISED, sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        process = psutil.Process(int(supervisor.stdout.readline()))
+        supervisor.kill()
+        assert all_gone([process])
+
+
+# Starts a child in a session of its own, which hears no SIGTERM of the group, names it, and ends.
+LEAVES_AN_ORPHAN = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(child.pid, flush=True)
+"""
+
+
+def test_what_a_command_leaves_in_another_session_goes_too() -> None:
+    command = [*SUPERVISED, sys.executable, "-c", LEAVES_AN_ORPHAN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        orphan = int(supervisor.stdout.readline())
+        assert supervisor.wait(timeout=SECONDS) == 0
+        assert not psutil.pid_exists(orphan)
+
+
 def test_a_caller_that_closes_the_pipe_stops_the_command(tmp_path: Path) -> None:
     supervisor = subprocess.Popen(
         [*SUPERVISED, sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

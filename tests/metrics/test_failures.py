@@ -13,12 +13,14 @@ from glus.masks import encode_rle
 from glus.metrics.failures import (
     Failure,
     FrameFailures,
+    Losses,
     classify_frames,
     costliest,
     failure_split,
     find_failures,
     lost_by_kind,
 )
+from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.records.split import Expression, Video
 
@@ -89,7 +91,7 @@ def test_without_other_objects_a_wrong_one_is_missed() -> None:
     score, failures = judge({"target": [TARGET] * 2}, [OTHER, OTHER])
     assert failures.kinds == (Failure.MISSED,) * 2
     split = failure_split([score], [failures])
-    assert (split["kinds"]["missed"], split["num_with_others"], split["families"]) == (100, 0, {})
+    assert (split.overall.kinds[Failure.MISSED], split.overall.num_with_others, split.groups) == (100, 0, {})
 
 
 def test_empty_is_blank_wherever_the_target_is_visible() -> None:
@@ -122,7 +124,9 @@ def test_split_adds_up_for_every_family() -> None:
 
     scores = [score("motion", 0.0), score("motion", 0.5), score("shape", 1.0), score("shape", 0.25)]
     kinds = [Failure.EMPTY, Failure.BOUNDARY, None, Failure.WRONG_OBJECT]
-    split = failure_split(scores, [FrameFailures((kind,), (True,)) for kind in kinds])
+    grouped = failure_split(scores, [FrameFailures((kind,), (True,)) for kind in kinds])
+    split = grouped.to_json("families")
+    assert Grouped.from_json(split, "families", Losses.from_json) == grouped
     costs = {"empty": 25, "boundary": 12.5, "wrong_object": 18.75}
     nothing = dict.fromkeys(map(str, Failure), 0.0)
     assert split["kinds"] == nothing | costs and split["lost"] == 56.25

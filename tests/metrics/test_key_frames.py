@@ -16,10 +16,10 @@ def score(selected: float, others: dict[str, float], family: str | None = "motio
 
 def test_regret_and_the_gap_that_selection_closes() -> None:
     low = {"first_frame": 0.0, "random_frame": 0.1, "oracle_frame": 0.5}
-    regret = key_frame_regret([score(0.8, ALL), score(0.6, low, "shape")])
-    assert regret is not None
-    families = regret.pop("families")
-    assert regret == pytest.approx(
+    found = key_frame_regret([score(0.8, ALL), score(0.6, low, "shape")])
+    assert found is not None
+    families = {name: of_family.to_json() for name, of_family in found.groups.items()}
+    assert found.overall.to_json() == pytest.approx(
         {"num_expressions": 2, "first": 10, "random": 30, "selected": 70, "oracle": 70, "regret": 0, "gap_closed": 1}
     )
     assert families["motion"] == pytest.approx(
@@ -38,8 +38,9 @@ def test_j_and_f_count_alike() -> None:
 def test_only_expressions_that_were_predicted_from_every_start() -> None:
     partly = {"oracle_frame": 1.0}
     regret = key_frame_regret([score(0.8, ALL), score(0.0, {}), score(0.0, partly, "shape"), score(0.6, ALL, None)])
-    assert regret is not None and set(regret["families"]) == {"motion"}
-    assert (regret["num_expressions"], regret["selected"], regret["oracle"]) == (2, pytest.approx(70), 90)
+    assert regret is not None and set(regret.groups) == {"motion"}
+    assert regret.overall.num_expressions == 2
+    assert (regret.overall.jf.selected, regret.overall.jf.oracle) == (pytest.approx(70), 90)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,9 @@ def test_only_expressions_that_were_predicted_from_every_start() -> None:
 )
 def test_what_cannot_be_said_is_null(known: dict[str, float], regret: float | None, gap_closed: float | None) -> None:
     found = key_frame_regret([score(0.8, known)])
-    assert found is not None and found["random"] is None
-    assert (found["regret"], found["gap_closed"]) == (pytest.approx(regret), pytest.approx(gap_closed))
+    assert found is not None and found.overall.jf.random is None
+    worth = found.overall.jf.regret, found.overall.jf.gap_closed
+    assert worth == (pytest.approx(regret), pytest.approx(gap_closed))
 
 
 def test_nothing_to_compare() -> None:

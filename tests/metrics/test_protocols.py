@@ -11,7 +11,7 @@ from glus.evaluation.completeness import require_complete
 from glus.masks import encode_rle
 from glus.metrics import davis, revos
 from glus.metrics.davis import ObjectScore
-from glus.metrics.protocols import PROTOCOLS, average, mevis, protocol_of
+from glus.metrics.protocols import PROTOCOLS, average, protocol_of
 from glus.metrics.scoring import ExpressionScore
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract, unite
 
@@ -25,7 +25,7 @@ def golden(shared: Path) -> GoldenSequences:
 
 
 def mean_of(scores: list[ExpressionScore]) -> dict[str, float]:
-    found = PROTOCOLS["mevis"].average(scores)
+    found = PROTOCOLS["mevis"].average(scores).overall.measures
     return {name: found[name] / 100 for name in ("J", "F", "JF")}
 
 
@@ -51,7 +51,7 @@ def test_foreground_is_the_union_of_what_the_expressions_mean(golden: GoldenSequ
 
 def test_mevis(golden: GoldenSequences) -> None:
     expected = golden.expected["dataset"]["mevis"]
-    found = mevis(golden.scores)
+    found = average(PROTOCOLS["mevis"], "mevis", "valid_u", golden.scores).to_json()
     assert (found["protocol"], found["num_expressions"]) == ("mevis", expected["n_expressions"])
     for name in ("J", "F", "JF"):
         assert found[name] == pytest.approx(100 * expected[name], **PERCENT)
@@ -63,7 +63,7 @@ def test_mevis(golden: GoldenSequences) -> None:
 @pytest.mark.parametrize(("pack", "reading"), [("revos_pred255", "pred255"), ("revos_pred1", "pred01")])
 def test_revos(golden: GoldenSequences, pack: str, reading: str) -> None:
     expected = golden.expected["dataset"][pack]
-    found = average(PROTOCOLS["revos"], "revos", "valid", golden.scores)
+    found = average(PROTOCOLS["revos"], "revos", "valid", golden.scores).to_json()
     places = {"referring": found["families"]["referring"], "reason": found["families"]["reasoning"], "overall": found}
     names = {"J": "J", "F": "F", "JF": "JF", "A": f"A_{reading}", "R": f"R_{reading}"}
     for place, values in places.items():
@@ -71,11 +71,12 @@ def test_revos(golden: GoldenSequences, pack: str, reading: str) -> None:
 
 
 def test_revos_absent_targets_are_scored_but_enter_no_number(golden: GoldenSequences) -> None:
-    present = [score for score in golden.scores if score.family != revos.ABSENT]
+    present = [score for score in golden.scores if score.family != "absent"]
     of_all, of_present = revos.average(golden.scores), revos.average(present)
-    assert of_all["families"].pop(revos.ABSENT)["num_expressions"] == len(golden.scores) - len(present)
-    assert of_all.pop("num_expressions") > of_present.pop("num_expressions")
-    assert of_all == of_present
+    assert of_all.groups["absent"].num_expressions == len(golden.scores) - len(present)
+    assert of_all.overall.num_expressions > of_present.overall.num_expressions
+    assert of_all.overall.measures == of_present.overall.measures
+    assert {name: of_all.groups[name] for name in of_present.groups} == of_present.groups
 
 
 def test_revos_needs_both_kinds_and_knows_no_other() -> None:
@@ -120,7 +121,7 @@ def test_ref_davis17_per_expression(golden: GoldenSequences) -> None:
     for score in scores:
         of_expression = expected["per_expression"][f"{score.video_id}_{score.expression_id}"]
         assert (score.mean_j, score.mean_f) == pytest.approx((of_expression["J"], of_expression["F"]), **EXACT)
-    found = average(protocol_of("ref_davis17"), "ref_davis17", "valid", scores)
+    found = average(protocol_of("ref_davis17"), "ref_davis17", "valid", scores).to_json()
     assert found["protocol"] == "ref_davis17_per_expression"
     assert (found["J"], found["F"]) == pytest.approx((100 * expected["J"], 100 * expected["F"]), **PERCENT)
     assert {"J": round(found["J"], 2), "F": round(found["F"], 2), "J&F": round(found["JF"], 2)} == expected["rounded"]
@@ -150,7 +151,7 @@ def test_ref_davis17_official(golden: GoldenSequences) -> None:
                 assert (j[answered].mean(), f[answered].mean()) == pytest.approx(
                     (of_place["J"], of_place["F"]), **EXACT
                 )
-    found = davis.average_annotators(by_annotator)
+    found = davis.average_annotators(by_annotator).to_json("annotators")
     for place, values in {**found["annotators"], "mean": found}.items():
         wanted = {name: 100 * expected[place][name] for name in ("J", "F", "JF")}
         assert {name: values[name] for name in wanted} == pytest.approx(wanted, **PERCENT)
@@ -162,19 +163,21 @@ def test_davis_semi_supervised(golden: GoldenSequences) -> None:
     for video_id in golden.predictions["davis"]:
         clip = golden.clip(video_id)
         numbers, pred, gt = golden.objects(video_id)
-        for result, key, (j, f) in (
-            (scores, "skip_first_last_objects", davis.score_semi_supervised(pred, gt, clip)),
-            (of_all_frames, "all_frames_objects", davis.score_objects(pred, gt, clip)),
+        j, f = davis.score_objects(pred, gt, clip)
+        for result, key, counted in (
+            (scores, "skip_first_last_objects", (j[:, 1:-1], f[:, 1:-1])),
+            (of_all_frames, "all_frames_objects", (j, f)),
         ):
             of_video = [
-                ObjectScore(video_id, *values) for values in zip(numbers, map(tuple, j), map(tuple, f), strict=True)
+                ObjectScore(video_id, name, tuple(of_j), tuple(of_f))
+                for name, of_j, of_f in zip(numbers, *counted, strict=True)
             ]
-            found = davis.average_objects(of_video)
+            found = davis.average_objects(of_video).measures
             wanted = golden.expected["per_sequence"][video_id][key]
             assert {name: found[name] / 100 for name in wanted} == pytest.approx(wanted, **EXACT)
             result += of_video
     official = expected["davis_semi"]
-    found = davis.average_objects(scores)
+    found = davis.average_objects(scores).measures
     for name in ("J", "F"):
         assert found[name] == pytest.approx(100 * official[f"{name}_mean"], **PERCENT)
         assert found[f"{name}_recall"] == pytest.approx(100 * official[f"{name}_recall"], **PERCENT)
@@ -186,7 +189,7 @@ def test_davis_semi_supervised(golden: GoldenSequences) -> None:
             assert davis.decay(by_name[key]) == pytest.approx(official["per_object_decay"][name][index], **EXACT)
     assert found["JF"] == pytest.approx(100 * official["JF"], **PERCENT)
     for key, of_frames in (("vos_benchmark_skip", scores), ("vos_benchmark_all", of_all_frames)):
-        means = davis.average_objects(of_frames)
+        means = davis.average_objects(of_frames).measures
         assert {name: means[name] for name in ("J", "F", "JF")} == pytest.approx(
             {name: expected[key][name] for name in ("J", "F", "JF")}, **PERCENT
         )
@@ -206,8 +209,8 @@ def test_davis_unsupervised_proposals(golden: GoldenSequences) -> None:
         for place, answered in enumerate(np.argsort(answers), start=1):
             of_place = expected["per_object"][f"{video_id}_{place}"]
             assert (j[answered].mean(), f[answered].mean()) == pytest.approx((of_place["J"], of_place["F"]), **EXACT)
-    found = davis.average_objects(scores)
-    names = {"J": "J_mean", "F": "F_mean"} | {name: name for name in found if name not in ("J", "F", "num_objects")}
+    found = davis.average_objects(scores).measures
+    names = {"J": "J_mean", "F": "F_mean"} | {name: name for name in found if name not in ("J", "F")}
     assert {name: found[name] / 100 for name in names} == pytest.approx(
         {name: expected[key] for name, key in names.items()}, **EXACT
     )
@@ -249,7 +252,7 @@ def test_numbers_name_their_protocol_and_release(
     dataset: str, split: str, count: int, protocol: str, version: str
 ) -> None:
     scores = [ExpressionScore("v", str(index), None, (0.5,), (1.0,), None) for index in range(count)]
-    found = average(protocol_of(dataset), dataset, split, scores)
+    found = average(protocol_of(dataset), dataset, split, scores).to_json()
     assert {name: found[name] for name in ("JF", "protocol", "protocol_version", "dataset_version")} == {
         "JF": 75,
         "protocol": protocol,

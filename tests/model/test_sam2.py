@@ -1,10 +1,14 @@
 """The mask branch against SAM-2's own forward calls, and against what it must not depend on."""
 
+import json
+
 import pytest
 import torch
 
 from glus.errors import InputError
+from glus.model.lora import merged_state_dict
 from glus.model.sam2 import build_sam2, load_sam2_config, resize_logits
+from glus.weights.saved import load_glus, save_glus
 
 
 @pytest.fixture
@@ -81,3 +85,54 @@ def test_foreign_classes_are_refused():
 def test_unknown_configuration_names_the_known_ones():
     with pytest.raises(InputError, match=r"sam2_hiera_l\.yaml"):
         load_sam2_config("no_such.yaml")
+
+
+BASE = "sam2.modeling.sam2_base.SAM2Base"
+FOREIGN = [
+    {"_target_": "os.system"},
+    {"_target_": "sam2.build_sam.build_sam2_hf"},  # of the package, but not what a SAM-2 is made of
+    {"_target_": "sam2.modeling.sam2_base.torch.hub.load"},  # what a module of it imports
+    {"_target_": "sam2.modeling.backbones.hieradet.g_pathmgr.rm"},
+    {"_target_": "sam2.modeling.sam2_base.SAM2Base.load_state_dict"},
+    {"_target_": "sam2.modeling.sam2_utils.get_activation_fn"},
+    {"_target_": ["os.system"]},
+    {"_target_": None},
+    {"_target_": BASE, "_partial_": True},
+    {"_target_": BASE, "_args_": [1]},
+    {"_recursive_": False},
+    {"_call_": "os.system"},
+    {"_target_": "sam2.modeling.backbones.hieradet.Hiera", "weights_path": "elsewhere.pt"},
+]
+PLACES = [
+    lambda value: value,
+    lambda value: {"_target_": BASE, "image_encoder": value},
+    lambda value: {"_target_": BASE, "image_encoder": [value]},
+    lambda value: {"_target_": BASE, "memory_attention": {"layer": [{"deep": [value]}]}},
+]
+
+
+@pytest.mark.parametrize("value", FOREIGN, ids=str)
+@pytest.mark.parametrize("place", PLACES, ids=["top", "mapping", "list", "deep"])
+def test_only_what_sam2_is_made_of_is_built_wherever_it_is_named(monkeypatch, value, place):
+    called = []
+    monkeypatch.setattr("os.system", lambda *arguments: called.append(arguments))
+    with pytest.raises(InputError, match="SAM-2 configuration, model"):
+        build_sam2(place(value))
+    assert not called
+
+
+def test_values_that_do_not_fit_are_one_sentence():
+    config = load_sam2_config("glus/model/sam2_tiny.yaml")
+    trunk = config["image_encoder"]["trunk"] | {"window_spec": [8]}
+    config["image_encoder"] = config["image_encoder"] | {"trunk": trunk}
+    with pytest.raises(InputError, match=r"model\.image_encoder\.trunk: .*Hiera cannot be built"):
+        build_sam2(config)
+
+
+def test_a_model_folder_is_read_by_the_same_list(model, tmp_path):
+    save_glus(model, merged_state_dict(model), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["sam2"]["memory_encoder"]["fuser"]["layer"] = [{"_target_": "os.system", "command": "true"}]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"os\.system; only classes"):
+        load_glus(tmp_path)

@@ -96,9 +96,9 @@ def inference_cases() -> list[Any]:
     cases = json.loads(listing.read_text()).get("inference", []) if listing.is_file() else []
     seen, marked = set(), []
     for case in cases:
-        anchor = case["anchor_frame"]
+        anchor = case.get("anchor_frame")
         place = None if anchor is None else (anchor > 0) + (anchor == case["num_frames"] - 1)
-        kind = (case["use_memory"], case["memory_stride"], place, bool(case.get("missed_steps")))
+        kind = (case["use_memory"], case.get("memory_stride"), place, bool(case.get("missed_steps")))
         marked.append(pytest.param(case, id=case["id"], marks=[pytest.mark.every_case] if kind in seen else []))
         seen.add(kind)
     return marked or [pytest.param(None, marks=pytest.mark.skip(reason=f"no inference cases in {listing}"))]

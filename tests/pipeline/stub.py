@@ -1,13 +1,18 @@
 """Runs the command line with the step `stage` replaced: `python stub.py ACTION COMMAND ...`; used by subprocesses."""
 
+import ctypes
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import glus.steps
 from glus.cli import main
+from glus.execution.processes import map_in_processes
 from glus.pipeline.context import StepContext
 
 
@@ -19,7 +24,7 @@ def finish(context: StepContext) -> None:
             piece.write_text(context.step.name)
     for name in ("data/staged", "data/raw/synthetic"):
         folder = context.work / "out"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "table").write_text(name)
         context.publish_directory(folder, Path(name))
 
@@ -30,6 +35,27 @@ def wait(context: StepContext) -> None:
     print("working", flush=True)
     while True:
         time.sleep(0.05)
+
+
+def wait_deaf(context: StepContext) -> None:
+    """Goes on for ever in C code, where no signal is heard."""
+    mutex = ctypes.create_string_buffer(64)
+    print("working", flush=True)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+
+def lose_a_worker(context: StepContext) -> None:
+    """Works with two processes, of which one is killed."""
+    made = map_in_processes(partial(partial, kill_at), range(6), 2)
+    for _ in made:
+        pass
+
+
+def kill_at(number: int) -> None:
+    """The worker that comes to 3 is killed."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fill_the_disk(context: StepContext) -> None:
@@ -44,7 +70,7 @@ def fail(context: StepContext) -> None:
 
 
 ACTIONS: dict[str, Callable[[StepContext], None]] = {
-    action.__name__: action for action in (finish, wait, fill_the_disk, fail)
+    action.__name__: action for action in (finish, wait, wait_deaf, lose_a_worker, fill_the_disk, fail)
 }
 
 

@@ -1,7 +1,9 @@
 """The real graph: `dvc.yaml` agrees with the table of steps, deps cover the imports, what changes is what is stale."""
 
 import ast
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -15,7 +17,9 @@ from ruamel.yaml import YAML
 
 from glus.commands.params import edited
 from glus.config import load_config
+from glus.config.paths import OUTPUTS
 from glus.pipeline.artifacts import resolve
+from glus.pipeline.sources import update_sources
 from glus.pipeline.table import STEPS, Step
 
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -28,8 +32,16 @@ def paths(entries: list[Any]) -> list[str]:
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
-def test_stages_are_the_steps_in_order() -> None:
-    assert list(STAGES) == NAMES
+def test_stages_are_the_steps_in_order_after_the_state_of_what_they_are_given() -> None:
+    assert list(STAGES) == ["sources", *NAMES]
+    given = [f"sources/{step.name}.json" for step in STEPS if step.outside]
+    assert paths(STAGES["sources"]["outs"]) == given
+    assert STAGES["sources"]["always_changed"]
+
+
+def test_what_steps_are_given_is_apart_from_what_they_write() -> None:
+    written = {Path(path) for step in STEPS for path in step.outputs}
+    assert {path if path in OUTPUTS else path.parent for path in written} == set(OUTPUTS)
 
 
 @steps
@@ -40,7 +52,8 @@ def test_a_stage_is_what_its_step_says(step: Step) -> None:
     assert stage["cmd"].endswith(f"python -m glus {step.name}")
     assert tuple(stage["params"]) == step.parameters
     assert sorted(outputs) == sorted(step.outputs)
-    assert sorted(set(stage["deps"]) - set(code)) == sorted(step.inputs)
+    given = [f"sources/{step.name}.json"] if step.outside else []
+    assert sorted(set(stage["deps"]) - set(code)) == sorted([*step.inputs, *given])
 
 
 @steps
@@ -85,6 +98,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for path in resolve((*step.inputs, *step.outputs), config):
             _stand_in(folder / path)
     with chdir(folder):
+        update_sources(config)
         Repo.init(no_scm=True).close()
         with Repo() as repo:
             repo.commit(force=True)
@@ -100,7 +114,7 @@ def _stand_in(path: Path) -> None:
 
 def status() -> dict[str, Any]:
     with Repo() as repo:
-        return {entry.rpartition(":")[2]: changes for entry, changes in repo.status().items()}
+        return {entry.rpartition(":")[2]: changes for entry, changes in repo.status().items() if entry != "sources"}
 
 
 def stale_with(finished: Path, overrides: list[str]) -> tuple[set[str], set[str]]:
@@ -120,10 +134,12 @@ def stale_with(finished: Path, overrides: list[str]) -> tuple[set[str], set[str]
     return touched, touched | after
 
 
-def test_nothing_is_stale_and_nothing_runs_after_a_run(finished: Path) -> None:
+def test_nothing_is_stale_and_nothing_runs_after_a_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert status() == {}
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     with Repo() as repo:
-        assert repo.reproduce() == []
+        assert [stage.name for stage in repo.reproduce()] == ["sources"]
+    assert status() == {}
 
 
 FROM_TRAIN = set(NAMES) - {"stage"}
@@ -143,6 +159,7 @@ FROM_TRAIN = set(NAMES) - {"stage"}
         (["evaluate.seed=1"], {"evaluate"}, {"evaluate"}),
         (["tracking.variant=other"], set(), set()),
         (["compute.threads=2", "compute.device=cpu"], set(), set()),
+        (["compute.precision=bfloat16"], FROM_TRAIN - {"evaluate"}, FROM_TRAIN),
         (
             ["data.evaluation=[synthetic/valid_u]"],
             {"stage", "keyframes", "propagate", "evaluate"},

@@ -200,6 +200,17 @@ def test_numbers_computed_by_hand(project: Config) -> None:
     }
 
 
+def test_another_boundary_is_not_the_protocols(project: Config) -> None:
+    """Its name says so; so does the release that the split was staged from."""
+    folder = Path("data/staged/synthetic/test")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["extra"]["release"] = "v1"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    changed = project.evaluate.model_copy(update={"boundary": 0.1})
+    split = run(project.model_copy(update={"evaluate": changed}))["synthetic"]["test"]
+    assert (split["protocol"], split["dataset_version"]) == ("mevis with boundary 0.1", "v1, 5 expressions")
+
+
 def test_losses_computed_by_hand(project: Config) -> None:
     failures = run(project)["synthetic"]["test"]["failures"]
     # Of five expressions one is on the wrong object in both frames, and one answers nothing in one of its two frames.

@@ -104,15 +104,49 @@ def test_a_step_dies_with_its_parent(project: Path) -> None:
         assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "interrupted"
 
 
+def test_a_start_outlasts_the_orphan_of_a_killed_dvc(project: Path) -> None:
+    command = [sys.executable, "-c", PARENT, *STUB, "wait_deaf", "stage"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    parent.kill()
+    parent.wait()
+    done = subprocess.run([*STUB, "finish", "stage"], capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_signal_ends_a_step_that_waits_in_c(project: Path) -> None:
+    step = subprocess.Popen(
+        [*STUB, "wait_deaf", "stage"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert step.stdout is not None
+    step.stdout.readline()
+    step.terminate()
+    _, errors = step.communicate(timeout=10)
+    assert step.returncode == 1
+    assert errors.splitlines()[-1].startswith("glus: Interrupted, and stopped in the middle of a wait.")
+    with step_lock("stage"):
+        pass
+
+
+def test_a_killed_worker_ends_the_step_with_one_paragraph(project: Path) -> None:
+    done = subprocess.run([*STUB, "lose_a_worker", "stage"], capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("glus: One of the 2 processes that worked side by side was killed")
+    assert "Traceback" not in done.stderr
+    assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "interrupted"
+
+
 PUBLISH = """
-import itertools, sys
+import itertools, shutil
 from pathlib import Path
-from glus.files import publish
+from glus.publishing import publish
 from glus.manifest import write_manifest
 target = Path("target")
 for number in itertools.count():
     source = Path("work")
-    source.mkdir(exist_ok=True)
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
     for name in ("a", "b"):
         (source / name).write_text(str(number) * 50_000)
     write_manifest(source, step="stage", parameters={}, inputs={}, extra={"number": number})

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,12 @@ from stub import stub
 from glus.commands.params import edited
 from glus.config import Config, load_config
 from glus.errors import ArtifactError, BusyError, GlusError
-from glus.files import write_json
+from glus.files import is_disk_full, write_json
 from glus.manifest import read_manifest, write_manifest
-from glus.pipeline.artifacts import input_hashes, open_split, split_parameters
+from glus.pipeline.artifacts import input_hashes, needed_inputs, open_split, resolve, split_parameters
 from glus.pipeline.lock import step_lock
-from glus.pipeline.runner import WORK, find_step, is_disk_full, plan_step, run_step
+from glus.pipeline.runner import WORK, find_step, plan_step, run_step
+from glus.publishing import publish
 
 
 @pytest.fixture
@@ -140,6 +142,42 @@ def test_a_full_disk_is_one_sentence_and_publishes_nothing(configure: Callable, 
     assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "failed"
 
 
+@pytest.mark.parametrize("place", ["glus.pipeline.runner.step_lock", "glus.pipeline.runner._prepare_work"])
+def test_a_full_disk_before_the_step_begins_is_the_same_sentence(
+    configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    act("finish")
+    monkeypatch.setattr(place, lambda *arguments: Path("/dev/full").write_text("x"))
+    with pytest.raises(GlusError, match="stage: the disk is full"):
+        run_step("stage", configure())
+
+
+@pytest.mark.parametrize("window", range(3))
+def test_a_kill_between_two_publications_changes_nothing(
+    configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """The run is killed after so many publications; the artifacts are even deleted, as `dvc repro` does."""
+    config = configure()
+    act("finish")
+    run_step("stage", config, fresh=True)
+    expected = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
+    calls = iter(range(3))
+
+    def killed(source: Path, target: Path) -> None:
+        if next(calls) == window:
+            raise KeyboardInterrupt
+        publish(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("glus.pipeline.context.publish", killed)
+        patched.setattr("glus.pipeline.runner._check_outputs", lambda *_: killed(Path(), Path()))
+        with pytest.raises(KeyboardInterrupt):
+            run_step("stage", config)
+    shutil.rmtree("data")
+    run_step("stage", config)
+    assert {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()} == expected
+
+
 @pytest.mark.parametrize(
     "write",
     [lambda: Path("/dev/full").write_text("x"), lambda: torch.save(torch.zeros(10_000), "/dev/full")],
@@ -257,6 +295,47 @@ def test_incomplete_inputs_are_refused(labelled: Config) -> None:
     Path("data/pseudolabels/manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"data/pseudolabels has no manifest\.json"):
         plan_step("selector", labelled)
+
+
+@pytest.mark.parametrize(
+    ("file", "step"),
+    [
+        ("data/pseudolabels/content", "selector"),
+        ("models/glus/final/content", "propagate"),
+        ("data/staged/synthetic/train/videos.parquet", "train"),
+    ],
+)
+def test_inputs_with_a_flipped_byte_are_refused_and_named(labelled: Config, file: str, step: str) -> None:
+    content = bytearray(Path(file).read_bytes())
+    content[0] ^= 1
+    Path(file).write_bytes(content)
+    with pytest.raises(ArtifactError, match=rf"{file} is not the file that `glus"):
+        input_hashes(find_step(step), labelled)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "needed"),
+    [
+        (["keyframes.source=first_frame", "keyframes.comparisons=[]"], set()),
+        (["keyframes.source=random_frame", "keyframes.comparisons=[first_frame]"], set()),
+        (["keyframes.source=first_frame", "keyframes.comparisons=[oracle_frame]"], {"models/glus/step-000600"}),
+        (["keyframes.source=chat_univi", "keyframes.comparisons=[]"], {"models/glus/step-000600"}),
+        (["keyframes.source=first_frame", "keyframes.comparisons=[selector]"], {"models/selector"}),
+        ([], {"models/glus/step-000600", "models/selector"}),
+    ],
+)
+def test_key_frames_need_the_models_that_choose_them(
+    configure: Callable, overrides: list[str], needed: set[str]
+) -> None:
+    config = configure(*overrides)
+    found = set(resolve(needed_inputs(find_step("keyframes"), config), config))
+    assert found == {"data/staged/evaluation.json"} | needed
+
+
+def test_no_selector_is_needed_where_none_is_asked(configure: Callable) -> None:
+    config = configure("keyframes.source=first_frame", "keyframes.comparisons=[]")
+    stage_splits(config)
+    assert set(plan_step("keyframes", config).inputs) == {"data/staged/evaluation.json"}
 
 
 def test_a_split_that_was_staged_again_is_noticed(labelled: Config) -> None:

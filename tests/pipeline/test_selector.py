@@ -28,7 +28,8 @@ from glus.records.tables import read_table, write_table
 from glus.steps import keyframes, propagate, selector
 from glus.steps.train import with_glus_tokens
 from glus.training.loop.trainer import Trainer
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.folder import WEIGHTS
+from glus.weights.saved import save_glus
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_FRAMES, SIZE = 3, 64

@@ -1,12 +1,14 @@
-"""Several processes share one MLflow run; a kill is seen; a server that is away costs nothing."""
+"""Several processes share one MLflow run; kills are seen, now or later; what MLflow refuses is said at no cost."""
 
-import json
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from local_imports import ROOT
+from ruamel.yaml import YAML
 
+from glus.commands.params import edited
+from glus.config import parse_config
 from glus.pipeline import tracking
+from glus.pipeline.mlflow_store import STORE, examine
+from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, metric_name, numbers, start_tracking
-
-LOOK = """
-import json, sys
-from mlflow import MlflowClient
-client = MlflowClient("sqlite:///mlflow.db")
-runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
-print(json.dumps([
-    {"status": run.info.status, "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags,
-     "loss": [point.value for point in client.get_metric_history(run.info.run_id, "train/loss")],
-     "artifacts": run.info.artifact_uri} for run in runs]))
-"""
 
 
 @pytest.fixture
@@ -44,8 +40,24 @@ def describe(execution: str, **parameters: str) -> RunDescription:
 
 
 def stored_runs() -> list[dict[str, Any]]:
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    """What lies in the database, read without MLflow, which takes seconds to start."""
+    with closing(sqlite3.connect("mlflow.db")) as database:
+
+        def pairs(what: str, run: str) -> dict[str, Any]:
+            return dict(database.execute(f"SELECT key, value FROM {what} WHERE run_uuid = ?", (run,)).fetchall())
+
+        loss = "SELECT value FROM metrics WHERE key = 'train/loss' AND run_uuid = ? ORDER BY step"
+        return [
+            {
+                "status": status,
+                "artifacts": artifacts,
+                "params": pairs("params", run),
+                "metrics": pairs("latest_metrics", run),
+                "tags": pairs("tags", run),
+                "loss": [value for (value,) in database.execute(loss, (run,))],
+            }
+            for run, status, artifacts in database.execute("SELECT run_uuid, status, artifact_uri FROM runs").fetchall()
+        ]
 
 
 def test_steps_of_one_execution_share_a_run_and_a_kill_is_seen(project: Path) -> None:
@@ -64,7 +76,10 @@ def test_steps_of_one_execution_share_a_run_and_a_kill_is_seen(project: Path) ->
     assert second.finish("failed") == named
 
     third = start_tracking(describe("two"))
+    third.log_metrics({"train/loss": 1.0})
     assert third._uploader is not None
+    assert third._uploader.stdout is not None
+    assert "run_id" in third._uploader.stdout.readline()  # the run has begun, however busy the machine is
     for pipe in (third._uploader.stdin, third._uploader.stdout):
         assert pipe is not None
         pipe.close()  # what a SIGKILL of the step looks like from the other end
@@ -76,10 +91,149 @@ def test_steps_of_one_execution_share_a_run_and_a_kill_is_seen(project: Path) ->
     assert runs["one"]["params"] == {"seed": "0", "late": "yes"}
     assert runs["one"]["loss"] == [3.0, 2.0, 1.0]
     assert runs["one"]["metrics"]["evaluate/JF percent"] == 88.0
-    stored = Path(runs["one"]["artifacts"].removeprefix("file://"), "reports/strip.png")
-    assert stored.is_relative_to(project / "mlartifacts")
-    assert stored.read_bytes() == b"png"
+    stored = runs["one"]["artifacts"].removeprefix("mlflow-artifacts:/")  # where MLflow's server looks for them
+    assert (project / "mlartifacts" / stored / "reports/strip.png").read_bytes() == b"png"
     assert not (project / "mlruns").exists()
+
+
+def test_a_step_that_fails_at_once_leaves_no_empty_run(project: Path) -> None:
+    assert start_tracking(describe("refused")).finish("failed") is None
+    measured = start_tracking(describe("measured"))
+    measured.log_metrics({"train/loss": 1.0})
+    assert measured.finish("failed") is not None
+    assert [run["tags"]["glus.execution"] for run in stored_runs()] == ["measured"]
+
+
+def test_a_run_whose_processes_are_all_gone_is_ended_by_the_next(project: Path) -> None:
+    code = (
+        "import os, signal; from glus.pipeline.tracking import RunDescription, start_tracking;"
+        "tracker = start_tracking(RunDescription('tests', 'x', 'lost', None, {}, {})); tracker.log_metrics({'a': 1.0});"
+        "tracker._uploader.stdout.readline(); tracker._uploader.kill(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert [run["status"] for run in stored_runs()] == ["RUNNING"]
+    assert start_tracking(describe("next")).finish("done") is not None
+    assert {run["tags"]["glus.execution"]: run["status"] for run in stored_runs()} == {
+        "lost": "KILLED",
+        "next": "FINISHED",
+    }
+
+
+def test_a_kill_of_the_group_is_told(project: Path) -> None:
+    code = (
+        "import time; from glus.pipeline.tracking import RunDescription, start_tracking;"
+        "tracker = start_tracking(RunDescription('tests', 'x', 'group', None, {}, {})); tracker.log_metrics({'a': 1});"
+        "print(tracker._uploader.stdout.readline(), flush=True); time.sleep(600)"
+    )
+    step = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    assert step.stdout is not None
+    assert b"run_id" in step.stdout.readline()
+    os.killpg(step.pid, signal.SIGKILL)
+    step.communicate()
+    deadline = time.monotonic() + 60
+    while (found := [run["status"] for run in stored_runs()]) == ["RUNNING"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert found == ["KILLED"]
+
+
+def test_a_copied_project_keeps_its_pictures_to_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = project / "old", project / "new"
+    old.mkdir()
+    monkeypatch.chdir(old)
+    (project / "strip.png").write_bytes(b"png")
+
+    def track(execution: str) -> None:
+        tracker = start_tracking(describe(execution))
+        tracker.log_artifact(project / "strip.png")
+        assert tracker.finish("done") is not None
+
+    track("one")
+    shutil.copytree(old, new)
+    monkeypatch.chdir(new)
+    track("two")
+    assert len(list(old.rglob("strip.png"))) == 1
+    assert len(list(new.rglob("strip.png"))) == 2
+
+
+def test_a_deleted_experiment_is_named_with_its_remedy(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    start_tracking(describe("one")).finish("done")
+    database = sqlite3.connect("mlflow.db")
+    database.execute("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'tests'")
+    database.commit()
+    start = time.monotonic()
+    assert start_tracking(describe("two")).finish("done") is None
+    assert time.monotonic() - start < 60
+    errors = capfd.readouterr().err
+    assert len(errors.splitlines()) == 1
+    assert "The MLflow experiment 'tests' was deleted. Bring it back with" in errors
+    assert "experiments restore --experiment-id 1`" in errors
+    database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    database.commit()
+    assert "a newer MLflow, or another program, has written it" in str(examine(STORE, "tests").problem)
+
+
+def test_a_locked_database_is_tried_again(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    start_tracking(describe("one")).finish("done")
+    database = sqlite3.connect("mlflow.db", isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    tracker = start_tracking(describe("two"))
+    tracker.log_metrics({"train/loss": 1.0})
+    for _ in range(600):
+        if errors := capfd.readouterr().err:
+            break
+        time.sleep(0.1)
+    assert errors.splitlines() == [
+        "MLflow's database sqlite:///mlflow.db is locked by another process. The step goes on, and MLflow is tried"
+        " again until it ends."
+    ]
+    database.execute("COMMIT")
+    assert tracker.finish("done") is not None
+    assert {run["tags"]["glus.execution"] for run in stored_runs()} == {"one", "two"}
+
+
+def tables(path: str, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+
+
+def test_a_database_that_mlflow_cannot_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert examine(STORE, "tests").problem is None  # none yet
+    tables(
+        "old.db",
+        "CREATE TABLE alembic_version (version_num TEXT)",
+        "INSERT INTO alembic_version VALUES ('451aebb31d03')",
+    )
+    tables("other.db", "CREATE TABLE films (title TEXT)")
+    Path("damaged.db").write_text("no database " * 500)
+    old = examine("sqlite:///old.db", "tests")
+    assert old.schema == "451aebb31d03"
+    assert re.search(rf"of an older MLflow; the installed {re.escape(old.client)} needs \w{{12}}", str(old.problem))
+    assert f"mlflow db upgrade sqlite:///{tmp_path / 'old.db'}`" in str(old.problem)
+    assert "another program, has written it" in str(examine("sqlite:///other.db", "tests").problem)
+    assert "damaged.db is damaged (file is not a database)" in str(examine("sqlite:///damaged.db", "tests").problem)
+    away = examine("http://127.0.0.1:9", "tests").problem
+    assert away is not None
+    assert away.startswith("The MLflow server http://127.0.0.1:9 does not answer (")
+    assert "make serve" in away
+
+
+def test_runs_are_told_apart_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(*overrides: str) -> str:
+        preset = ROOT / "glus" / "presets" / "tiny.yaml"
+        return run_name(parse_config(YAML(typ="safe").load(edited(preset, overrides)), preset))
+
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    assert named() == "tiny"
+    assert (
+        named("seed=1", "propagate.use_memory=false", "compute.threads=2") == "tiny: seed=1, propagate.use_memory=False"
+    )
+    assert named("tracking.variant=mine", "seed=1") == "mine"
+    monkeypatch.setenv("DVC_EXP_NAME", "sunny-barm")
+    assert named("seed=1") == "sunny-barm"
+    assert named("tracking.variant=mine") == "mine"
 
 
 def test_a_server_that_is_away_costs_no_time_and_fails_nothing(

@@ -13,7 +13,6 @@ from glus.processing.selector_conversation import (
     context_text,
     encode_context,
     encode_tail,
-    normalise_expression,
     request_text,
 )
 from glus.processing.tokenizer import IMAGE_ID, LlamaSentencePiece
@@ -66,7 +65,3 @@ def test_a_question_is_asked_in_its_own_form() -> None:
         " which one falls? in the Reference Video. ASSISTANT:"
     )
     assert request_text("dog", 1) == f" \n{REQUESTS[1].format('dog')} ASSISTANT:"
-
-
-def test_expressions_are_normalised_as_in_evaluation() -> None:
-    assert normalise_expression("  The one\tmoving  LEFT ") == "the one moving left"

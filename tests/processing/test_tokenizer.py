@@ -1,15 +1,19 @@
 """The tokenizer's own rules, on a vocabulary trained here."""
 
+import json
+import shutil
+
 import pytest
+from transformers import AutoTokenizer
 
 from glus.errors import InputError
 from glus.processing.conversation import (
     conversation_texts,
     inference_prompt,
-    normalise_expression,
     training_prompt,
 )
-from glus.processing.tokenizer import IMAGE_ID, SEG, LlamaSentencePiece, train_tokenizer
+from glus.processing.sentences import SEG, SPECIAL
+from glus.processing.tokenizer import IMAGE_ID, LlamaSentencePiece, train_tokenizer
 
 
 def test_training_is_deterministic():
@@ -55,6 +59,44 @@ def test_images_of_a_prompt(tokenizer):
     assert tokenizer.encode_with_images(training_prompt("x", 4, [0] * 4, [0] * 4)).count(IMAGE_ID) == 8
 
 
-def test_normalised_expressions():
-    assert normalise_expression("The Red circle.") == "the red circle"
-    assert normalise_expression("two stops..") == "two stops."
+def test_added_tokens_are_read_wherever_they_stand(tokenizer, tmp_path):
+    """As transformers 4.31 saves them, 4.34 and later, and 5 with the sentencepiece model put back."""
+    text = "Sure, the segmentation result is [SEG]."
+    listed = [{"id": number, "content": token, "special": False} for token, number in tokenizer.added_tokens.items()]
+    listed += [{"id": number, "content": token, "special": True} for number, token in enumerate(SPECIAL)]
+    decoder = {str(item["id"]): {"content": item["content"], "lstrip": False} for item in listed}
+    for file, content in (
+        ("tokenizer_config.json", {"added_tokens_decoder": decoder, "legacy": None}),
+        ("tokenizer_config.json", {"added_tokens_decoder": decoder, "tokenizer_class": "TokenizersBackend"}),
+        ("tokenizer.json", {"version": "1.0", "added_tokens": listed}),
+    ):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        tokenizer.save_pretrained(folder)
+        for name in ("added_tokens.json", "tokenizer_config.json"):
+            (folder / name).unlink()
+        (folder / file).write_text(json.dumps(content))
+        again = LlamaSentencePiece.from_pretrained(folder)
+        assert again.added_tokens == tokenizer.added_tokens
+        assert again.encode(text) == tokenizer.encode(text)
+
+
+def test_a_folder_of_todays_transformers_keeps_its_ids(tokenizer, tmp_path):
+    """What `save_pretrained` of the installed release writes, with the sentencepiece model and without."""
+    tokenizer.save_pretrained(tmp_path / "ours")
+    AutoTokenizer.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
+    with pytest.raises(InputError, match=r"transformers 5 saves tokenizer.json alone.*copy the file"):
+        LlamaSentencePiece.from_pretrained(tmp_path / "theirs")
+    shutil.copy(tmp_path / "ours/tokenizer.model", tmp_path / "theirs")
+    again = LlamaSentencePiece.from_pretrained(tmp_path / "theirs")
+    text = "the red circle [SEG] . [SEG]the square<im_start>"
+    assert again.added_tokens == tokenizer.added_tokens
+    assert again.encode(text) == tokenizer.encode(text)
+
+
+def test_tokenizer_files_that_disagree_are_named(tokenizer, tmp_path):
+    with pytest.raises(InputError, match="the sentencepiece model of a LLaMA tokenizer"):
+        LlamaSentencePiece.from_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"added_tokens_decoder": {"7": {"content": "[SEG]"}}}')
+    with pytest.raises(InputError, match=r"gives \[SEG\] the id 7, .*added_tokens.json gives it"):
+        LlamaSentencePiece.from_pretrained(tmp_path)

@@ -271,3 +271,26 @@ def test_writing_that_stops_leaves_the_old_table(split: StagedSplit, tracks: Tra
     with pytest.raises(KeyboardInterrupt):
         write_row_groups("masks", stopping(), path)
     assert path.read_bytes() == before
+
+
+def test_rows_with_one_key_are_refused(tmp_path: Path) -> None:
+    """The last of them would win: a video, an expression, a score of a frame."""
+    video = {**KEY, "video_id": "a", "num_frames": 1, "height_px": 2, "width_px": 3, "frame_dir": "a"}
+    video |= {"frame_names": ["0"], "grey_frames": []}
+    write_table("videos", [video, video | {"num_frames": 2}], tmp_path / "videos.parquet")
+    with pytest.raises(ArtifactError, match="video_id a stands in 2 rows"):
+        read_table("videos", tmp_path / "videos.parquet")
+    spoken = {**KEY, "video_id": "a", "expression_id": "0"}
+    frames = [{**spoken, "frame_index": index, "score": 0.5, "is_key_frame": True} for index in (0, 1, 1)]
+    write_table("keyframes", frames, tmp_path / "keyframes.parquet")
+    with pytest.raises(ArtifactError, match="expression_id 0, frame_index 1 stands in 2 rows"):
+        read_table("keyframes", tmp_path / "keyframes.parquet")
+    write_table("keyframes", frames[:2], tmp_path / "keyframes.parquet")
+    assert read_table("keyframes", tmp_path / "keyframes.parquet").num_rows == 2
+
+
+def test_two_masks_of_an_object_in_a_frame_are_refused(tmp_path: Path) -> None:
+    rows = mask_rows({"a": {"1": {0: np.eye(9, 14) > 0}}}, "a") + mask_rows({"a": {"1": {0: np.eye(9, 14) < 1}}}, "a")
+    write_table("masks", rows, tmp_path / "mevis/train/masks.parquet")
+    with pytest.raises(ArtifactError, match="annotation 1 of video a has two masks in frame 0"):
+        StagedSplit(tmp_path / "mevis/train", tmp_path).mask_rles("a")

@@ -1,6 +1,5 @@
 """Distributions by hand, and that the pictures of a split show what they should."""
 
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glus.evaluation.results import FailureSplit, ScoredSplit
 from glus.metrics.failures import Failure, FrameFailures, failure_split
 from glus.metrics.key_frames import key_frame_regret
+from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore
 from glus.reporting.charts import draw_charts, draw_time_curves
 from glus.reporting.distributions import EDGES, histograms, time_curves
@@ -28,9 +29,13 @@ def texts(svg: str) -> list[str]:
     return [text for text in ElementTree.fromstring(svg).itertext() if text.strip()]
 
 
-def metrics_of(scores: list[ExpressionScore], kinds: list[tuple[Failure | None, ...]]) -> dict[str, Any]:
+def result_of(scores: list[ExpressionScore], kinds: list[tuple[Failure | None, ...]]) -> ScoredSplit:
     failures = [FrameFailures(of_frames, (True,) * len(of_frames)) for of_frames in kinds]
-    return {"failures": failure_split(scores, failures), "key_frame_regret": key_frame_regret(scores)}
+    return ScoredSplit(
+        average(protocol_of("synthetic"), "synthetic", "test", scores),
+        FailureSplit(failure_split(scores, failures), found=0.1, fits=0.5),
+        key_frame_regret=key_frame_regret(scores),
+    )
 
 
 def test_histograms_count_expressions_by_their_mean_and_every_frame() -> None:
@@ -58,8 +63,8 @@ def test_time_curves_spread_every_clip_over_the_same_time() -> None:
 def test_charts_name_families_and_what_there_is() -> None:
     ways = {"first_frame": [0.0, 0.0], "oracle_frame": [1.0, 1.0]}
     scores = [score([0.0, 0.0], **ways), score([0.6, 1.0], "shape", **ways)]
-    metrics = metrics_of(scores, [(Failure.WRONG_OBJECT,) * 2, (Failure.BOUNDARY, None)])
-    charts = draw_charts(scores, metrics)
+    result = result_of(scores, [(Failure.WRONG_OBJECT,) * 2, (Failure.BOUNDARY, None)])
+    charts = draw_charts(scores, result)
     assert {"motion", "shape", "all", "J&F", "wrong object", "boundary", "50", "90", "10", "70", "25", "5"} <= set(
         texts(charts["failures"])
     )
@@ -68,12 +73,12 @@ def test_charts_name_families_and_what_there_is() -> None:
     assert "random frame" not in texts(charts["key_frames"])
     assert {"motion", "shape"} <= set(texts(charts["time"]))
     assert {"J", "F", "expressions", "frames"} <= set(texts(charts["histograms"]))
-    assert draw_charts(scores, metrics) == charts  # to the byte
+    assert draw_charts(scores, result) == charts  # to the byte
 
 
 def test_charts_of_a_set_without_families_and_comparisons() -> None:
     scores = [score([0.0], None), score([1.0], None)]
-    charts = draw_charts(scores, metrics_of(scores, [(Failure.EMPTY,), (None,)]))
+    charts = draw_charts(scores, result_of(scores, [(Failure.EMPTY,), (None,)]))
     assert set(charts) == {"failures", "histograms", "time"}
     assert "all" in texts(charts["failures"]) and "all" in texts(charts["time"])
 
@@ -89,12 +94,13 @@ def test_every_family_has_a_panel_over_a_labelled_axis(num_families: int, lines:
 def test_rows_are_ordered_and_end_with_all() -> None:
     ways = {"first_frame": [0.5]}
     scores = [score([0.2], **ways), score([0.8], "shape", **ways)]
-    metrics = metrics_of(scores, [(Failure.EXTENT,), (Failure.BOUNDARY,)])
-    assert [row.name for row in failure_rows(metrics)] == ["shape", "motion", "all"]
-    assert [row.name for row in regret_rows(metrics)] == ["shape", "motion", "all"]
-    for row in failure_rows(metrics):
-        assert row.kept + sum(row.kinds.values()) == pytest.approx(100)
-    assert failure_rows({}) == regret_rows({}) == []
+    result = result_of(scores, [(Failure.EXTENT,), (Failure.BOUNDARY,)])
+    assert result.failures and result.key_frame_regret
+    losses = failure_rows(result.failures.losses)
+    assert [row.name for row in losses] == ["shape", "motion", "all"]
+    assert [row.name for row in regret_rows(result.key_frame_regret)] == ["shape", "motion", "all"]
+    for row in losses:
+        assert row.result.kept + sum(row.result.kinds.values()) == pytest.approx(100)
 
 
 def test_frame_curves_mark_failures_and_name_the_ways() -> None:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib import font_manager
 
 from glus.media.sources import open_frames
 from glus.reporting import write_overlay_video
@@ -13,6 +15,22 @@ from glus.reporting.overlays import COLOURS, INK, PAPER, StripRow, draw_strip, f
 FRAME = np.full((40, 60, 3), 100, dtype=np.uint8)
 MASK = np.zeros((40, 60), dtype=bool)
 MASK[10:30, 10:30] = True
+
+
+def test_a_text_is_written_in_a_font_that_has_its_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A font of the system where ours lacks a letter; where none has it, that is said."""
+    fonts = Path(matplotlib.get_data_path()) / "fonts/ttf"
+    monkeypatch.setattr(
+        font_manager, "findSystemFonts", lambda: [str(tmp_path / "none.ttf"), str(fonts / "DejaVuSerif.ttf")]
+    )
+    letter = "\u02ef"  # DejaVu Serif has it, DejaVu Sans does not
+    assert font(20, text="the dog, собака").path == str(fonts / "DejaVuSans.ttf")
+    assert font(20, text=letter).path == str(fonts / "DejaVuSerif.ttf")
+    assert not caplog.text
+    assert font(20, text="红").path == str(fonts / "DejaVuSans.ttf")
+    assert "no font of this system has 红: drawn as boxes" in caplog.text
 
 
 def test_overlay_tints_inside_outlines_the_edge_and_leaves_the_rest() -> None:

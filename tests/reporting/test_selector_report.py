@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.reporting.selector_report import NUM_CURVES, ScoredTrack, choose_tracks, draw_selector_report
 
 
 def track(family: str, error: float) -> ScoredTrack:
     targets = np.linspace(0, 0.9, 8)
-    jf = {"first": 10.0, "random": 40.0, "selected": 70.0, "oracle": 80.0}
+    jf = ByKeyFrame(first=10.0, random=40.0, selected=70.0, oracle=80.0)
     return ScoredTrack(f"{family} {error}", family, targets + error, targets, jf)
 
 

@@ -11,7 +11,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 
 from glus import KeyFrameSelector
 from glus.processing.selector_conversation import selector_texts
-from glus.processing.tokenizer import SCORE, train_tokenizer
+from glus.processing.sentences import SCORE
+from glus.processing.tokenizer import train_tokenizer
 from glus.processing.transforms import build_clip_processor
 from glus.records.split import StagedSplit
 from glus.records.tables import write_table

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from glus import KeyFrameSelector
-from glus.processing.tokenizer import SCORE
+from glus.processing.sentences import SCORE
 
 FORMS = ("one .bin", "sharded .bin", "one safetensors", "sharded safetensors")
 

@@ -54,6 +54,7 @@ def test_parquet(split: StagedSplit, tmp_path: Path) -> None:
         ({"clip_a_0": None}, "clip_a_0 is None, the name of a frame is expected"),
         (["00001"], "an object from"),
         ("{", "cannot be read as JSON"),
+        ('{"b_0": "00001", "b_0": "00002"}', "the key 'b_0' stands twice"),
     ],
 )
 def test_faults_are_named(split: StagedSplit, tmp_path: Path, content: Any, message: str) -> None:

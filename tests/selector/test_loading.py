@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glus import KeyFrameSelector
 from glus.errors import InputError
-from glus.processing.tokenizer import SCORE
+from glus.processing.sentences import SCORE
 from tests.selector.published import FORMS, published_tensors, write_chatunivi, write_clip, write_selector
 
 

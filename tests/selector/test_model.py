@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from glus import KeyFrameSelector
 from glus.errors import InputError
-from glus.processing.selector_conversation import encode_context, encode_tail, normalise_expression
-from glus.processing.tokenizer import IMAGE_ID, SCORE
+from glus.processing.selector_conversation import encode_context, encode_tail
+from glus.processing.sentences import SCORE, asked_of_selector
+from glus.processing.tokenizer import IMAGE_ID
 from glus.selector import clip_reading
 from glus.selector.model import Reading
 from glus.selector.packing import Node, pack
@@ -31,7 +32,7 @@ def score_alone(selector: KeyFrameSelector, clip: np.ndarray, expression: str, q
     tokens = selector.encode_frames(selector.image_processor(frames, return_tensors="pt")["pixel_values"])
     stride = math.ceil(len(clip) / max_context)
     images = [*tokens[query % stride :: stride], tokens[query]]
-    tail = encode_tail(selector.tokenizer, normalise_expression(expression))
+    tail = encode_tail(selector.tokenizer, asked_of_selector(expression))
     ids = [*encode_context(selector.tokenizer, len(images) - 1), IMAGE_ID, *tail.ids]
     embed = selector.language_model.get_input_embeddings()
     pieces, remaining = [], iter(images)
@@ -85,7 +86,7 @@ def test_training_and_scoring_read_the_same(selector: KeyFrameSelector, clip: np
     """Packed rows, which are trained through, against the cached context, which scores."""
     frames = [Image.fromarray(frame) for frame in clip]
     tokens = selector.encode_frames(selector.image_processor(frames, return_tensors="pt")["pixel_values"])
-    tails = [encode_tail(selector.tokenizer, normalise_expression(text)) for text in EXPRESSIONS]
+    tails = [encode_tail(selector.tokenizer, asked_of_selector(text)) for text in EXPRESSIONS]
     packed = selector([Reading(tokens, tokens, tails)]).scores[0]
     torch.testing.assert_close(packed.detach(), selector.score(clip, EXPRESSIONS), atol=1e-5, rtol=0)
 
@@ -141,7 +142,7 @@ def test_contexts_and_query_frames_are_read_once(selector: KeyFrameSelector, cli
     selector.score(clip, EXPRESSIONS, max_context_frames=4)
     size = selector.token_merging.num_tokens
     contexts = [len(encode_context(selector.tokenizer, count)) + count * (size - 1) for count in (4, 3)]
-    tails = [encode_tail(selector.tokenizer, normalise_expression(text)).until_score() for text in EXPRESSIONS]
+    tails = [encode_tail(selector.tokenizer, asked_of_selector(text)).until_score() for text in EXPRESSIONS]
     longest = max(len(tail.ids) for tail in tails)
     assert sum(read) == sum(contexts) + len(clip) * (size + len(EXPRESSIONS) * longest)
 

@@ -1,6 +1,7 @@
 """Samples repeat by their step's number, the loss is the paper's, and training learns."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch.nn import functional
 
 from glus import KeyFrameSelector
 from glus.config import SelectorConfig
+from glus.errors import InputError
+from glus.processing.selector_conversation import Tail, encode_tail
 from glus.records.split import StagedSplit
 from glus.selector.model import SelectorOutput, add_score_token
 from glus.training.selector.labels import LabelledVideo
@@ -96,6 +99,23 @@ def test_a_step_can_be_drawn_again(sampler: SelectorSampler) -> None:
         assert len(left.tails) == CONFIG.max_expressions
     drawn = {tail.ids for step in range(5) for sample in sampler(step).samples for tail in sample.tails}
     assert len(drawn) > 6
+
+
+def test_sentences_are_worded_as_in_the_published_training(
+    videos: list[LabelledVideo], selector: KeyFrameSelector
+) -> None:
+    """Blanks cut off, case and full stop kept; a mark is refused."""
+
+    def tails(text: str) -> set[Tail]:
+        said = [replace(item, expressions=(replace(item.expressions[0], text=text),) * 3) for item in videos]
+        config = CONFIG.model_copy(update={"vary_conversation": False})
+        weights = {"synthetic/train": 1.0}
+        sampler = SelectorSampler(said, weights, config, selector.tokenizer, selector.image_processor, seed=0)
+        return {tail for sample in sampler(0).samples for tail in sample.tails}
+
+    assert tails(" The Orange kite  drifting. ") == {encode_tail(selector.tokenizer, "The Orange kite  drifting.")}
+    with pytest.raises(InputError, match=r"holds \[SCORE\]"):
+        tails("the [SCORE] sign")
 
 
 def test_targets_belong_to_the_query_frames(sampler: SelectorSampler) -> None:

@@ -1,5 +1,7 @@
 """Chat-UniVi's answers, read with shared contexts, against whole prompts one by one."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from glus import KeyFrameSelector
 from glus.errors import InputError
 from glus.media.sources import open_frames
 from glus.processing.selector_conversation import request_text
+from glus.selector.scoring import score_frames
 from glus.selector.sharing import context_groups
 from glus.selector.untuned import yes_log_odds
 
@@ -47,6 +50,13 @@ def test_needs_no_tuned_part(selector: KeyFrameSelector, clip: np.ndarray) -> No
     assert torch.equal(yes_log_odds(selector, clip, EXPRESSIONS), expected)
 
 
-def test_an_empty_expression_is_named(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+@pytest.mark.parametrize("score", [yes_log_odds, score_frames])
+def test_sentences_that_cannot_be_asked_are_named(
+    selector: KeyFrameSelector, clip: np.ndarray, score: Callable[..., torch.Tensor]
+) -> None:
     with pytest.raises(InputError, match="expression 1 is empty"):
-        yes_log_odds(selector, clip, ["the circle", "  "])
+        score(selector, clip, ["the circle", "  "])
+    with pytest.raises(InputError, match=r"expression 0 holds \[SCORE\]"):
+        score(selector, clip, ["the [score] sign"])
+    with pytest.raises(InputError, match="expression 0 holds <image>"):
+        score(selector, clip, ["an <image> of a dog"])

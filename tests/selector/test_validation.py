@@ -3,19 +3,18 @@
 import numpy as np
 import pytest
 
-from glus.training.selector.validation import SOURCES, ScoredExpression, rank_correlation, select_key_frame, validate
-
-
-def jf(*values: float) -> dict[str, float]:
-    return dict(zip(SOURCES, values, strict=True))
+from glus.metrics.by_key_frame import ByKeyFrame
+from glus.training.selector.validation import ScoredExpression, rank_correlation, select_key_frame, validate
 
 
 def test_metrics_by_hand() -> None:
     scored = [
-        ScoredExpression("grey", "a", np.array([0.0, 0.5, 0.4]), np.array([0.0, 0.6, 0.9]), jf(10, 20, 50, 60)),
-        ScoredExpression("plain", "b", np.array([0.3, 0.2, 0.1]), np.array([0.5, 0.5, 0.5]), jf(80, 80, 80, 80.5)),
+        ScoredExpression("grey", "a", np.array([0.0, 0.5, 0.4]), np.array([0.0, 0.6, 0.9]), ByKeyFrame(10, 20, 50, 60)),
+        ScoredExpression(
+            "plain", "b", np.array([0.3, 0.2, 0.1]), np.array([0.5, 0.5, 0.5]), ByKeyFrame(80, 80, 80, 80.5)
+        ),
     ]
-    metrics = validate(scored)
+    metrics = validate(scored).to_json("families")
     assert metrics["num_expressions"] == 2
     assert metrics["l1"] == pytest.approx((0.6 / 3 + 0.9 / 3) / 2)
     assert metrics["l1_constant"] == pytest.approx((0.5 + 0.1 + 0.4) / 6)

@@ -71,6 +71,15 @@ def test_keys_that_stand_twice_are_named(dataset: Path, old: str, new: str, plac
     assert new.strip('"') in found[0].problem
 
 
+@pytest.mark.parametrize("copy", ['"counts": "06"', '"size": [1, 1]'])
+def test_keys_that_stand_twice_in_a_mask_are_named(dataset: Path, copy: str) -> None:
+    path = dataset / "train/mask_dict.json"
+    path.write_text(path.read_text().replace('"size"', f'{copy}, "size"', 1))
+    (fault,) = faults_of("mevis", dataset)
+    assert (fault.severity, fault.record) == ("error", "anno_id 0, frame 0")
+    assert f"has the key {copy.split(':')[0][1:-1]!r} more than once" in fault.problem
+
+
 # ---------------------------------------------------------------- values
 
 
@@ -113,6 +122,8 @@ def expressions(content: Any) -> Change:
         (expression(exp=7), "aaa expression 0 is a int (7)"),
         (expression(exp=" \t"), "aaa expression 0 is empty"),
         (expression(exp="half \ud83d"), "holds a zero byte or half a character"),
+        (expression(exp="the [SEG] sign"), "aaa expression 0 holds [SEG]"),
+        (expression(exp="an <IMAGE>"), "aaa expression 0 holds <image>"),
         (expression(obj_id=None), "aaa expression 0 has no obj_id (needed for training)"),
         (expression(anno_id={"0": 1}), "aaa expression 0 has anno_id {'0': 1}, expected a list of numbers"),
         (expression(anno_id=[[0]]), "aaa expression 0 has anno_id [[0]], expected a list of numbers"),

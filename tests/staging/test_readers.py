@@ -30,6 +30,7 @@ from glus.config import SyntheticConfig
 from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.staging.checks import examine
+from glus.staging.faults import errors
 from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
 from glus.staging.raw import Reader
 from glus.staging.readers import davis_texts, revos
@@ -45,7 +46,7 @@ def test_generated_clips_come_back_as_they_were_drawn(synthetic: SyntheticConfig
         for index in range(count):
             scene, sentences, _, masks = draw_clip(synthetic, "train", (kind, index))
             video = split.videos[scene.video_id]
-            assert video.grey_frames == scene.grey_frames
+            assert video.ambiguous_frames == scene.grey_frames
             assert split.frame_path(video, 3).is_file()
             for sentence, expression in zip(sentences, split.expressions[scene.video_id], strict=True):
                 assert (expression.text, expression.family) == (sentence.text, sentence.family)
@@ -198,6 +199,13 @@ def test_lvvis_lists_lie_in_the_split_or_beside_it(tmp_path: Path, folder: str) 
     assert (split.target_masks(expression, [0, 3]) == [LEFT, LEFT | RIGHT]).all()
 
 
+def test_two_lists_of_lvvis_are_two_answers(tmp_path: Path) -> None:
+    listed = {"videos": {"00005": {"frames": FRAMES, "expressions": {"0": {"exp": "cat", "anno_id": [1]}}}}}
+    for folder in (".", "train"):
+        write_json(tmp_path / folder / "meta_expressions.json", listed)
+    assert "two lists, train/meta_expressions.json and meta" in errors(faults_of("lvvis", tmp_path))[0].problem
+
+
 def test_reasonvos_repeats_expression_numbers(tmp_path: Path) -> None:
     write_frames(tmp_path / "JPEGImages/a_b")
     expressions = [
@@ -256,6 +264,30 @@ def revos_list(split: str) -> str:
     return f"meta_expressions_{split}_.json"
 
 
+def test_an_unknown_kind_of_revos_is_found_before_it_is_scored(tmp_path: Path) -> None:
+    write_frames(tmp_path / "JPEGImages/clip")
+    spoken = {"0": {"exp": "it", "obj_id": [1], "anno_id": [1], "type_id": 7}}
+    write_json(tmp_path / revos_list("valid"), {"videos": {"clip": {"frames": FRAMES, "expressions": spoken}}})
+    write_json(tmp_path / "mask_dict.json", {"1": [rle(LEFT)] * 4})
+    (fault,) = [fault for fault in faults_of("revos", tmp_path, "valid") if fault.severity == "error"]
+    assert "clip expression 0 has type_id 7, known are 0, 1, 2" in fault.problem
+
+
+def test_masks_of_0_and_255_are_told_to_be_void(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,1\n")
+    write_pngs(tmp_path / "mine/Annotations/cat", dict.fromkeys(FRAMES, LEFT * 255))
+    (fault,) = errors(faults_of("own", tmp_path, "mine"))
+    assert "the masks of cat in mine/Annotations/cat hold no object, but 0 and 255 alone" in fault.problem
+    assert "Write the object's number in place of 255" in fault.action
+
+
+def test_a_frame_that_is_no_picture_is_told_without_addresses(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    (tmp_path / "mine/JPEGImages/cat/00005.jpg").write_bytes(b"no picture")
+    (fault,) = errors(faults_of("own", tmp_path, "mine"))
+    assert "0x" not in fault.problem
+
+
 def test_revos_releases_are_told_apart_by_their_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_frames(tmp_path / "JPEGImages/clip")
     spoken = {"0": {"exp": "it", "obj_id": [1], "anno_id": [1], "type_id": 7}}
@@ -311,6 +343,11 @@ def test_lvvis_instances_are_an_expression_per_category(tmp_path: Path, images: 
         ({"categories": [{"id": 8, "name": "cat"}]}, "category 3, which has no name"),
         ({"videos": [{"id": 5, "file_names": ["a/0.jpg", "b/1.jpg"]}]}, "do not name the frames of one folder"),
         ({"videos": [{"id": 5, "file_names": ["..\\..\\0.jpg"]}]}, "leads out of the dataset's folder"),
+        (
+            {"categories": [{"id": 3, "name": "bow"}, {"id": 8, "name": "cat"}, {"id": 8, "name": "dog"}]},
+            "has the id 8",
+        ),
+        ({"videos": [{"id": n, "file_names": ["a/00005/00000.jpg"]} for n in (5, 6)]}, "video 00005 is listed 2 times"),
         ({"videos": [{"id": 6, "file_names": ["train/00005/00000.jpg"]}]}, "belong to video 5, which is not listed"),
     ],
 )
@@ -380,6 +417,14 @@ def test_davis_texts_that_do_not_fit_together(tmp_path: Path, texts: dict[str, s
     assert any(said in fault.problem and fault.severity == "error" for fault in found), found
 
 
+def test_a_video_of_davis_that_is_listed_twice(tmp_path: Path) -> None:
+    write_davis(tmp_path)
+    (file,) = tmp_path.rglob("val.txt")
+    file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
+    found = errors(faults_of("ref_davis17", tmp_path, "valid"))
+    assert any(fault.problem.endswith("is listed 2 times") for fault in found)
+
+
 def test_davis_texts_are_all_needed(tmp_path: Path) -> None:
     write_davis(tmp_path)
     (tmp_path / davis_texts.TEXTS / "Davis17_annot2.txt").unlink()
@@ -441,7 +486,16 @@ def write_own(root: Path, rows: str) -> None:
         ("dog,a dog,1\n", "mine/JPEGImages/dog", "does not exist"),
         ("../cat,a cat,1\n", "mine/expressions.csv", "leads out of the dataset's folder"),
         ("cat,,1\n", "mine/expressions.csv", "cat expression 0 is empty"),
-        ("cat\n", "mine/expressions.csv", "cat expression 0 has no text"),
+        ("cat\n", "mine/expressions.csv", "line 2 of mine/expressions.csv has 1 cells, its header names 3"),
+        ("cat,a dog, 2,1\n", "mine/expressions.csv", "has 4 cells, its header names 3: ['cat', 'a dog', '2', '1']"),
+        ("cat,the cat\n", "mine/expressions.csv", "has 2 cells, its header names 3"),
+        ('cat,"a cat,1\n', "mine/expressions.csv", "has 2 cells, its header names 3"),
+        (
+            "cat,a cat,1\ncat, a cat ,2\n",
+            "mine/expressions.csv",
+            "0 and 1 are one sentence ('a cat') about other objects",
+        ),
+        ("cat,a cat,1\ncat,a cat,1\n", "mine/expressions.csv", "cat expressions 0 and 1 are one sentence"),
         ("cat,a cat,left\n", "mine/expressions.csv", "names the objects 'left', expected pixel values"),
         ("cat,a cat,255\n", "mine/expressions.csv", "from 1 to 254"),
         (f"cat,{'x' * 200_000},1\n", "mine/expressions.csv", "not a table of comma-separated values"),
@@ -470,6 +524,39 @@ def test_own_frames_of_other_formats_are_unpacked(tmp_path: Path) -> None:
             assert image.format == "JPEG" and abs(np.asarray(image)[..., 0].mean() - 40 * number) < 3
 
 
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("video,expression,objects\ncat, the blue square,2\n", [("the blue square", ("2",))]),
+        ('video, expression ,objects\n\ncat , "a cat, left" , 2 1\n , ,\n', [("a cat, left", ("2", "1"))]),
+        ("objects,note,expression,video\n1,,a cat,cat\n", [("a cat", ("1",))]),
+        ('video,expression,objects\ncat,a 12" pipe,1\r\n', [('a 12" pipe', ("1",))]),
+    ],
+)
+def test_own_tables_are_cut_at_commas_and_blanks(
+    tmp_path: Path, content: str, rows: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    write_own(tmp_path, "")
+    (tmp_path / "mine/expressions.csv").write_text(content)
+    examined = examine("own", tmp_path, "mine")
+    assert [(item.text, item.object_ids) for item in examined.raw.expressions] == rows
+    assert not errors(examined.faults)
+
+
+def test_two_answers_to_one_question_of_own_data(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    write_film(tmp_path / "mine/Videos/cat.mp4", [np.zeros((32, 48, 3), dtype=np.uint8)] * 5)
+    (tmp_path / "mine/expressions.json").write_text("[]")
+    said = [fault.problem for fault in errors(faults_of("own", tmp_path, "mine"))]
+    assert said == [
+        "mine holds expressions.csv and expressions.json, two lists of expressions",
+        "the frames of cat lie in mine/JPEGImages/cat and mine/Videos/cat.mp4",
+    ]
+    (tmp_path / "mine/expressions.json").unlink()
+    (tmp_path / "mine/expressions.csv").write_text("video,expression,objects,objects\ncat,a cat,1,2\n")
+    assert "has 2 columns 'objects'" in faults_of("own", tmp_path, "mine")[0].problem
+
+
 def test_own_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     write_own(tmp_path, "cat,a cat,\n")
     names = [f"frame{number}" for number in (2, 8, 9, 10)]
@@ -487,14 +574,7 @@ def test_own_frames_that_are_there_twice(tmp_path: Path) -> None:
     write_film(tmp_path / "mine/Videos/cat.MP4", [np.zeros((32, 48, 3), dtype=np.uint8)] * 5)
     (fault,) = faults_of("own", tmp_path, "mine")
     assert fault.severity == "error"
-    assert "there more than once: mine/JPEGImages/cat, mine/Videos/cat.MP4" in fault.problem
-
-
-def test_masks_of_0_and_255_say_so(tmp_path: Path) -> None:
-    write_own(tmp_path, "cat,a cat,1\n")
-    write_pngs(tmp_path / "mine/Annotations/cat", dict.fromkeys(FRAMES, LEFT * 255))
-    found = faults_of("own", tmp_path, "mine")
-    assert any("of the values 0 and 255 only, and 255 belongs to no object" in fault.problem for fault in found)
+    assert "lie in mine/JPEGImages/cat and mine/Videos/cat.MP4" in fault.problem
 
 
 def test_own_tables_name_their_columns(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from glus.model.glus import GlusModel
 from glus.model.lora import add_lora
 from glus.model.scratch import build_from_scratch
 from glus.processing.conversation import conversation_texts
-from glus.processing.tokenizer import IM_END, IM_START, SEG, train_tokenizer
+from glus.processing.sentences import IM_END, IM_START, SEG
+from glus.processing.tokenizer import train_tokenizer
 from glus.training.loop.distributed import replicas
 from glus.training.loop.phase import Hooks, Phase
 from glus.training.loop.trainable import part_of, select_parameters

@@ -65,17 +65,17 @@ def test_windows_are_contiguous_and_cover_the_video():
 
 
 @pytest.mark.parametrize("reverse", [0.0, 1.0])
-def test_windows_start_coloured_and_go_on_into_grey_where_asked(reverse):
-    def drawn(into_grey, grey):
-        draws = (sample_window(10, 4, reverse, np.random.default_rng(n), grey, into_grey) for n in range(200))
+def test_windows_start_clear_and_go_on_into_ambiguous_frames_where_asked(reverse):
+    def drawn(into_ambiguous, ambiguous):
+        draws = (sample_window(10, 4, reverse, np.random.default_rng(n), ambiguous, into_ambiguous) for n in range(200))
         return {tuple(window) for window in draws}
 
-    grey = [4, 5, 6]
-    anywhere, into = drawn(0.0, grey), drawn(1.0, grey)
-    assert all(window[0] not in grey for window in anywhere)
-    assert into == {window for window in anywhere if set(window) & set(grey)} != anywhere
-    assert drawn(1.0, []) == drawn(0.0, [])  # nothing grey: any window
-    assert len(drawn(1.0, range(10))) == 7  # nothing coloured: any window
+    ambiguous = [4, 5, 6]
+    anywhere, into = drawn(0.0, ambiguous), drawn(1.0, ambiguous)
+    assert all(window[0] not in ambiguous for window in anywhere)
+    assert into == {window for window in anywhere if set(window) & set(ambiguous)} != anywhere
+    assert drawn(1.0, []) == drawn(0.0, [])  # nothing ambiguous: any window
+    assert len(drawn(1.0, range(10))) == 7  # nothing clear: any window
 
 
 def test_expressions_without_replacement_and_in_order_when_few():

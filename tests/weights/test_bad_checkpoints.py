@@ -43,6 +43,11 @@ def edit_tensors(file: Path, change: Callable[[dict], object]) -> None:
     (torch.save if file.suffix == ".bin" else save_file)(tensors, file)
 
 
+def _lm_head(root: Path) -> dict:
+    tensors = torch.load(root / "glus/a.bin", weights_only=True)
+    return {"lm_head.weight": torch.zeros_like(tensors["lm_head.weight"])}
+
+
 INDEX = "glus/pytorch_model.bin.index.json"
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a tensor is missing": (
@@ -68,6 +73,36 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "the index has no map": (
         lambda root: (root / INDEX).write_text("{}"),
         "weight_map is missing",
+    ),
+    "a tensor stands in another shard than the index names": (
+        lambda root: (
+            edit_tensors(root / "glus/b.bin", lambda tensors: tensors.update(_lm_head(root))),
+            edit_tensors(root / "glus/a.bin", without("lm_head.weight")),
+        ),
+        "does not fit the model: missing mllm.language_model.lm_head.weight.",
+    ),
+    "a tensor stands in two shards and not in the index": (
+        lambda root: (
+            edit_tensors(root / "glus/b.bin", lambda tensors: tensors.update(_lm_head(root))),
+            edit_json(root / INDEX, lambda index: index["weight_map"].pop("lm_head.weight")),
+        ),
+        "a.bin and b.bin both hold lm_head.weight, and the index names neither",
+    ),
+    "a tensor has two names": (
+        lambda root: edit_tensors(
+            root / "glus/a.bin", lambda tensors: tensors.update({"mllm.language_model.lm_head.weight": torch.zeros(2)})
+        ),
+        "both are our mllm.language_model.lm_head.weight",
+    ),
+    "a key of config.json stands twice": (
+        lambda root: (root / "glus/config.json").write_text(
+            (root / "glus/config.json").read_text().replace("{", '{"hidden_size": 8, ', 1)
+        ),
+        "the key 'hidden_size' stands twice",
+    ),
+    "a tensor of the index stands twice": (
+        lambda root: (root / INDEX).write_text((root / INDEX).read_text().replace("{", '{"weight_map": {}, ', 1)),
+        "the key 'weight_map' stands twice",
     ),
     "an object is pickled": (
         lambda root: torch.save({"lm_head.weight": Harmful()}, root / "glus/a.bin"),

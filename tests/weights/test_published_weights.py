@@ -144,6 +144,17 @@ def test_the_commands_for_lisa(model, from_lisa, tmp_path):
     assert isinstance(refused.exception, InputError) and "--sam2-weights" in str(refused.exception)
 
 
+def test_the_index_decides_where_a_tensor_stands_twice(model, clip, sam2_config, tmp_path):
+    folder = write_glus(tmp_path / "glus", model)
+    name = "lm_head.weight"
+    where = json.loads((folder / "pytorch_model.bin.index.json").read_text())["weight_map"][name]
+    other = folder / ({"a.bin", "b.bin"} - {where}).pop()
+    tensors = torch.load(other, weights_only=True)
+    torch.save(tensors | {name: torch.full_like(model.language_model.lm_head.weight, 7)}, other)
+    loaded = GLUS.from_pretrained(folder, vision_tower=clip, sam2_config=sam2_config)
+    assert torch.equal(loaded.language_model.lm_head.weight, model.language_model.lm_head.weight.bfloat16().float())
+
+
 @pytest.mark.parametrize("suffix", ["bin", "safetensors"])
 @pytest.mark.parametrize("sharded", [True, False])
 def test_every_way_to_store_a_checkpoint_loads_and_is_shown(model, clip, sam2_config, tmp_path, suffix, sharded):

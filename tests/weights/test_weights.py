@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from glus import GLUS
 from glus.errors import InputError
 from glus.inference import segment_video
-from glus.weights.saved import WEIGHTS, save_glus
+from glus.weights.folder import WEIGHTS
+from glus.weights.saved import save_glus
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from glus.errors import InputError
+from glus.processing.sentences import sentence_fault
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.json_files import AS_PUBLISHED, read_json
 from glus.staging.files.paths import is_file_name, is_inside
@@ -201,19 +202,11 @@ def _check_order(file: str, video_id: str, names: list[str], faults: list[Fault]
 
 
 def check_text(file: str, video_id: str, expression_id: str, text: Any, faults: list[Fault]) -> bool:
-    """Checks the words of an expression; False where there are none."""
+    """Checks the words of an expression; False where there is a fault."""
     place = expression_place(video_id, expression_id)
-    if not isinstance(text, str):
-        found = "has no text" if text is None else f"is a {type(text).__name__} ({shown(text)}), expected a text"
-        faults.append(error(file, place, f"{video_id} expression {expression_id} {found}", "Write it or remove it"))
-        return False
-    if not text.strip():
-        problem = f"{video_id} expression {expression_id} is empty ({text!r})"
-        faults.append(error(file, place, problem, "Write it or remove it"))
-        return False
-    if any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in text):
-        problem = f"{video_id} expression {expression_id} holds a zero byte or half a character ({shown(text)})"
-        faults.append(error(file, place, problem, "Write it as UTF-8 text"))
+    if fault := sentence_fault(text):
+        problem, remedy = fault
+        faults.append(error(file, place, f"{video_id} expression {expression_id} {problem}", remedy))
         return False
     return True
 

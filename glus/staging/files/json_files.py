@@ -20,6 +20,26 @@ class _Repeating(dict[str, Any]):
     keys_repeated: list[str]
 
 
+class Streamed(dict[str, Any]):
+    """An object of a JSON file that is read as a stream, which nothing must interrupt; notes a key that stands twice.
+
+    Attributes:
+        repeated: the latest such key, or empty.
+    """
+
+    repeated = ""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key in self:
+            self.repeated = key
+        super().__setitem__(key, value)
+
+
+def key_repeated(value: Any) -> str:
+    """The key that stands twice in an object read as a stream; empty where none does, and for anything else."""
+    return value.repeated if isinstance(value, Streamed) else ""
+
+
 def read_json(root: Path, file: str, faults: list[Fault]) -> dict[str, Any] | None:
     """Reads a JSON object; a fault and None where it is cut, malformed or something else.
 

@@ -12,6 +12,7 @@ from glus.errors import InputError
 from glus.masks import decode_rle, encode_polygons, encode_rle, encode_runs, rle_pixels, union
 from glus.staging.faults import shown
 from glus.staging.files.frames import Size
+from glus.staging.files.json_files import key_repeated
 
 
 def read_entry(entry: Any, size: Size | None) -> str | None:
@@ -34,6 +35,8 @@ def read_entry(entry: Any, size: Size | None) -> str | None:
 
 
 def _read_rle(rle: Any, frame: Size | None) -> str:
+    if key := key_repeated(rle):
+        raise InputError(f"has the key {key!r} more than once")
     counts = rle.get("counts") if isinstance(rle, dict) else None
     if not isinstance(counts, str | list) or not isinstance(rle.get("size"), list):
         raise InputError(

@@ -20,9 +20,9 @@ from glus.masks import UNDECODABLE, encode_rle, read_index_png, rle_area, rle_ru
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES
 from glus.staging.files.frames import Size
-from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, not_json
+from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, Streamed, key_repeated, not_json
 from glus.staging.files.mask_entries import read_entry
-from glus.staging.files.paths import leads_out, led_out, missing_folder, other_spelling
+from glus.staging.files.paths import ALLOW, leads_out, led_out, missing_folder, other_spelling
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
 
 Row = dict[str, Any]  # of the table `masks`, without dataset and split
@@ -87,7 +87,7 @@ def read_stream(path: Path, name: str) -> Iterator[Any]:
         ijson.JSONError: the file is not JSON.
     """
     with _open(path) as file:
-        yield from ijson.items(file, f"{name}.item", use_float=True, buf_size=BLOCK)
+        yield from ijson.items(file, f"{name}.item", map_type=Streamed, use_float=True, buf_size=BLOCK)
 
 
 def _tracks(path: Path, masks: MaskDict) -> Iterator[tuple[str, Any]]:
@@ -98,7 +98,7 @@ def _tracks(path: Path, masks: MaskDict) -> Iterator[tuple[str, Any]]:
                 yield str(record.get("id")), record.get("segmentations")
         return
     with _open(path) as file:
-        yield from ijson.kvitems(file, "", use_float=True, buf_size=BLOCK)
+        yield from ijson.kvitems(file, "", map_type=Streamed, use_float=True, buf_size=BLOCK)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -182,7 +182,9 @@ def _sound_rows(place: _Place, track: list[Any]) -> list[Row] | None:
     frames = [index for index, entry in enumerate(track) if entry not in (None, [], {})]
     if not frames:
         return []
-    whole = [track[index] for index in frames if isinstance(track[index], dict)]
+    whole = [
+        entry for entry in (track[index] for index in frames) if isinstance(entry, dict) and not key_repeated(entry)
+    ]
     of_size = [
         entry for entry in whole if entry.get("size") == [height, width] and {*map(type, entry["size"])} == {int}
     ]
@@ -240,8 +242,8 @@ def read_mask_folder(
     if absent := missing_folder(root, source.folder, video.video_id, listed_in):
         return [], [absent]
     rows: list[Row] = []
-    faults = _masks_without_frame(root, source.folder, video)
     values: set[int] = set()
+    faults = _masks_without_frame(root, source.folder, video)
     for index, name in enumerate(video.frame_names):
         file = f"{source.folder}/{name}.png"
         try:
@@ -250,21 +252,16 @@ def read_mask_folder(
             place = f"video {video.video_id}, frame {name}"
             faults.append(error(file, place, str(problem), PNG_AGAIN))
             continue
-        values.update(np.unique(pixels).tolist())
+        values.update(np.flatnonzero(np.bincount(pixels.ravel())).tolist())
         if size is None:
             continue
         for annotation_id, mask in _objects(pixels, source.annotation_id):
             rows.append(_row(video.video_id, annotation_id, index, size, encode_rle(mask), int(mask.sum())))
     if source.annotation_id is None and VOID in values and values <= {0, VOID}:
-        faults.append(_only_void(source.folder, video))
+        found = f"the masks of {video.video_id} in {source.folder} hold no object, but 0 and {VOID} alone"
+        action = f"Write the object's number in place of {VOID}, which is void here: pixels of no object"
+        faults.append(error(source.folder, f"video {video.video_id}", found, action))
     return rows, faults
-
-
-def _only_void(folder: str, video: RawVideo) -> Fault:
-    problem = f"the masks of {video.video_id} are of the values 0 and {VOID} only, and {VOID} belongs to no object"
-    return error(
-        folder, f"video {video.video_id}", problem, f"Write the object's number, such as 1, in place of {VOID}"
-    )
 
 
 def _masks_without_frame(root: Path, folder: str, video: RawVideo) -> list[Fault]:
@@ -287,7 +284,7 @@ def _read_png(root: Path, file: str, frame: str, size: Size | None) -> np.ndarra
         found = f"; {other} is there" if other else ""
         raise InputError(f"{file} does not exist although frame {frame} is listed{found}")
     if path.is_symlink() and leads_out(root, file):
-        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened")
+        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened. {ALLOW}")
     try:
         pixels = read_index_png(path)
     except InputError as problem:

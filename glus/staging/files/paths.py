@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path, PosixPath, PurePosixPath
+from typing import Any
 
+from glus.errors import InputError
 from glus.staging.faults import Fault, error
 
+ALLOW = (
+    "Put the files themselves there, or name the folder that the link leads into: --allow-links FOLDER, or in"
+    " params.yaml stage.allow_links"
+)
 LONGEST_NAME, LONGEST_PATH = 255, 1024  # bytes: of a file's name anywhere, and room for the root before a path
 
 
@@ -31,15 +38,57 @@ def is_file_name(name: object) -> bool:
     return is_inside(name) and "/" not in str(name)
 
 
+class LinkedRoot(PosixPath):
+    """A dataset's folder that says where symbolic links in it may lead.
+
+    Attributes:
+        linked: folders beside the dataset's own, resolved.
+    """
+
+    linked: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, root: Path, folders: Iterable[str | Path]) -> LinkedRoot:
+        """The root with folders that the user names.
+
+        Raises:
+            InputError: one is not a folder.
+        """
+        linked = cls(root)
+        linked.linked = tuple(os.path.realpath(folder) for folder in folders)
+        for folder in linked.linked:
+            if not Path(folder).is_dir():
+                raise InputError(f"{folder} is not a folder; --allow-links and stage.allow_links name folders.")
+        return linked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes are told too."""
+        return LinkedRoot.of, (str(self), self.linked)
+
+
 def leads_out(root: Path, path: str) -> bool:
-    """Whether symbolic links take a path out of the dataset's folder (which may be a link itself)."""
-    return not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    """Whether symbolic links take a path out of the dataset's folder (which may be a link itself).
+
+    They may lead into the cache of the DVC repository that the folder lies in, and into the folders of a `LinkedRoot`.
+    """
+    target = Path(os.path.realpath(root / path))
+    allowed = (os.path.realpath(root), *(root.linked if isinstance(root, LinkedRoot) else ()))
+    return not any(map(target.is_relative_to, allowed)) and not _in_dvc_cache(root, target)
+
+
+def _in_dvc_cache(root: Path, target: Path) -> bool:
+    """Whether a file lies in `.dvc/cache` of the repository around a dataset; a cache elsewhere has to be named."""
+    for start in (Path(os.path.normpath(root.absolute())), Path(os.path.realpath(root))):
+        repository = next((folder for folder in start.parents if (folder / ".dvc").is_dir()), None)
+        if repository is not None and target.is_relative_to(Path(os.path.realpath(repository)) / ".dvc" / "cache"):
+            return True
+    return False
 
 
 def led_out(path: str, record: str) -> Fault:
     """The fault of a link that leaves the dataset's folder."""
     problem = f"{path} is a symbolic link out of the dataset's folder; nothing behind it was opened"
-    return error(path, record, problem, "Put the files themselves there, or name the folder they lie in as the root")
+    return error(path, record, problem, ALLOW)
 
 
 def missing_folder(root: Path, folder: str, video_id: str, listed_in: str) -> Fault | None:

@@ -11,7 +11,7 @@ import ijson
 
 from glus.staging.faults import Fault, error
 from glus.staging.files.expression_lists import check_frame_names, check_text, check_video_id
-from glus.staging.files.json_files import AS_PUBLISHED
+from glus.staging.files.json_files import AS_PUBLISHED, key_repeated
 from glus.staging.files.mask_files import damaged, read_stream
 from glus.staging.files.paths import leads_out, led_out
 from glus.staging.raw import InstanceFile, RawExpression, RawSplit, RawVideo
@@ -40,8 +40,8 @@ def load_instances(root: Path, file: str, split: str) -> RawSplit:
         keys = {"id": int, "video_id": int, "category_id": int}
         for item in _records(root, file, "annotations", keys, raw.faults):
             grouped[item["video_id"], item["category_id"]].append(str(item["id"]))
-    except ijson.JSONError as problem:
-        raw.faults.append(damaged(root, file, problem))
+    except ijson.JSONError as broken:
+        raw.faults.append(damaged(root, file, broken))
         return raw
     raw.videos = sorted(videos.values(), key=lambda video: video.video_id)
     raw.expressions = list(_expressions(file, videos, names, grouped, raw.faults))
@@ -53,11 +53,17 @@ def _records(
     root: Path, file: str, name: str, keys: Mapping[str, type], faults: list[Fault]
 ) -> Iterator[dict[str, Any]]:
     """The records of a list of the file that have the given keys, of the given types."""
-    count = -1
+    count, ids = -1, set()
     for count, record in enumerate(read_stream(root / file, name)):
         wrong = [key for key, kind in keys.items() if not isinstance(record, dict) or type(record.get(key)) is not kind]
-        if not wrong:
+        if not wrong and not key_repeated(record) and record["id"] not in ids:
+            ids.add(record["id"])
             yield record
+            continue
+        if not wrong:
+            twice = f"the key {key_repeated(record)!r}" if key_repeated(record) else f"the id {record['id']}"
+            problem = f"entry {count} of {name} has {twice} more than once, or shares it with an entry before"
+            faults.append(error(file, f"{name} {count}", problem, AS_PUBLISHED))
             continue
         wanted = ", ".join(f"{key} ({kind.__name__})" for key, kind in keys.items())
         problem = f"entry {count} of {name} has no usable {', '.join(wrong)}; expected {wanted}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from glus.staging.faults import error
 from glus.staging.files.expression_lists import check_objects, list_videos, read_ids, require
 from glus.staging.raw import MaskDict, Published, RawExpression, RawSplit, RawVideo
 from glus.staging.readers.instances import load_instances
@@ -48,6 +49,9 @@ def load(root: Path, split: str) -> RawSplit:
         return load_instances(root, _instances(split), split)
     raw = RawSplit(f"{folder}{LIST}", "expressions of VISA")
     require(root / raw.file, root, TREE, PUBLISHER)
+    if split == "train" and folder and (root / LIST).is_file():
+        problem = f"there are two lists, {raw.file} and {LIST}"
+        raw.faults.append(error(raw.file, "", problem, "Keep the one that belongs to the frames and masks"))
     for video in list_videos(root, raw.file, raw.faults):
         raw.videos.append(RawVideo(video.video_id, video.frame_names, f"{split}/JPEGImages/{video.video_id}"))
         for expression_id, expression in video.expressions.items():

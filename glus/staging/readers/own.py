@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from glus.staging.faults import Fault, error, shown
+from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import check_text, check_video_id, expression_place, require
 from glus.staging.files.frame_folders import list_frames
 from glus.staging.files.json_files import parse_json, read_text
@@ -55,8 +56,11 @@ def load(root: Path, split: str) -> RawSplit:
     Raises:
         MissingError: the split is not there.
     """
-    table = next((name for name in TABLES if (root / split / name).is_file()), TABLES[0])
-    raw = RawSplit(f"{split}/{table}")
+    tables = [name for name in TABLES if (root / split / name).is_file()] or [TABLES[0]]
+    raw = RawSplit(f"{split}/{tables[0]}")
+    if len(tables) > 1:
+        problem = f"{split} holds {' and '.join(tables)}, two lists of expressions"
+        raw.faults.append(error(raw.file, "", problem, "Keep one of them"))
     require(root / raw.file, root, TREE, PUBLISHER)
     grouped: dict[str, list[dict[str, Any]]] = {}
     for row in _read_rows(root, raw.file, raw.faults):
@@ -100,21 +104,32 @@ def _read_rows(root: Path, file: str, faults: list[Fault]) -> list[dict[str, Any
 
 
 def _read_csv(file: str, text: str, faults: list[Fault]) -> list[dict[str, Any]] | None:
+    """Rows by the names of the header; blanks around a cell do not count, and neither do empty lines."""
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
-        return list(csv.DictReader(io.StringIO(text, newline="")))
-    except csv.Error as problem:
-        faults.append(error(file, "", f"{file} is not a table of comma-separated values: {problem}", "Write it again"))
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    except csv.Error as damage:
+        faults.append(error(file, "", f"{file} is not a table of comma-separated values: {damage}", "Write it again"))
         return None
+    _, header = lines[0] if lines else (0, [])
+    for name in sorted(name for name, count in Counter(header).items() if count > 1):
+        faults.append(error(file, "line 1", f"{file} has {header.count(name)} columns {name!r}", "Keep one of them"))
+    for number, cells in lines[1:]:
+        if len(cells) != len(header):
+            problem = f"line {number} of {file} has {len(cells)} cells, its header names {len(header)}: {shown(cells)}"
+            action = 'Write one cell for each column; a text with a comma stands in quotes: "the dog, left"'
+            faults.append(error(file, f"line {number}", problem, action))
+    return [dict(zip(header, cells, strict=False)) for _, cells in lines[1:]]
 
 
 def _video(root: Path, split: str, video_id: str, raw: RawSplit) -> RawVideo | None:
     if not check_video_id(raw.file, video_id, raw.faults):
         return None
     folder, films = f"{split}/JPEGImages/{video_id}", _films(root, f"{split}/Videos/{video_id}")
-    found = [folder, *films] if (root / folder).is_dir() else films
-    if len(found) > 1:
-        problem = f"the frames of {video_id} are there more than once: {', '.join(found)}"
-        raw.faults.append(error(found[0], f"video {video_id}", problem, "Keep the one that the masks belong to"))
+    sources = [folder, *films] if (root / folder).is_dir() else films
+    if len(sources) > 1:
+        problem = f"the frames of {video_id} lie in {' and '.join(sources)}"
+        raw.faults.append(error(raw.file, f"video {video_id}", problem, "Keep one of them"))
         return None
     if not films:
         return list_frames(root, folder, video_id, raw.file, raw.faults)
@@ -136,7 +151,8 @@ def _films(root: Path, place: str) -> list[str]:
 def _expressions(
     raw: RawSplit, video_id: str, rows: list[dict[str, Any]], *, needs_objects: bool
 ) -> list[RawExpression]:
-    expressions = []
+    expressions: list[RawExpression] = []
+    said: dict[str, RawExpression] = {}
     for number, row in enumerate(rows):
         if not check_text(raw.file, video_id, str(number), row["expression"], raw.faults):
             continue
@@ -152,4 +168,12 @@ def _expressions(
             problem = f"{video_id} expression {number} names no objects, but masks are there or needed for training"
             raw.faults.append(error(raw.file, place, problem, "Name its objects"))
         expressions.append(RawExpression(video_id, str(number), row["expression"], objects, objects))
+        first = said.setdefault(row["expression"].strip(), expressions[-1])
+        if first is not expressions[-1]:
+            other = set(first.object_ids) != set(objects)
+            problem = (
+                f"{video_id} expressions {first.expression_id} and {number} are one sentence ({shown(first.text)})"
+            )
+            problem += " about other objects" if other else ""
+            raw.faults.append((error if other else warning)(raw.file, place, problem, "Keep one of the rows"))
     return expressions

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from glus.staging.faults import shown, warning
+from glus.staging.faults import error, shown, warning
 from glus.staging.files.expression_lists import check_objects, expression_place, list_videos, read_ids, require
 from glus.staging.raw import MaskDict, Published, RawExpression, RawSplit, RawVideo
 
@@ -53,7 +53,8 @@ def load(root: Path, split: str) -> RawSplit:
             if family is None:
                 problem = f"{video.video_id} expression {expression_id} has type_id {shown(expression.get('type_id'))}"
                 place, known = expression_place(video.video_id, expression_id), ", ".join(FAMILIES)
-                raw.faults.append(warning(raw.file, place, f"{problem}, known are {known}", "It enters no average"))
+                told, action = f"{problem}, known are {known}", "Its kind decides which average it enters: write it"
+                raw.faults.append((error if split == "valid" else warning)(raw.file, place, told, action))
             if family != "absent":
                 check_objects(raw.file, video, expression_id, ("obj_id", "anno_id"), raw.faults)
             elif expression.get("anno_id"):

@@ -26,7 +26,7 @@ def load(root: Path, split: str) -> RawSplit:
     content = read_json(root, f"{split}/families.json", raw.faults)
     notes = entries(entries(content).get("videos"))
     raw.videos = [
-        replace(video, grey_frames=tuple(_of(notes, video.video_id, "grey_frames") or ())) for video in raw.videos
+        replace(video, ambiguous_frames=tuple(_of(notes, video.video_id, "grey_frames") or ())) for video in raw.videos
     ]
     raw.expressions = [
         replace(item, family=entries(_of(notes, item.video_id, "expressions")).get(item.expression_id))

@@ -161,7 +161,8 @@ def _draw_paths(
 def _let_one_vanish(opacity: np.ndarray, rng: np.random.Generator) -> None:
     """One object fades, is absent for some frames and comes back where the clip is long enough."""
     num_objects, num_frames = opacity.shape
-    length = int(rng.integers(min(MIN_ABSENT, num_frames - 2), max(num_frames // 2, 2) + 1))
+    longest = max(num_frames // 2, 2)
+    length = int(rng.integers(min(MIN_ABSENT, num_frames - 2, longest), longest + 1))
     start = int(rng.integers(2, max(num_frames - length, 2) + 1))
     track = opacity[int(rng.integers(num_objects))]
     track[start : start + length] = 0

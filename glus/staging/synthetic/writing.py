@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from glus.config import ClipKind, SyntheticConfig
+from glus.execution.progress import Display, show_bar
 from glus.masks import encode_rle
 from glus.staging.synthetic.expressions import Sentence, describe
 from glus.staging.synthetic.rendering import render
@@ -57,13 +57,13 @@ def write_split(
     split: str,
     root: Path,
     pool: Executor | None = None,
-    progress: Callable[[Iterable[WrittenClip], int], Iterable[WrittenClip]] = lambda clips, total: clips,
+    progress: Display = show_bar,
 ) -> None:
     """Writes `root/<split>`; does nothing where it is already there, and leaves nothing where it is interrupted.
 
     Args:
         pool: where clips are drawn; None draws them here.
-        progress: wraps the finished clips, with their number.
+        progress: shows how many clips are drawn.
     """
     target = root / split
     if target.is_dir():
@@ -73,7 +73,8 @@ def write_split(
     clips: list[Clip] = [(kind, index) for kind, count in config.clips[split].items() for index in range(count)]
     job = partial(_write_clip, config, split, aside / "JPEGImages")
     written = map(job, clips) if pool is None else pool.map(job, clips, chunksize=8)
-    _write_lists(sorted(progress(written, len(clips)), key=lambda clip: clip.video_id), config.num_frames, aside)
+    shown = progress(written, f"drawing synthetic/{split}", total=len(clips))
+    _write_lists(sorted(shown, key=lambda clip: clip.video_id), config.num_frames, aside)
     aside.rename(target)
 
 

@@ -6,7 +6,6 @@ up to rounding. One GPU for each process where there are any.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -14,20 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from glus.errors import GlusError
-from glus.execution.processes import start_beside
+from glus.training.loop.companions import Ready, companions
 
 T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=30)  # the slowest thing one replica waits for: another's loading of the weights
-SECONDS_TO_STOP = 10
 
 
 def rank() -> int:
@@ -45,48 +41,30 @@ def replicas(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
     """Makes this process the first of `count`; the others run `train(*arguments)` and have to take the same steps.
 
     Raises:
-        GlusError: another process failed; its own message stands above.
+        GlusError: another process failed: its own error, or how it ended.
     """
     if count == 1:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="glus-replicas-") as folder:
         meeting = Path(folder) / "meeting"
-        context = multiprocessing.get_context("spawn")
-        others = [
-            context.Process(target=_run_other, args=(number, count, meeting, os.getpid(), train, arguments))
-            for number in range(1, count)
-        ]
-        for process in others:
-            process.start()
         try:
-            _join_group(0, count, meeting)
-            yield
-            for process in others:
-                process.join()
-        except GlusError:  # says what is wrong itself
-            raise
-        except Exception as error:
-            if failed := _failed(others):
-                raise GlusError(f"{failed} of the {count - 1} other training processes failed (see above).") from error
-            raise
+            with companions(count - 1, _train_beside, count, meeting, train, arguments) as others:
+                others.wait_until_ready()  # joining waits for the others too, but hears no signal
+                _join_group(0, count, meeting)
+                yield
+                others.wait_until_done()
         finally:
-            for process in others:
-                process.terminate()
-                process.join()
             if dist.is_initialized():
                 dist.destroy_process_group()
 
 
-def _run_other(
-    number: int, count: int, meeting: Path, parent: int, train: Callable[..., None], arguments: Sequence[Any]
+def _train_beside(
+    ready: Ready, number: int, count: int, meeting: Path, train: Callable[..., None], arguments: Sequence[Any]
 ) -> None:
-    start_beside(parent, number)
+    ready()
     _join_group(number, count, meeting)
-    try:
-        train(*arguments)
-    except GlusError as error:
-        sys.exit(f"training process {number}: {error}")
+    train(*arguments)
     dist.destroy_process_group()
 
 
@@ -101,13 +79,6 @@ def _join_group(number: int, count: int, meeting: Path) -> None:
         world_size=count,
         timeout=TIMEOUT,
     )
-
-
-def _failed(processes: Iterable[SpawnProcess]) -> int:
-    """How many ended with an error; a moment is left to those that are about to."""
-    for process in processes:
-        process.join(SECONDS_TO_STOP)
-    return sum(bool(process.exitcode) for process in processes)
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -33,26 +33,27 @@ def sample_window(
     length: int,
     reverse: float,
     generator: np.random.Generator,
-    grey_frames: Sequence[int] = (),
-    into_grey: float = 0.0,
+    ambiguous_frames: Sequence[int] = (),
+    into_ambiguous: float = 0.0,
 ) -> list[int]:
     """A contiguous window of query frames, played backwards in a share of the draws.
 
-    Grey frames are the synthetic set's; real sets have none. A window does not begin on one: nothing in it tells which
-    object is meant, and a guess would be all there is to learn. Where no window is left, any one is drawn.
+    A window does not begin on an ambiguous frame: nothing in it tells which object is meant, and a guess would be all
+    there is to learn. Where no window is left, any one is drawn.
 
     Args:
-        into_grey: share of the draws, where the video allows, whose window goes on into grey frames: there memory is
-            all that helps.
+        ambiguous_frames: see `Video`.
+        into_ambiguous: share of the draws, where the video allows, whose window goes on into ambiguous frames: there
+            memory is all that helps.
     """
     backwards = bool(reverse) and generator.random() < reverse
-    grey = set(grey_frames)
+    ambiguous = set(ambiguous_frames)
     windows = [range(start, start + length) for start in range(num_frames - length + 1)]
     if backwards:
         windows = [window[::-1] for window in windows]
-    choice = [window for window in windows if window[0] not in grey] or windows
-    if into_grey and generator.random() < into_grey:
-        choice = [window for window in choice if not grey.isdisjoint(window)] or choice
+    choice = [window for window in windows if window[0] not in ambiguous] or windows
+    if into_ambiguous and generator.random() < into_ambiguous:
+        choice = [window for window in choice if not ambiguous.isdisjoint(window)] or choice
     return list(choice[generator.integers(len(choice))])
 
 

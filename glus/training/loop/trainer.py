@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from glus.config import ComputeConfig
-from glus.errors import GlusError
+from glus.errors import GlusError, KilledError
 from glus.execution.devices import resolve_device
+from glus.execution.processes import process_number, start_beside
+from glus.publishing import sync
 from glus.training.loop.distributed import num_replicas, rank, sum_gradients, sum_values
 from glus.training.loop.optimiser import build_optimiser
 from glus.training.loop.phase import Hooks, Phase, Stateful
@@ -29,6 +34,8 @@ from glus.training.loop.precision import set_weight_types
 from glus.training.loop.summary import describe_batch, describe_parameters
 
 logger = logging.getLogger(__name__)
+
+LAST = "last.pt"  # the newest checkpoint
 
 
 class _Batches(Dataset[Any]):
@@ -81,7 +88,7 @@ class Trainer:
         self.state = dict(state or {})
         self.device = resolve_device(compute)
         self.total_steps = sum(phase.steps for phase in phases)
-        self._file = checkpoints / "last.pt"
+        self._file = checkpoints / LAST
         self._resumed: dict[str, Any] | None = None
         self._sums: dict[str, float] = {}
         self._num_summed = 0
@@ -93,6 +100,7 @@ class Trainer:
 
         Raises:
             GlusError: a loss is not finite; names the step.
+            KilledError: a process that makes batches was killed.
         """
         trained = (parameter for phase in self.phases for parameter in phase.parameters.values())
         set_weight_types(self.module, trained, self.compute.precision)
@@ -101,7 +109,8 @@ class Trainer:
         first = 0
         for phase in self.phases:
             if done < first + phase.steps:
-                self._run_phase(phase, first, done)
+                with _naming_killed_workers():
+                    self._run_phase(phase, first, done)
                 done = first + phase.steps
             first += phase.steps
 
@@ -173,7 +182,7 @@ class Trainer:
             batch_size=None,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=partial(_start_worker, os.getpid(), process_number()),
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,  # ready at once
         )
         return iter(loader)
@@ -204,6 +213,7 @@ class Trainer:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         aside = self._file.with_suffix(".partial")
         torch.save(content, aside)
+        sync(aside)
         aside.replace(self._file)
 
     def _restore(self) -> int:
@@ -218,6 +228,24 @@ class Trainer:
         return int(content["step"])
 
 
+@contextmanager
+def _naming_killed_workers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # all that torch says it with
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise KilledError(
+            "A process that makes training batches (compute.workers) was killed, perhaps because memory ran out."
+            " Start again to go on from the last checkpoint."
+        ) from error
+
+
+def finished_steps(checkpoint: Path) -> int:
+    """The step that a checkpoint was taken after."""
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["step"])
+
+
 def train_mode(module: nn.Module) -> None:
     """Training mode for what is trained; frozen parts do not drop anything out (the published code lets them)."""
     module.train()
@@ -227,5 +255,6 @@ def train_mode(module: nn.Module) -> None:
             part.eval()
 
 
-def _one_thread(_: int) -> None:
+def _start_worker(parent: int, number: int, _: int) -> None:
+    start_beside(parent, number)
     torch.set_num_threads(1)

@@ -31,7 +31,8 @@ class ClipObjective(nn.Module):
         contrastive: weight and settings of the contrastive term.
         memory: stride, number of memories, whether they are cut off from the graph.
         bank: tokens of earlier steps; `end_step` adds those of the step.
-        pick: draws positives and negatives of the contrastive term.
+        pick: draws positives and negatives of the contrastive term; the parity tests give one that repeats what the
+            published code drew.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glus.config import MemoryConfig, ModelConfig, PhaseConfig, TrainConfig
+from glus.config import IMAGE_PARTS, TRACKING_PARTS, MemoryConfig, ModelConfig, PhaseConfig, TrainConfig
 from glus.model.assembly import build_text_hidden_fcs
 from glus.model.glus import GlusModel
 from glus.records.split import StagedSplit
@@ -25,12 +25,6 @@ from glus.training.segmentation.samples import BatchBuilder, ClipPhaseBatches, I
 logger = logging.getLogger(__name__)
 
 Splits = Sequence[tuple[StagedSplit, float]]  # with how often each is drawn
-
-IMAGE_PARTS = (
-    "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
-    "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
-)  # fmt: skip
-TRACKING_PARTS = ("image_encoder", "mask_decoder", "prompt_encoder", "memory_attention", "memory_encoder")
 
 
 def build_phases(

@@ -15,10 +15,10 @@ from glus.processing.conversation import (
     INFERENCE_ANSWER,
     INFERENCE_QUESTION,
     QUESTIONS,
-    normalise_expression,
     training_prompt,
 )
-from glus.processing.tokenizer import SEG, LlamaSentencePiece
+from glus.processing.sentences import SEG, require_sentences, taught_to_glus
+from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
 from glus.processing.transforms import FrameTransform
 from glus.records.split import Expression, StagedSplit
@@ -90,9 +90,10 @@ class BatchBuilder:
         )
 
     def _conversation(self, sample: ClipSample, number: int) -> list[int]:
-        expression = normalise_expression(sample.expressions[number].text.strip())
+        sentence = sample.expressions[number].text
+        require_sentences([sentence], self.tokenizer.marks)
         prompt = training_prompt(
-            expression, len(sample.context_frames), sample.questions[number], sample.answers[number]
+            taught_to_glus(sentence), len(sample.context_frames), sample.questions[number], sample.answers[number]
         )
         return expand_images(self.tokenizer.encode_with_images(prompt), self.tokens_per_frame)
 
@@ -145,7 +146,7 @@ class ClipPhaseBatches:
     num_query_frames: int
     max_expressions: int
     reverse: float
-    into_grey: float
+    into_ambiguous: float
     vary_conversation: bool
 
     def __call__(self, number: int) -> ClipBatch:
@@ -165,8 +166,8 @@ class ClipPhaseBatches:
                 self.num_query_frames,
                 self.reverse,
                 generator,
-                draw.video.grey_frames,
-                self.into_grey,
+                draw.video.ambiguous_frames,
+                self.into_ambiguous,
             ),
             expressions,
             *_draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
@@ -192,8 +193,8 @@ class ImagePhaseBatches:
     def _sample(self, generator: np.random.Generator) -> ClipSample:
         draw = self.mixture.draw(generator)
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
-        coloured = [index for index in range(draw.video.num_frames) if index not in draw.video.grey_frames]
-        frame = int(generator.choice(coloured))
+        clear = [index for index in range(draw.video.num_frames) if index not in draw.video.ambiguous_frames]
+        frame = int(generator.choice(clear))
         texts = _draw_texts(len(expressions), 1, self.vary_conversation, generator)
         return ClipSample(draw, [], [frame], expressions, *texts)
 

@@ -17,6 +17,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
 from glus.keyframes.sources import drawn_frame
 from glus.metrics.boundary import boundary_f
+from glus.metrics.by_key_frame import ByKeyFrame
 from glus.metrics.region import jaccard
 from glus.paths import FINAL_MODEL
 from glus.processing.staged_frames import staged_frames
@@ -26,7 +27,7 @@ from glus.training.selector.validation import ScoredExpression, select_key_frame
 from glus.weights.loading import load_model
 from glus.weights.selector_loading import load_selector_model
 
-KeyFrames = dict[str, list[int]]  # source -> frame of each expression
+KeyFrames = dict[str, list[int]]  # which of `ByKeyFrame` -> frame of each expression
 
 
 def score_held_out(
@@ -63,7 +64,7 @@ def score_held_out(
             expression.text,
             track,
             targets,
-            {source: jf[number] for source, jf in of_video.items()},
+            ByKeyFrame(**{source: jf[number] for source, jf in of_video.items()}),
         )
         for labelled, scores, of_video in zip(held_out, tracks, worth, strict=True)
         for number, (expression, track, targets) in enumerate(

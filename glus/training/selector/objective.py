@@ -32,9 +32,9 @@ class SelectorObjective(nn.Module):
 
         Args:
             batch: the samples of a step.
-            noise_seed: of the published noise of the clustering. Published training draws it anew for the frames of
-                every expression, so that expressions share nothing: as many readings as expressions instead of
-                samples. None: deterministic.
+            noise_seed: only the parity tests give one: of the published noise of the clustering. Published training
+                draws it anew for the frames of every expression, so that expressions share nothing: as many readings
+                as expressions instead of samples. None: deterministic.
         """
         frames = [torch.cat([sample.context, sample.queries]) for sample in batch.samples]
         patches = self.model.encode_patches(torch.cat(frames))

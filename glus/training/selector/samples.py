@@ -15,7 +15,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.config import SelectorConfig
 from glus.media.pictures import read_frame
-from glus.processing.selector_conversation import ANSWERS, REQUESTS, Tail, encode_tail, normalise_expression
+from glus.processing.selector_conversation import ANSWERS, REQUESTS, Tail, encode_tail
+from glus.processing.sentences import require_sentences, taught_to_selector
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.training.loop.sampling import batch_generator, sample_context_frames
 from glus.training.selector.labels import LabelledVideo
@@ -114,10 +115,11 @@ class SelectorSampler:
         return self._image_processor(frames, return_tensors="pt")["pixel_values"]
 
     def _tail(self, text: str, generator: np.random.Generator) -> Tail:
+        require_sentences([text], self._tokenizer.marks)
         request = answer = 0
         if self._config.vary_conversation:
             request, answer = int(generator.integers(len(REQUESTS))), int(generator.integers(len(ANSWERS)))
-        return encode_tail(self._tokenizer, normalise_expression(text), request, answer)
+        return encode_tail(self._tokenizer, taught_to_selector(text), request, answer)
 
 
 def draw_context(num_frames: int, count: int, generator: np.random.Generator) -> list[int]:

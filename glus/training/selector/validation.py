@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-SOURCES = ("first", "random", "selected", "oracle")  # of key frames
-SMALLEST_GAP = 1.0  # points of J&F between first and oracle, below which there is nothing to close
+from glus.metrics.by_key_frame import ByKeyFrame
+from glus.metrics.grouping import Grouped, by_family
 
 
 @dataclass(frozen=True)
@@ -22,60 +22,70 @@ class ScoredExpression:
         text: the expression.
         scores: float [T].
         targets: float [T], IoU in 0..1.
-        jf: source of the key frame -> J&F of the masks propagated from there, percent.
+        jf: J&F in percent of the masks by the key frame that they are propagated from.
     """
 
     family: str | None
     text: str
     scores: np.ndarray
     targets: np.ndarray
-    jf: Mapping[str, float]
+    jf: ByKeyFrame
 
 
-def validate(scored: Sequence[ScoredExpression]) -> dict[str, Any]:
-    """Metrics over all expressions, and the same for each family under `families`."""
-    families = sorted({item.family for item in scored if item.family is not None})
-    return {
-        **_metrics(scored),
-        "families": {name: _metrics([item for item in scored if item.family == name]) for name in families},
-    }
-
-
-def _metrics(scored: Sequence[ScoredExpression]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SelectorMetrics:
     """Means over expressions.
 
-    `l1_constant` is the L1 of the best single number for all frames, what a selector that sees nothing reaches.
-    `spearman` is taken within each expression and leaves those out whose labels are all equal (null if all are).
-    `pseudo_iou` is the label at the key frame: the first frame, any frame (its mean), the selected and the best one;
-    `regret` is what the selected one lacks of the best. `jf` is J&F in percent, propagated from the first, a drawn, the
-    selected and the best labelled frame; `gap_closed` is the share of the way from first to oracle that the selection
-    goes (null where there is none).
+    Attributes:
+        l1: between scores and labels.
+        l1_constant: of the best single number for all frames: what a selector that sees nothing reaches.
+        spearman: within each expression, without those whose labels are all equal; None if all are.
+        pseudo_iou: the label at the key frame: the first frame, any frame (its mean), the selected and the best one.
+        jf: J&F in percent, propagated from the first, a drawn, the selected and the best labelled frame.
     """
+
+    num_expressions: int
+    l1: float
+    l1_constant: float
+    spearman: float | None
+    pseudo_iou: ByKeyFrame
+    jf: ByKeyFrame
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `regret` is of `pseudo_iou`, `gap_closed` of `jf`."""
+        return {**asdict(self), "regret": self.pseudo_iou.regret, "gap_closed": self.jf.gap_closed}
+
+
+def validate(scored: Sequence[ScoredExpression]) -> Grouped[SelectorMetrics]:
+    """Metrics over all expressions, and of each family."""
+    return Grouped(_metrics(scored), by_family(scored, lambda item: item.family, _metrics))
+
+
+def _metrics(scored: Sequence[ScoredExpression]) -> SelectorMetrics:
     targets = np.concatenate([item.targets for item in scored])
     correlations = [rank_correlation(item.scores, item.targets) for item in scored if np.ptp(item.targets) > 0]
-    pseudo_iou = {
-        "first": float(np.mean([item.targets[0] for item in scored])),
-        "random": float(np.mean([item.targets.mean() for item in scored])),
-        "selected": float(np.mean([item.targets[select_key_frame(item.scores)] for item in scored])),
-        "oracle": float(np.mean([item.targets.max() for item in scored])),
-    }
-    jf = {source: float(np.mean([item.jf[source] for item in scored])) for source in SOURCES}
-    return {
-        "num_expressions": len(scored),
-        "l1": float(np.mean([np.abs(item.scores - item.targets).mean() for item in scored])),
-        "l1_constant": float(np.abs(targets - np.median(targets)).mean()),
-        "spearman": float(np.mean(correlations)) if correlations else None,
-        "pseudo_iou": pseudo_iou,
-        "regret": pseudo_iou["oracle"] - pseudo_iou["selected"],
-        "jf": jf,
-        "gap_closed": gap_closed(jf),
-    }
+    return SelectorMetrics(
+        num_expressions=len(scored),
+        l1=_mean(np.abs(item.scores - item.targets).mean() for item in scored),
+        l1_constant=float(np.abs(targets - np.median(targets)).mean()),
+        spearman=_mean(correlations) if correlations else None,
+        pseudo_iou=ByKeyFrame(
+            first=_mean(item.targets[0] for item in scored),
+            random=_mean(item.targets.mean() for item in scored),
+            selected=_mean(item.targets[select_key_frame(item.scores)] for item in scored),
+            oracle=_mean(item.targets.max() for item in scored),
+        ),
+        jf=ByKeyFrame(
+            first=_mean(item.jf.first for item in scored),
+            random=_mean(item.jf.random for item in scored),
+            selected=_mean(item.jf.selected for item in scored),
+            oracle=_mean(item.jf.oracle for item in scored),
+        ),
+    )
 
 
-def gap_closed(jf: Mapping[str, float]) -> float | None:
-    """Share of the J&F between first and oracle key frame that the selected one reaches; None where both are alike."""
-    gap = jf["oracle"] - jf["first"]
-    return (jf["selected"] - jf["first"]) / gap if gap >= SMALLEST_GAP else None
+def _mean(values: Iterable[Any]) -> float:
+    return float(np.mean([*values]))
 
 
 def rank_correlation(scores: np.ndarray, targets: np.ndarray) -> float:

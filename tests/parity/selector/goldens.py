@@ -17,7 +17,8 @@ from PIL import Image
 
 from glus import KeyFrameSelector
 from glus.processing.selector_conversation import ANSWERS, REQUESTS, Tail, context_text, encode_tail, request_text
-from glus.processing.tokenizer import IMAGE, LlamaSentencePiece
+from glus.processing.sentences import IMAGE, taught_to_selector
+from glus.processing.tokenizer import LlamaSentencePiece
 
 CONTEXT = re.compile(rf"\(\d+\){IMAGE}")
 
@@ -94,7 +95,8 @@ def parametrised(name: str, cases: list, kind: Callable[[Any], Any], label: Call
 
 
 def parse_conversation(tokenizer: LlamaSentencePiece, text: str, expression: str) -> Tail:
-    """The tail of a recorded conversation, worded by our templates, which have to give the very text."""
+    """The tail of a recorded conversation, worded by our templates and rule, which have to give the very text."""
+    expression = taught_to_selector(expression)
     num_context = len(CONTEXT.findall(text))
     for request, answer in product(range(len(REQUESTS)), range(len(ANSWERS))):
         worded = f"{context_text(num_context)}{IMAGE}{request_text(expression, request)} {ANSWERS[answer]}</s>"

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from glus import KeyFrameSelector
-from glus.processing.selector_conversation import encode_context, encode_tail, normalise_expression
+from glus.processing.selector_conversation import encode_context, encode_tail
+from glus.processing.sentences import asked_of_selector
 from glus.processing.tokenizer import IMAGE_ID
 from glus.selector.model import Reading
 from glus.selector.sharing import context_groups
@@ -57,12 +58,12 @@ def test_scores_and_key_frames(
     }
     compared = 0
     for video, (frames, expressions, names) in clips(published).items():
-        scores = selector.score(frames, list(expressions.values()), noise_seed=run["seed"]).numpy()
+        scores = selector.score(frames, list(expressions.values()), noise_seed=run.get("seed")).numpy()
         for number, track in zip(expressions, scores, strict=True):
             recorded = np.array([expected[video, number, frame] for frame in names])
             within(f"C_{name}", "score", largest(track, recorded), 1e-5)
             assert int(names[select_key_frame(track)]) == int(names[int(np.argmax(recorded))])
-            if f"{video}_{number}" in run["selected"]:
+            if f"{video}_{number}" in run.get("selected", {}):
                 assert int(names[select_key_frame(track)]) == run["selected"][f"{video}_{number}"]
             compared += len(track)
     assert compared == len(expected)
@@ -83,8 +84,8 @@ def test_ids_and_states_of_every_score(
         groups = context_groups(len(frames), 11)
         for number, text in expressions.items():
             states.clear()
-            selector.score(frames, [text], batch=1, noise_seed=run["seed"])
-            tail = encode_tail(selector.tokenizer, normalise_expression(text))
+            selector.score(frames, [text], batch=1, noise_seed=run.get("seed"))
+            tail = encode_tail(selector.tokenizer, asked_of_selector(text))
             order = [frame for group in groups for frame in group]
             for frame, state in zip(order, states, strict=True):
                 row = rows[video, number, names[frame]]
@@ -133,6 +134,6 @@ def whole_prompt(selector: KeyFrameSelector, frames: list, context: range, query
     handle = selector.language_model.model.register_forward_pre_hook(
         lambda _, __, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True
     )
-    selector([Reading(tokens[:-1], tokens[-1:], [encode_tail(selector.tokenizer, normalise_expression(text))])])
+    selector([Reading(tokens[:-1], tokens[-1:], [encode_tail(selector.tokenizer, asked_of_selector(text))])])
     handle.remove()
     return given[0][0]

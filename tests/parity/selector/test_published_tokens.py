@@ -1,5 +1,6 @@
 """Visual tokens of the published selector: CLIP's pixels and features, and the merging in image and video mode."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,19 @@ def test_clip(published: SelectorGoldens) -> None:
     model = published.model("chatunivi")
     frames = [read_frame(published.file(name)) for name in names]
     pixels = model.image_processor(frames, return_tensors="pt")["pixel_values"]
-    for name in (name for name in golden if name.startswith("pixel_values")):
-        within("A_clip", "CLIP pixels", largest(pixels[: len(golden[name])], golden[name]), 1e-6)
+    for picture in (picture for name in golden if name.startswith("pixel_values") for picture in golden[name]):
+        frame = listed_frame(published.kind("A", "clip"), picture, pixels)
+        within("A_clip", "CLIP pixels", largest(pixels[frame], picture), 1e-6)
     features = torch.cat([model.encode_patches(part) for part in pixels.split(8)])
     within("A_clip", "CLIP patch features", largest(features, golden["patch_features"]), 1e-5)
+
+
+def listed_frame(listed: dict[str, Any], picture: np.ndarray, pixels: torch.Tensor) -> int:
+    """Which of the listed frames a recorded picture is: the list's hashes tell, or the picture that is nearest."""
+    digest = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
+    if digest in listed.get("pixel_sha256_16", ()):
+        return listed["pixel_sha256_16"].index(digest)
+    return int((pixels - torch.from_numpy(picture)).abs().amax(dim=(1, 2, 3)).argmin())
 
 
 def test_the_checkpoint_says_how_tokens_merge(published: SelectorGoldens) -> None:

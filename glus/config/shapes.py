@@ -1,0 +1,75 @@
+"""Contradictions between sizes: of networks, of clips and of what is drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from glus.config.root import Config
+
+
+def clips_are_long_enough(config: Config) -> Iterator[str]:
+    """Generated clips have as many frames as a training sample draws from them."""
+    selector = config.selector
+    fewest, most = selector.num_context_frames
+    if fewest > most:
+        yield f"selector.num_context_frames: {fewest} to {most}, the fewest come first"
+    if selector.query_in_context and selector.num_query_frames > fewest:
+        yield (
+            f"selector.num_query_frames: {selector.num_query_frames} of the context frames, but"
+            f" selector.num_context_frames may be {fewest}"
+        )
+    if all(not entry.split.startswith("synthetic/") for entry in config.data.train):
+        return
+    num_frames = config.stage.synthetic.num_frames
+    drawn = {
+        "model.num_context_frames": config.model.num_context_frames,
+        "model.num_query_frames": config.model.num_query_frames,
+        "train.tracking.num_frames": config.train.tracking.num_frames if config.train.tracking.steps else 0,
+        "selector.num_context_frames": most,
+        "selector.num_query_frames": selector.num_query_frames,
+    }
+    for key, count in drawn.items():
+        if count > num_frames:
+            yield f"{key}: {count} frames, but the generated clips have {num_frames} (stage.synthetic.num_frames)"
+
+
+def shapes_fit(config: Config) -> Iterator[str]:
+    """Shapes of a model that is built from scratch divide evenly; those of given weights are their own."""
+    model = config.model
+    if model.base is not None:
+        return
+    language, vision = model.language, model.vision
+    for key, shape in (("model.language", language), ("model.vision", vision)):
+        if shape.hidden_size % shape.num_heads:
+            yield f"{key}.num_heads: {shape.num_heads} do not divide {key}.hidden_size {shape.hidden_size}"
+    if not language.hidden_size % language.num_heads and language.hidden_size // language.num_heads % 2:
+        yield (
+            f"model.language.num_heads: {language.num_heads} heads of {language.hidden_size // language.num_heads}"
+            " channels, but rotary positions need an even number"
+        )
+    if vision.image_size % vision.patch_size:
+        yield (
+            f"model.vision.patch_size: {vision.patch_size} does not divide model.vision.image_size {vision.image_size}"
+        )
+    elif (tokens := _num_patches(config)) % model.token_pool:
+        yield f"model.token_pool: {model.token_pool} does not divide the {tokens} patches of a frame"
+
+
+def selector_shapes_fit(config: Config) -> Iterator[str]:
+    """Each merging step of the selector leaves no more tokens than it gets, and has neighbours enough."""
+    shape, key = config.selector.model, "selector.model"
+    if len(shape.clusters) != len(shape.neighbours):
+        yield f"{key}: clusters and neighbours must have the same length"
+    if any(after > before for before, after in pairwise(shape.clusters)):
+        yield f"{key}.clusters: {shape.clusters} increase, but each step merges what the one before has left"
+    for clusters, neighbours in zip(shape.clusters, shape.neighbours, strict=False):
+        if neighbours > clusters:
+            yield f"{key}.neighbours: {neighbours} of {clusters} clusters; the published rule would take others instead"
+    if shape.base is None and config.model.base is None and shape.clusters[0] > _num_patches(config):
+        yield f"{key}.clusters: {shape.clusters[0]} cannot be made of the {_num_patches(config)} patches of a frame"
+
+
+def _num_patches(config: Config) -> int:
+    vision = config.model.vision
+    return int((vision.image_size // vision.patch_size) ** 2)

@@ -1,0 +1,69 @@
+"""A model's own folder: safetensors, one JSON file, what the tokenizer and others save. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from glus.errors import InputError
+from glus.weights.tensor_files import fill, read_tensors
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+class Savable(Protocol):
+    """A part that writes its own files: a tokenizer, an image processor."""
+
+    def save_pretrained(self, directory: Path, /) -> object:
+        """Writes them into a folder."""
+
+
+def write_folder(
+    directory: Path,
+    name: str,
+    version: int,
+    config: Mapping[str, Any],
+    parts: Iterable[Savable],
+    weights: Mapping[str, Tensor],
+) -> None:
+    """Writes a model.
+
+    Args:
+        directory: is created.
+        name: of the format.
+        version: of the format.
+        config: shapes and settings, plain data.
+        parts: what writes its own files.
+        weights: the model's state.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    content = {"format": name, "format_version": version, **config}
+    (directory / CONFIG).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for part in parts:
+        part.save_pretrained(directory)
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, directory / WEIGHTS)
+
+
+def require_format(config: Mapping[str, Any], name: str, version: int, path: Path) -> None:
+    """Checks what a `config.json` is of.
+
+    Raises:
+        InputError: another format or version.
+    """
+    found = config.get("format"), config.get("format_version")
+    if found != (name, version):
+        raise InputError(f"{path}: found format {found[0]} version {found[1]}, expected {name} version {version}.")
+
+
+def load_weights(module: nn.Module, file: Path) -> None:
+    """Loads a safetensors file into a module of the same names and shapes.
+
+    Raises:
+        InputError: unreadable, or tensors that are missing, unexpected or of another shape (each named).
+    """
+    fill(module, read_tensors(file), str(file))

@@ -1,0 +1,37 @@
+"""The ports of `make serve`: chosen by the environment, and an error that says how when one is taken."""
+
+import socket
+
+import pytest
+
+from flows import serve
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setitem(serve.PORTS, "PREFECT_SERVER_API_PORT", str(port))
+        problem = serve.port_problem()
+        assert problem is not None
+        assert f"port {port} is in use" in problem
+        assert f"make serve PREFECT_SERVER_API_PORT={port % 65535 + 1}" in problem
+        assert serve.main() == 1
+
+
+@pytest.mark.parametrize(
+    ("ports", "named"),
+    [
+        ({"MLFLOW_PORT": "many"}, "MLFLOW_PORT is 'many', expected a port number"),
+        ({"MLFLOW_PORT": "70000"}, "MLFLOW_PORT is '70000'"),
+        ({"MLFLOW_PORT": "61998", "PREFECT_SERVER_API_PORT": "61998"}, "are both 61998"),
+    ],
+)
+def test_ports_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, ports: dict[str, str], named: str) -> None:
+    for variable in serve.PORTS:
+        monkeypatch.setitem(serve.PORTS, variable, "61999" if variable == "MLFLOW_PORT" else "61997")
+    assert serve.port_problem() is None
+    for variable, port in ports.items():
+        monkeypatch.setitem(serve.PORTS, variable, port)
+    assert named in str(serve.port_problem())
