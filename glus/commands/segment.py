@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from glus.segmenting.requests import DESCRIPTIONS, Format, Request
+from glus.segmenting.requests import DESCRIPTIONS, Format, SegmentRequest
 
-VIDEOS = (
+FORMATS = (
     "Films that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), folders of frames (jpg, png, bmp, webp) in the order of"
     " their numbers, or tables (.csv) with the columns video and sentence; their paths begin at the table's folder."
 )
@@ -17,7 +17,7 @@ FORMS = "; ".join(f"{form}: {what}" for form, what in DESCRIPTIONS.items())
 
 
 def segment(  # noqa: PLR0913
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO", help=VIDEOS)],
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO", help=FORMATS)],
     model: Annotated[Path, typer.Option(help="Folder of the model, e.g. models/glus/final.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder to write; of several videos, a folder in it for each.")
@@ -41,7 +41,7 @@ def segment(  # noqa: PLR0913
 
     Example: glus segment film.mp4 -e "the dog that jumps" -e "the child" --model models/glus/final -o out --format png
     """
-    request = Request(
+    request = SegmentRequest(
         model=model,
         selector=selector,
         span=frames,

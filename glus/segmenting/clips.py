@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from glus.errors import InputError
 from glus.media.sources import FrameSource
-from glus.segmenting.requests import Request
+from glus.segmenting.requests import SegmentRequest
 
 
-def cut(frames: FrameSource, request: Request) -> FrameSource:
+def cut(frames: FrameSource, request: SegmentRequest) -> FrameSource:
     """The frames that a request takes.
 
     Raises:

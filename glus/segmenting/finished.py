@@ -10,7 +10,7 @@ from glus.files import hash_file, hash_json
 from glus.manifest import MANIFEST, Manifest, first_difference, read_manifest
 from glus.media.folders import list_frame_files
 from glus.segmenting.jobs import Job
-from glus.segmenting.requests import Request
+from glus.segmenting.requests import SegmentRequest
 
 UNFINISHED = "unfinished"  # folder of pieces within a result
 SMALL_BYTES = 1 << 20
@@ -32,7 +32,7 @@ def finished(output: Path) -> Manifest | None:
     return read_manifest(output) if (output / MANIFEST).is_file() else None
 
 
-def identity(job: Job, request: Request, compute: dict[str, str]) -> dict[str, Any]:
+def identity(job: Job, request: SegmentRequest, compute: dict[str, str]) -> dict[str, Any]:
     """What decides the masks of a job: equal identities, equal bytes.
 
     Args:

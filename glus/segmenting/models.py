@@ -9,13 +9,13 @@ import torch
 from glus.api import GLUS, KeyFrameSelector
 from glus.manifest import verify_where_listed
 from glus.segmenting.finished import require_model
-from glus.segmenting.requests import Request
+from glus.segmenting.requests import SegmentRequest
 
 
 class Models:
     """What a request loads, once for all videos."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: SegmentRequest) -> None:
         self._request = request
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = "bfloat16" if self.device == "cuda" else "float32"

@@ -26,7 +26,7 @@ MOST_IN_A_PALETTE = 255
 
 
 @dataclass(frozen=True)
-class Result:
+class FinishedVideo:
     """A finished table of masks and what it is of.
 
     Attributes:
@@ -45,7 +45,7 @@ class Result:
 Draw = Callable[[int, np.ndarray], None]  # takes the place of a frame and its masks, bool [B, H, W]
 
 
-def write_forms(result: Result, forms: tuple[Format, ...]) -> None:
+def write_forms(result: FinishedVideo, forms: tuple[Format, ...]) -> None:
     """Writes the forms that are asked for, in one reading of the table.
 
     Raises:
@@ -63,7 +63,7 @@ def write_forms(result: Result, forms: tuple[Format, ...]) -> None:
         write_json(_coco(result), result.folder / COCO)
 
 
-def write_overlay(result: Result) -> None:
+def write_overlay(result: FinishedVideo) -> None:
     """Writes the overlay video: the film's size, times, length and sound; a frame around each sentence's key frame."""
     clip = result.clip
     times, end = clip.times_s, clip.end_s
@@ -81,7 +81,7 @@ def write_overlay(result: Result) -> None:
         _draw(result, [draw])
 
 
-def write_summary(result: Result, forms: tuple[Format, ...]) -> None:
+def write_summary(result: FinishedVideo, forms: tuple[Format, ...]) -> None:
     """Writes `result.json`: frame names and times, and of each sentence where it starts and what was found."""
     clip, first = result.clip, result.clip.indices[0]
     by_sentence: list[list[tuple[bool, int]]] = [[] for _ in result.sentences]
@@ -113,7 +113,7 @@ def write_summary(result: Result, forms: tuple[Format, ...]) -> None:
     write_json({**video, "expressions": expressions}, result.folder / RESULT)
 
 
-def _draw(result: Result, draws: list[Draw]) -> None:
+def _draw(result: FinishedVideo, draws: list[Draw]) -> None:
     """Gives the masks of each frame, in the frames' order, to what draws them."""
     if not draws:
         return
@@ -135,12 +135,12 @@ def _rows(path: Path, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
             yield batch.to_pylist()
 
 
-def _write_pngs(result: Result, place: int, masks: np.ndarray) -> None:
+def _write_pngs(result: FinishedVideo, place: int, masks: np.ndarray) -> None:
     for number, mask in enumerate(masks):
         write_mask_png(mask, result.folder / "masks" / f"{number:02d}" / f"{result.clip.frame_names[place]}.png")
 
 
-def _write_palette(result: Result, place: int, masks: np.ndarray) -> None:
+def _write_palette(result: FinishedVideo, place: int, masks: np.ndarray) -> None:
     numbers = np.zeros(masks.shape[1:], dtype=np.uint8)
     for number, mask in enumerate(masks, start=1):
         numbers[mask] = number
@@ -149,7 +149,7 @@ def _write_palette(result: Result, place: int, masks: np.ndarray) -> None:
     _save(picture, result.folder / "palette" / f"{result.clip.frame_names[place]}.png")
 
 
-def _write_cutouts(result: Result, place: int, masks: np.ndarray) -> None:
+def _write_cutouts(result: FinishedVideo, place: int, masks: np.ndarray) -> None:
     picture = result.clip[place].convert("RGBA")
     for number, mask in enumerate(masks):
         picture.putalpha(Image.fromarray(mask.astype(np.uint8) * 255))
@@ -161,7 +161,7 @@ def _save(picture: Image.Image, path: Path) -> None:
     picture.save(path)
 
 
-def _coco(result: Result) -> dict[str, Any]:
+def _coco(result: FinishedVideo) -> dict[str, Any]:
     clip = result.clip
     width, height = clip.size
     found: list[list[tuple[int, str]]] = [[] for _ in result.sentences]

@@ -30,7 +30,7 @@ DESCRIPTIONS = {
 
 
 @dataclass(frozen=True)
-class Request:
+class SegmentRequest:
     """How videos are segmented.
 
     Attributes:

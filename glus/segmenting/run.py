@@ -18,15 +18,15 @@ from glus.segmenting.clips import cut, place_of
 from glus.segmenting.finished import UNFINISHED, finished, identity, require_free_or_own, require_same
 from glus.segmenting.jobs import Job
 from glus.segmenting.models import Models
-from glus.segmenting.outputs import MASKS, OVERLAY, Result, write_forms, write_overlay, write_summary
+from glus.segmenting.outputs import MASKS, OVERLAY, FinishedVideo, write_forms, write_overlay, write_summary
 from glus.segmenting.pieces import Pieces
-from glus.segmenting.requests import Format, Request
+from glus.segmenting.requests import Format, SegmentRequest
 from glus.segmenting.stopping import Stop, plain_failures
 
 logger = logging.getLogger(__name__)
 
 
-def run_jobs(jobs: Sequence[Job], request: Request) -> Iterator[str]:
+def run_jobs(jobs: Sequence[Job], request: SegmentRequest) -> Iterator[str]:
     """Segments videos; yields what to say of each. One that cannot be read does not keep the others from their masks.
 
     Raises:
@@ -53,7 +53,7 @@ def run_jobs(jobs: Sequence[Job], request: Request) -> Iterator[str]:
         raise InputError(f"{len(faults)} of {len(jobs)} videos could not be read: {name_some(faults)}.")
 
 
-def _run(job: Job, clip: FrameSource, key_frame: int | None, request: Request, models: Models) -> str:
+def _run(job: Job, clip: FrameSource, key_frame: int | None, request: SegmentRequest, models: Models) -> str:
     """One video; says what is there now."""
     models.require()
     who = identity(job, request, models.compute)
@@ -70,7 +70,7 @@ def _run(job: Job, clip: FrameSource, key_frame: int | None, request: Request, m
     else:
         forms, missing = (Format.PARQUET,), request.formats
         key_frames = _segment(job, clip, key_frame, who, pieces, models)
-    result = Result(job.output, clip, job.sentences, key_frames)
+    result = FinishedVideo(job.output, clip, job.sentences, key_frames)
     if manifest is None:
         write_row_groups("segmented", pieces.in_order(), job.output / MASKS)
         write_overlay(result)
