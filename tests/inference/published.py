@@ -11,7 +11,8 @@ from glus import GLUS
 from glus.model.memory import memory_frames
 from glus.model.sam2 import Memory
 from glus.processing.context_frames import centre_context_frames
-from glus.processing.conversation import inference_prompt, normalise_expression
+from glus.processing.conversation import inference_prompt
+from glus.processing.sentences import asked_of_glus
 from glus.processing.tokens import expand_images
 
 
@@ -52,7 +53,7 @@ class PlainPass:
         model = self.model
         context = centre_context_frames(len(self.frames), model.settings.num_context_frames)
         prompt = inference_prompt(
-            normalise_expression(self.expression),
+            asked_of_glus(self.expression),
             model.settings.num_context_frames,
             len(window),
             trailing_space=model.settings.trailing_space,
