@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from glus.errors import InputError
 from glus.segmenting.requests import DESCRIPTIONS, Format, SegmentRequest
 
 FORMATS = (
-    "Films that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), folders of frames (jpg, png, bmp, webp) in the order of"
-    " their numbers, or tables (.csv) with the columns video and sentence; their paths begin at the table's folder."
+    "Films that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), folders of frames (jpg, jpeg, png, bmp, webp) in the"
+    " order of their numbers, or tables (.csv) with the columns video and sentence; their paths begin at the table's folder."
 )
 FORMS = "; ".join(f"{form}: {what}" for form, what in DESCRIPTIONS.items())
 
@@ -41,6 +42,8 @@ def segment(  # noqa: PLR0913
 
     Example: glus segment film.mp4 -e "the dog that jumps" -e "the child" --model models/glus/final -o out --format png
     """
+    if anchor is not None and key_frame is not None:
+        raise InputError("--anchor is an older name of --key-frame; give one of them.")
     request = SegmentRequest(
         model=model,
         selector=selector,
@@ -49,6 +52,7 @@ def segment(  # noqa: PLR0913
         key_frame=anchor if key_frame is None else key_frame,
         window_stride=window_stride,
         formats=tuple(dict.fromkeys(formats or [])),
+        key_frame_option="--key-frame" if anchor is None else "--anchor",
     )
     from glus.segmenting.jobs import plan_jobs
     from glus.segmenting.run import run_jobs

@@ -20,14 +20,17 @@ def cut(frames: FrameSource, request: SegmentRequest) -> FrameSource:
     return frames[first : stop : request.every]
 
 
-def place_of(clip: FrameSource, key_frame: int) -> int:
-    """Where a frame of the video stands among those that are taken.
+def key_frame_place(clip: FrameSource, request: SegmentRequest) -> int | None:
+    """Where the key frame that is asked for stands among the frames that are taken.
 
     Raises:
         InputError: it is not among them.
     """
+    if request.key_frame is None:
+        return None
     taken = clip.indices
-    if key_frame not in taken:
-        step = f", every {taken.step}th" if taken.step > 1 else ""
-        raise InputError(f"--key-frame {key_frame}: the frames are {taken[0]} to {taken[-1]}{step}.")
-    return taken.index(key_frame)
+    if request.key_frame not in taken:
+        step = f" in steps of {taken.step}" if taken.step > 1 else ""
+        place = f"{request.key_frame_option} {request.key_frame}"
+        raise InputError(f"{place}: the frames are {taken[0]} to {taken[-1]}{step}.")
+    return taken.index(request.key_frame)

@@ -41,6 +41,7 @@ class SegmentRequest:
         key_frame: number of the film's frame that segmentation starts from, both ways.
         window_stride: frames that a window of query frames answers for.
         formats: beside Parquet.
+        key_frame_option: what the user calls the key frame; `--anchor` is its older name.
     """
 
     model: Path
@@ -50,6 +51,7 @@ class SegmentRequest:
     key_frame: int | None = None
     window_stride: int = 1
     formats: tuple[Format, ...] = ()
+    key_frame_option: str = "--key-frame"
 
     def __post_init__(self) -> None:
         """Checks what needs no video.
@@ -58,7 +60,7 @@ class SegmentRequest:
             InputError: two ways to choose a key frame, or a span that is none.
         """
         if self.selector is not None and self.key_frame is not None:
-            raise InputError("--selector and --key-frame exclude each other: both say where to start.")
+            raise InputError(f"--selector and {self.key_frame_option} exclude each other: both say where to start.")
         self.bounds()
 
     def bounds(self) -> tuple[int, int | None]:

@@ -14,7 +14,7 @@ from glus.manifest import write_manifest
 from glus.masks import encode_rle
 from glus.media.sources import FrameSource, open_frames
 from glus.records.tables import write_row_groups
-from glus.segmenting.clips import cut, place_of
+from glus.segmenting.clips import cut, key_frame_place
 from glus.segmenting.finished import UNFINISHED, finished, identity, require_free_or_own, require_same
 from glus.segmenting.jobs import Job
 from glus.segmenting.models import Models
@@ -39,7 +39,7 @@ def run_jobs(jobs: Sequence[Job], request: SegmentRequest) -> Iterator[str]:
     for job in jobs:
         try:
             clip = cut(open_frames(job.video), request)
-            key_frame = None if request.key_frame is None else place_of(clip, request.key_frame)
+            key_frame = key_frame_place(clip, request)
         except InputError as fault:
             if len(jobs) == 1:
                 raise

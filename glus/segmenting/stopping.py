@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-import av
 import torch
 
 from glus.errors import GlusError
+from glus.files import is_disk_full
 from glus.segmenting.jobs import Job
 
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # torch raises RuntimeError on a CPU
@@ -57,17 +56,16 @@ def plain_failures(job: Job) -> Iterator[None]:
     kept = f"Finished frames of {job.video} are kept in {job.output}"
     try:
         yield
-    except (OSError, av.error.FFmpegError) as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise GlusError(
-            f"The disk of {job.output} is full. {kept}; free some space and give the command again."
-        ) from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(text in str(error).lower() for text in NO_MEMORY):
-            raise
-        where = "GPU" if isinstance(error, torch.cuda.OutOfMemoryError) else "machine"
-        raise GlusError(
-            f"The {where} has too little memory for {len(job.sentences)} sentences at a time. {kept}; close other"
-            " programs and give the command again, or ask for fewer sentences in another folder."
-        ) from error
+    except GlusError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            text = f"The disk of {job.output} is full. {kept}; free some space and give the command again."
+            raise GlusError(text) from error
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
+            where = "GPU" if isinstance(error, torch.cuda.OutOfMemoryError) else "machine"
+            raise GlusError(
+                f"The {where} has too little memory for {len(job.sentences)} sentences at a time. {kept}; close other"
+                " programs and give the command again, or ask for fewer sentences in another folder."
+            ) from error
+        raise
