@@ -12,7 +12,8 @@ from glus.segmenting.requests import DESCRIPTIONS, Format, SegmentRequest
 
 FORMATS = (
     "Films that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), folders of frames (jpg, jpeg, png, bmp, webp) in the"
-    " order of their numbers, or tables (.csv) with the columns video and sentence; their paths begin at the table's folder."
+    " order of their numbers, or tables (.csv) with the columns video and sentence, whose paths begin at the table's"
+    " folder."
 )
 FORMS = "; ".join(f"{form}: {what}" for form, what in DESCRIPTIONS.items())
 
