@@ -72,6 +72,8 @@ def _run(job: Job, clip: FrameSource, key_frame: int | None, request: SegmentReq
         key_frames = _segment(job, clip, key_frame, who, pieces, models)
     result = FinishedVideo(job.output, clip, job.sentences, key_frames)
     if manifest is None:
+        for leftover in job.output.glob(".*"):  # of a process that was killed while it wrote
+            leftover.unlink()
         write_row_groups("segmented", pieces.in_order(), job.output / MASKS)
         write_overlay(result)
     write_forms(result, missing)
