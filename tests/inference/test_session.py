@@ -285,23 +285,23 @@ def test_a_frame_of_another_size_is_named(always_seg, frames):
 
 @pytest.mark.parametrize("stride", [1, 4])
 def test_a_session_goes_on_in_another_one_with_the_same_bits(always_seg, tmp_path, stride):
-    source, settings = open_frames(clip(40)), PropagationSettings(window_stride=stride)
+    source, settings = open_frames(clip(24)), PropagationSettings(window_stride=stride)
 
     def begin() -> VideoSession:
         session = VideoSession(always_seg, source, settings)
-        for text, key_frame in zip(TEXTS, (0, 5, 23), strict=True):
+        for text, key_frame in zip(TEXTS, (0, 5, 13), strict=True):
             session.add(text, key_frame=key_frame)
         return session
 
     expected = list(begin())
     stopped = begin()
     for number, frame in enumerate(stopped):
-        if number in (0, 3, 9, 30, 45, 61):  # on both ways, between and within windows
+        if number in (0, 3, 9, 20, 33):  # on both ways, between and within windows
             write_state(stopped.state(), tmp_path / "state")
             resumed = begin()
             resumed.restore(read_state(tmp_path / "state"))
-            following = [next(resumed, None) for _ in range(9)]
-            for found, wanted in zip(following, [*expected[number + 1 :], *[None] * 9], strict=False):
+            following = [next(resumed, None) for _ in range(6)]
+            for found, wanted in zip(following, [*expected[number + 1 :], *[None] * 6], strict=False):
                 assert (found is None) == (wanted is None)
                 if found and wanted:
                     assert (found.index, found.numbers) == (wanted.index, wanted.numbers)
