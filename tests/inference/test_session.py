@@ -15,6 +15,7 @@ from glus.inference import VideoSession
 from glus.inference.encoder import FRAMES_KEPT
 from glus.inference.passes import PropagationSettings
 from glus.inference.prompts import build_conversation
+from glus.inference.state import read_state, write_state
 from glus.inference.windows import plan_windows
 from glus.media.sources import FrameSource
 from glus.model.memory import MemoryBank
@@ -290,3 +291,30 @@ def test_half_precision_of_the_language_model_moves_the_answers_a_little(always_
     assert rounded.logits.dtype == np.float32
     apart = np.abs(rounded.seg_embeddings - exact.seg_embeddings).mean()
     assert 0 < apart < 0.1 * exact.seg_embeddings.std()
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_session_goes_on_in_another_one_with_the_same_bits(always_seg, tmp_path, stride):
+    source, settings = clip(24), PropagationSettings(window_stride=stride)
+
+    def begin() -> VideoSession:
+        session = VideoSession(always_seg, source, settings)
+        for text, key_frame in zip(TEXTS, (0, 5, 13), strict=True):
+            session.add(text, key_frame=key_frame)
+        return session
+
+    expected = list(begin())
+    stopped = begin()
+    for number, frame in enumerate(stopped):
+        if number in (0, 3, 9, 20, 33):  # on both ways, between and within windows
+            write_state(stopped.state(), tmp_path / "state")
+            resumed = begin()
+            resumed.restore(read_state(tmp_path / "state"))
+            following = [next(resumed, None) for _ in range(6)]
+            for found, wanted in zip(following, [*expected[number + 1 :], *[None] * 6], strict=False):
+                assert (found is None) == (wanted is None)
+                if found and wanted:
+                    assert (found.index, found.numbers) == (wanted.index, wanted.numbers)
+                    np.testing.assert_array_equal(found.logits, wanted.logits)
+                    assert found.memory_frame_indices == wanted.memory_frame_indices
+        assert frame.index == expected[number].index
