@@ -110,7 +110,7 @@ class MultimodalLanguageModel(nn.Module):
         if attention_mask.shape[1] > limit:
             raise InputError(
                 f"a conversation of {attention_mask.shape[1]} positions does not fit the language model's window of"
-                f" {limit}; use fewer context or query frames."
+                f" {limit}; ask with a shorter sentence, or fewer context or query frames."
             )
         output = self.language_model.model(
             inputs_embeds=embeddings,
