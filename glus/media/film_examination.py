@@ -99,8 +99,6 @@ class _Examination:
             self._broken_off = str(problem.strerror)
         finally:
             av.logging.set_level(level)
-        if not self._broken_off and ends_early(self._path, self._container.format.name):
-            self._broken_off = "the file ends before its container does"
 
     def _take(self, packet: Packet) -> None:
         index = packet.stream.index  # `packet.stream_index` of the last, empty packets is 0
@@ -195,6 +193,8 @@ class _Examination:
             ]
             problems.append(f"{len(damaged)} of its frames cannot be decoded completely: {name_some(places)}")
         lost = lost_at_the_end(self._container, self._stream, self._ends_of_streams(times_s), self._rate)
+        if not (self._broken_off or lost) and ends_early(self._path, self._container.format.name):
+            self._broken_off = "the file ends before its container does"
         if self._broken_off or lost:
             shown = len(self._pts)
             why = f" ({self._broken_off})" if self._broken_off else ""
