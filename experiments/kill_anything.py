@@ -24,6 +24,7 @@ import psutil
 
 from flows.workspace import prepare_smoke
 from glus.commands.params import edited
+from glus.execution.ties import tied
 from glus.files import hash_file
 from glus.pipeline.table import STEPS, Step
 
@@ -63,9 +64,10 @@ def start(folder: Path, step: Step, *options: str) -> Run:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
     with (folder / ".glus" / "kills.log").open("ab") as log:
-        return Run(step, subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        ))  # fmt: skip
+        dvc = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True, preexec_fn=tied()
+        )
+    return Run(step, dvc)
 
 
 def kill(run: Run, victim: str) -> bool:
@@ -75,7 +77,7 @@ def kill(run: Run, victim: str) -> bool:
     elif victim.startswith("group"):
         os.killpg(run.dvc.pid, signal.SIGTERM if victim == "group, SIGTERM" else signal.SIGKILL)
     else:
-        words = ("-m glus", run.step.name) if victim == "step" else ("multiprocessing.spawn",)
+        words = ("-m glus", run.step.name) if victim.startswith("step") else ("multiprocessing.spawn",)
         run.wait_for(lambda: run.part(*words))
         part = run.part(*words)
         if part is None:
@@ -187,7 +189,7 @@ def attempts(step: Step, seconds: float, kills: int) -> Iterator[tuple[str, Call
 def main(kills: int, names: list[str]) -> None:
     seconds = undisturbed()
     total: Counter[str] = Counter()
-    print(f"{'step':<12} {'victim':<32} kills  what went wrong", flush=True)
+    print(f"{'step':<12} {'victim':<40} kills  what went wrong", flush=True)
     for step in STEPS:
         if names and step.name not in names:
             continue
@@ -197,9 +199,9 @@ def main(kills: int, names: list[str]) -> None:
             rows.setdefault(victim, Counter()).update(["kills" if faults != [MISSED] else MISSED, *set(faults)])
         for victim, row in rows.items():
             wrong = {word: count for word, count in row.items() if word not in ("kills", MISSED)}
-            print(f"{step.name:<12} {victim:<32} {row['kills']:>5}  {wrong or '-'}", flush=True)
+            print(f"{step.name:<12} {victim:<40} {row['kills']:>5}  {wrong or '-'}", flush=True)
             total.update({"kills": row["kills"]} | wrong)
-    print(f"{'':<12} {'all':<32} {total.pop('kills', 0):>5}  {dict(total) or '-'}")
+    print(f"{'':<12} {'all':<40} {total.pop('kills', 0):>5}  {dict(total) or '-'}")
 
 
 if __name__ == "__main__":

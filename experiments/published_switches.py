@@ -78,15 +78,21 @@ def pixels_in_two_annotations(split: StagedSplit, expression: Expression) -> int
     return int((summed_target(split, expression, frames) != union_target(split, expression, frames)).sum())
 
 
-def config_of(seed: int, overrides: Sequence[str], clip_steps: int = CLIP_STEPS) -> Config:
+def config_of(seed: int, overrides: Sequence[str]) -> Config:
     """The parameters of `params.yaml` with a short clip phase, in one process."""
     phases = parse_config(_plain(edited(PARAMS, [])), PARAMS).train
-    last = phases.image.steps + phases.tracking.steps + clip_steps
+    early = phases.image.steps + phases.tracking.steps + 1  # nobody labels with it
     changed = [
-        f"seed={seed}", f"train.clip.steps={clip_steps}", f"train.early_stop_step={last}",
-        f"pseudolabel.checkpoint=models/glus/step-{last:06d}", "compute.processes=1", "compute.workers=0", *overrides,
+        f"seed={seed}", f"train.clip.steps={CLIP_STEPS}", f"train.early_stop_step={early}",
+        f"pseudolabel.checkpoint=models/glus/step-{early:06d}", "compute.processes=1", "compute.workers=0", *overrides,
     ]  # fmt: skip
     return parse_config(_plain(edited(PARAMS, changed)), PARAMS)
+
+
+def without_clip_phase(config: Config) -> Config:
+    """The image and the tracking phase alone."""
+    clip = config.train.clip.model_copy(update={"steps": 0})
+    return config.model_copy(update={"train": config.train.model_copy(update={"clip": clip})})
 
 
 def _plain(text: str) -> Any:
@@ -97,7 +103,7 @@ def train(seed: int, overrides: Sequence[str], folder: Path) -> GLUS:
     """The clip phase of one variant, from the image and tracking phase that it shares with others."""
     start = [item for item in overrides if item.startswith(DECIDES_THE_START)]
     shared = WORK / f"seed-{seed}" / "-".join(["start", *start])
-    _, trainer = build_trainer(config_of(seed, start, clip_steps=0), shared, IGNORE, Curves())
+    _, trainer = build_trainer(without_clip_phase(config_of(seed, start)), shared, IGNORE, Curves())
     trainer.run()
     checkpoint = folder / "checkpoints" / "last.pt"
     if not checkpoint.is_file():

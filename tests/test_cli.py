@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glus.processing.frames import IMAGE_SUFFIXES
 from local_imports import ROOT
 from PIL import Image
 from setuptools import find_packages
@@ -22,6 +21,7 @@ from setuptools.command.editable_wheel import _simple_layout
 from glus.cli import main
 from glus.commands.segment import FORMATS
 from glus.config import load_config
+from glus.media.pictures import PICTURE_SUFFIXES
 from glus.pipeline.table import STEPS
 
 Run = Callable[..., tuple[int, str, str]]
@@ -193,7 +193,7 @@ def test_what_ctrl_c_leaves_is_said_as_it_is(
 
 
 def test_segment_names_the_formats_that_it_reads() -> None:
-    assert all(suffix.removeprefix(".") in FORMATS for suffix in IMAGE_SUFFIXES)
+    assert all(suffix.removeprefix(".") in FORMATS for suffix in PICTURE_SUFFIXES)
     assert "mp4" in FORMATS
 
 

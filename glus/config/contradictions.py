@@ -13,6 +13,7 @@ from glus.paths import checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
+COMPARISONS = ("memory_off", "key_frames", "strided")
 
 
 def splits_are_staged(config: Config) -> Iterator[str]:
@@ -191,23 +192,23 @@ def phases_can_be_optimised(config: Config) -> Iterator[str]:
 
 
 def families_exist(config: Config) -> Iterator[str]:
-    """Families of expressions are drawn from data that has them, and compared by names that there are."""
+    """Families that are trained on or compared by exist, and generated clips to train on are spoken of in them."""
+    known = {family for families in FAMILIES.values() for family in families}
+    comparisons = config.propagate.comparisons
+    named = {f"train.{name}": (getattr(config.train, name).families, known) for name in PHASES}
+    named |= {f"propagate.comparisons.{key}": (getattr(comparisons, key), known | {EVERYTHING}) for key in COMPARISONS}
+    for key, (families, there) in named.items():
+        if unknown := sorted(set(families) - there):
+            of_phase = f"{key}.families" if key.startswith("train.") else key
+            yield f"{of_phase}: no family is called {', '.join(unknown)} (there are: {_listed(there)})"
+    generated = [entry.split for entry in config.data.train if entry.split.startswith("synthetic/")]
+    if len(generated) < len(config.data.train):
+        return  # what a data set tells apart is for its reader to say
+    has = {family for split in generated for family in _families_of(config, split)}
     for name in PHASES:
         phase: PhaseConfig = getattr(config.train, name)
-        for entry in config.data.train if phase.steps and phase.families else ():
-            has = _families_of(config, entry.split)
-            if not has & set(phase.families):
-                yield (
-                    f"train.{name}.families: {', '.join(phase.families)}, but {entry.split} has"
-                    f" {', '.join(sorted(has)) or 'none'}; [] draws from all expressions"
-                )
-        has = {family for entry in config.data.train for family in _families_of(config, entry.split)}
-        if phase.steps and has & set(phase.families) and (unknown := sorted(set(phase.families) - has)):
-            yield f"train.{name}.families: nothing of data.train is {', '.join(unknown)} (there are: {_listed(has)})"
-    known = {family for families in FAMILIES.values() for family in families} | {EVERYTHING}
-    for key in ("memory_off", "key_frames", "strided"):
-        if unknown := sorted(set(getattr(config.propagate.comparisons, key)) - known):
-            yield f"propagate.comparisons.{key}: no family is called {', '.join(unknown)} (there are: {_listed(known)})"
+        if phase.steps and (absent := sorted(set(phase.families) & known - has)):
+            yield f"train.{name}.families: no clip of data.train has {', '.join(absent)} (there are: {_listed(has)})"
 
 
 def _listed(names: set[str]) -> str:
@@ -215,10 +216,8 @@ def _listed(names: set[str]) -> str:
 
 
 def _families_of(config: Config, split: str) -> set[str]:
-    """Families of a split's expressions; of a generated one those that its clips are spoken of in."""
-    dataset, name = split.split("/")
-    if dataset != "synthetic":
-        return set(FAMILIES.get(dataset, ()))
+    """Families that a generated split's clips are spoken of in."""
+    name = split.split("/")[1]
     clips = {kind for kind, count in config.stage.synthetic.clips.get(name, {}).items() if count}
     families = {str(kind) for kind in clips} - {"plain", "twins"}
     if "plain" in clips:

@@ -138,14 +138,15 @@ def test_a_killed_worker_ends_the_step_with_one_paragraph(project: Path) -> None
 
 
 PUBLISH = """
-import itertools, sys
+import itertools, shutil
 from pathlib import Path
 from glus.publishing import publish
 from glus.manifest import write_manifest
 target = Path("target")
 for number in itertools.count():
     source = Path("work")
-    source.mkdir(exist_ok=True)
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
     for name in ("a", "b"):
         (source / name).write_text(str(number) * 50_000)
     write_manifest(source, step="stage", parameters={}, inputs={}, extra={"number": number})

@@ -1,11 +1,14 @@
 """Two processes that share the batches of a step train what one process trains with all of them."""
 
+import os
+import signal
+
 import pytest
 import torch
 from test_loop import COMPUTE, Batch, optimiser
 from torch import nn
 
-from glus.errors import GlusError
+from glus.errors import GlusError, KilledError
 from glus.training.loop.distributed import gather_in_order, num_replicas, rank, replicas
 from glus.training.loop.phase import IGNORE, Phase
 from glus.training.loop.trainer import Trainer
@@ -68,3 +71,21 @@ def test_the_failure_of_another_process_ends_the_run(tmp_path, capfd):
     ):
         train(tmp_path, fail=True)
     assert "a broken frame" in capfd.readouterr().err
+
+
+def test_a_killed_process_that_makes_batches_ends_the_run(tmp_path):
+    first = os.getpid()
+
+    def batch(number):
+        if number == 3 and os.getpid() != first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Batch((number, torch.ones(1)))
+
+    weight = nn.Parameter(torch.ones(1))
+    phase = Phase("one", 6, 1, optimiser(), {"weight": weight}, batch, lambda batch: {"loss": weight.pow(2).sum()})
+    trainer = Trainer(
+        nn.ParameterDict({"weight": weight}), [phase], checkpoints=tmp_path, checkpoint_every=2, log_every=1, seed=1,
+        compute=COMPUTE.model_copy(update={"workers": 1}), hooks=IGNORE,
+    )  # fmt: skip
+    with pytest.raises(KilledError, match="A process that makes training batches"):
+        trainer.run()
