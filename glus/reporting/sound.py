@@ -77,7 +77,7 @@ def _samples(source: InputContainer, stream: AudioStream, part: tuple[float, flo
     wanted = round(part[0] * stream.rate)  # sample of the film that comes next
     end = None if isinf(part[1]) else round(part[1] * stream.rate)
     for frame in source.decode(stream):
-        begin = round(((frame.pts or 0) - zero) * frame.time_base * stream.rate)
+        begin = round(((frame.pts or 0) - zero) * (frame.time_base or 0) * stream.rate)
         for piece in resampler.resample(frame):
             samples = piece.to_ndarray()[:, max(0, wanted - begin) : None if end is None else max(0, end - begin)]
             begin += piece.samples
