@@ -52,9 +52,9 @@ class PropagationSettings:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Track:
-    """One sentence in one pass.
+    """One sentence in one pass, which begins without memories.
 
     Attributes:
         number: of the sentence in its session.
@@ -69,8 +69,7 @@ class Track:
     bank: MemoryBank = field(init=False)
 
     def __post_init__(self) -> None:
-        """A pass begins without memories."""
-        object.__setattr__(self, "bank", MemoryBank(self.settings.memory_stride, self.settings.max_strided))
+        self.bank = MemoryBank(self.settings.memory_stride, self.settings.max_strided)
 
     def remembered(self, step: int) -> tuple[int, ...]:
         """Steps of the pass that are read from memory."""

@@ -133,15 +133,10 @@ class PromptReader:
 
     def _read(self, windows: Sequence[Window], expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Embeddings float [B, S, C] and hits bool [B, S] of the S steps that windows alike answer for."""
-        mllm, tokens = (
-            self._video.model.mllm,
-            [
-                [self._video.tokens(self._frames[step]) for step in range(window.first, window.end)]
-                for window in windows
-            ],
-        )
+        mllm, video = self._video.model.mllm, self._video
+        tokens = [[video.tokens(self._frames[step]) for step in range(each.first, each.end)] for each in windows]
         conversations = [self._conversation(text, windows[0]) for text in expressions]
-        context = self._video.context(conversations[0].context)
+        context = video.context(conversations[0].context)
         seen = mllm.read_frames(torch.stack([frames[0] for frames in tokens]), context)
         later = torch.stack([torch.cat([frames[0][:0], *frames[1:]]) for frames in tokens])
         embeddings: list[Tensor] = [torch.empty(0)] * len(expressions)
@@ -198,9 +193,8 @@ def build_conversation(
         asked_of_glus(expression), settings.num_context_frames, num_frames, trailing_space=trailing_space
     )
     ids = expand_images(model.tokenizer.encode_with_images(prompt), per_frame)
-    first = [position for position, token in enumerate(ids) if token == IMAGE_ID][
-        settings.num_context_frames * per_frame
-    ]
+    images = [position for position, token in enumerate(ids) if token == IMAGE_ID]
+    first = images[settings.num_context_frames * per_frame]
     ending = ids[first + per_frame :]
     said = [position - 1 for position, token in enumerate(ending) if token == model.seg_id]
     return Conversation(ids[:first], ending, [*said, len(ending) - 1][-answers:], per_frame)

@@ -13,7 +13,7 @@ from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT, VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
 from glus.inference.prompts import build_conversation
 from glus.inference.state import SessionState
-from glus.media.sources import FrameSource
+from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
 from glus.processing.sentences import sentence_fault
@@ -63,7 +63,7 @@ class VideoSession(Iterator[SegmentedFrame]):
     """Segments a video frame after frame: forward to its end, then backward from the key frames to its beginning.
 
     ```python
-    session = VideoSession(model, open_frames("film.mp4"))
+    session = VideoSession(model, "film.mp4")
     session.add("the dog that jumps")
     for frame in session:
         if frame.index == 100:
@@ -76,14 +76,14 @@ class VideoSession(Iterator[SegmentedFrame]):
 
     Args:
         model: in evaluation mode.
-        frames: T frames. Their number must be known: context frames cover the whole video.
+        frames: see `open_frames`. Their number must be known: context frames cover the whole video.
         settings: of sentences that are added without their own; by default those of the paper, and what the weights
             need.
     """
 
-    def __init__(self, model: GlusModel, frames: FrameSource, settings: PropagationSettings | None = None) -> None:
+    def __init__(self, model: GlusModel, frames: Frames, settings: PropagationSettings | None = None) -> None:
         self._settings = settings or PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
-        self._video = VideoEncoder(model, frames)
+        self._video = VideoEncoder(model, open_frames(frames))
         self._sentences: dict[int, _Sentence] = {}
         self._added = 0
         self._passes: list[Pass] = []

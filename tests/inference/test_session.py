@@ -17,7 +17,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.prompts import build_conversation
 from glus.inference.state import read_state, write_state
 from glus.inference.windows import plan_windows
-from glus.media.sources import FrameSource, open_frames
+from glus.media.sources import FrameSource
 from glus.model.memory import MemoryBank
 from tests.inference.published import PlainPass
 
@@ -223,7 +223,7 @@ def test_a_sentence_that_was_dropped_before_its_key_frame_costs_nothing(always_s
 
 
 def test_each_sentence_may_be_segmented_in_a_way_of_its_own(always_seg, frames):
-    session = VideoSession(always_seg, open_frames(frames))
+    session = VideoSession(always_seg, frames)
     multimask = always_seg.settings.dynamic_multimask
     ways = [
         PropagationSettings(dynamic_multimask=multimask),
@@ -264,7 +264,7 @@ def test_bad_requests_are_refused_at_once(always_seg, frames, options, words, st
 
 
 def test_what_a_session_cannot_do_is_said(always_seg, frames):
-    session = VideoSession(always_seg, open_frames(frames))
+    session = VideoSession(always_seg, frames)
     session.add(TEXTS[0])
     for _ in range(4):
         next(session)
@@ -283,9 +283,19 @@ def test_a_frame_of_another_size_is_named(always_seg, frames):
         list(segment_video(always_seg, lazy(odd), TEXTS[:1], stream=True))
 
 
+def test_half_precision_of_the_language_model_moves_the_answers_a_little(always_seg, frames):
+    """As released weights are stored: LLaMA and CLIP's projector in bfloat16, SAM-2 in float32."""
+    exact = segment_video(always_seg, frames, TEXTS[:2])
+    always_seg.mllm.to(torch.bfloat16)
+    rounded = segment_video(always_seg, frames, TEXTS[:2])
+    assert rounded.logits.dtype == np.float32
+    apart = np.abs(rounded.seg_embeddings - exact.seg_embeddings).mean()
+    assert 0 < apart < 0.1 * exact.seg_embeddings.std()
+
+
 @pytest.mark.parametrize("stride", [1, 4])
 def test_a_session_goes_on_in_another_one_with_the_same_bits(always_seg, tmp_path, stride):
-    source, settings = open_frames(clip(24)), PropagationSettings(window_stride=stride)
+    source, settings = clip(24), PropagationSettings(window_stride=stride)
 
     def begin() -> VideoSession:
         session = VideoSession(always_seg, source, settings)
