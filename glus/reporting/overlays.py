@@ -107,25 +107,24 @@ def overlay(
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     shapes = [_resized(mask, size) for mask in masks]
-    box = _box(shapes)
-    pixels = np.array(picture)
-    region = pixels[box].astype(np.float32)
+    rows, columns = _box(shapes)
+    picture = picture.copy()
     line = max(1, round(size[0] / 80))
     for whole, colour in zip(shapes, colours, strict=True):
-        shape = whole[box]
-        region[shape] += OPACITY * (np.array(colour, dtype=np.float32) - region[shape])
-        region[shape & ~binary_erosion(shape, iterations=line, border_value=1)] = colour
-    pixels[box] = region.round()
-    return Image.fromarray(pixels)
+        shape = whole[rows, columns]
+        opacity = shape * np.uint8(round(255 * OPACITY))
+        opacity[shape & ~binary_erosion(shape, iterations=line, border_value=1)] = 255
+        picture.paste(colour, (columns.start, rows.start), Image.fromarray(opacity))
+    return picture
 
 
 def _box(shapes: Sequence[np.ndarray]) -> tuple[slice, slice]:
     """Rows and columns that hold all shapes, and one more on each side where there is one."""
-    drawn = np.logical_or.reduce(shapes) if shapes else np.zeros((0, 0), dtype=bool)
+    drawn = np.logical_or.reduce(shapes) if shapes else np.zeros((1, 1), dtype=bool)
     spans = []
     for axis in (1, 0):
         used = np.flatnonzero(drawn.any(axis=axis))
-        spans.append(slice(max(0, used[0] - 1), used[-1] + 2) if len(used) else slice(0, 0))
+        spans.append(slice(max(0, int(used[0]) - 1), int(used[-1]) + 2) if len(used) else slice(0, 1))
     return spans[0], spans[1]
 
 
