@@ -9,7 +9,8 @@ from pathlib import Path
 from glus.errors import InputError, name_some
 from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest, verify_files
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import errors
 from glus.staging.files.mask_files import Row

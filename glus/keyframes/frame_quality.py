@@ -16,7 +16,8 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.video import propagate
 from glus.masks import iou
 from glus.media.pictures import read_frame
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 from glus.weights.loading import load_model
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from glus.errors import InputError
 from glus.keyframes.frame_quality import LabellingModel
 from glus.media.pictures import read_frame
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 
 KeyFrameSource = Callable[[StagedSplit, Video, Sequence[Expression]], np.ndarray]  # -> float [B, T]
 

@@ -14,7 +14,7 @@ from glus.evaluation.results import PredictedSplit, ScoredSplit, read_results
 from glus.metrics.failures import Failure, Losses
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import Scores
-from glus.paths import EVALUATION_METRICS, REPORTS
+from glus.paths import REPORTS
 from glus.reporting.verdicts import (
     ALL,
     BASELINE_TITLES,
@@ -34,7 +34,8 @@ PLAIN_WIDTH = 80  # columns where the output is no terminal
 NOTES = (
     "[dim]ref: percent of the expressions whose most covered object is the right one. empty to largest: J&F of answers"
     " that ignore the words. shuffled: the masks, each scored against another object's expression. learned:"
-    f" {LEARNED_MARGIN:.0f} points or more above the best answer that ignores the words.[/]\n"
+    f" {LEARNED_MARGIN:.0f} points or more above the best answer that ignores the words. All but J, F, J&F: plain"
+    " means over expressions, whatever the protocol averages.[/]\n"
 )
 FAILURE_COLUMNS = {
     Failure.BOUNDARY: "boundary",
@@ -46,21 +47,19 @@ FAILURE_COLUMNS = {
 }
 
 
-def print_report(path: Path = EVALUATION_METRICS, console: Console | None = None) -> None:
+def print_report(path: Path) -> None:
     """Prints the results beside their baselines, the comparisons and where the HTML report is.
 
     Args:
         path: `metrics/evaluate.json` of a project.
-        console: where to print; standard output where None.
 
     Raises:
         ArtifactError: `evaluate` has not run, or the file is not its own.
     """
     results = read_results(path)
-    if console is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=PLAIN_WIDTH)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
     for dataset, splits in results.items():
         for split, result in splits.items():
             if isinstance(result, PredictedSplit):
@@ -83,9 +82,7 @@ def _print_split(console: Console, name: str, split: ScoredSplit) -> None:
         rows = failure_rows(split.failures.losses)
         console.print(_failure_table(f"{name} · points of J&F lost, and to what", rows))
     if split.key_frame_regret:
-        console.print(
-            _regret_table(f"{name} · J&F by the frame that masks start from", regret_rows(split.key_frame_regret))
-        )
+        console.print(_regret_table(f"{name} · J&F by the key frame", regret_rows(split.key_frame_regret)))
     if comparisons := comparison_rows(split.comparisons):
         console.print(_comparison_table(f"{name} · J on the grey frames", comparisons))
 

@@ -26,8 +26,9 @@ from glus.model.glus import GlusModel
 from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import read_table, write_table
+from glus.records.video import Expression, Video
 from glus.weights.loading import load_model
 
 SELECTED = "selected"  # the source of the key frames of the main way

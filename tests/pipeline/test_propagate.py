@@ -5,7 +5,8 @@ import numpy as np
 from glus.inference.published_names import published_sources, under_published_names
 from glus.inference.video import SegmentationResult
 from glus.masks import decode_rle
-from glus.records.split import Expression, StagedSplit
+from glus.records.split import StagedSplit
+from glus.records.video import Expression
 from glus.steps.propagate import prediction_rows
 
 T, ANCHOR = 9, 3
