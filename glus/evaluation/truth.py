@@ -52,7 +52,7 @@ def release_of(truth: StagedSplit | PublishedTruth) -> str:
 
 
 def open_ground_truth(
-    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]
 ) -> StagedSplit | PublishedTruth:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
     truth = open_split(dataset, root, split, workers, links)
