@@ -28,8 +28,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+# in the order of work, which is that of `glus --help`
+for command in (doctor.doctor, params.params, check.check, plan.plan):
+    app.command()(command)
 steps.register(app)
-for command in (segment.segment, score.score, report.report, check.check, params.params, plan.plan, doctor.doctor):
+for command in (report.report, score.score, segment.segment):
     app.command()(command)
 app.command(hidden=True)(sources.sources)
 app.add_typer(weights.app, name="weights")
