@@ -95,7 +95,8 @@ def build_model(folder: Path) -> None:
     from glus.config import load_config
     from glus.model.scratch import build_from_scratch
     from glus.processing.conversation import conversation_texts
-    from glus.processing.tokenizer import IM_END, IM_START, SEG, train_tokenizer
+    from glus.processing.sentences import IM_END, IM_START, SEG
+    from glus.processing.tokenizer import train_tokenizer
     from glus.weights.saved import save_glus
 
     os.chdir(ROOT)

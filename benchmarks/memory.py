@@ -73,7 +73,8 @@ def segment_film(num_frames: int, num_texts: int, middle: bool) -> None:
     from glus.masks import encode_rle
     from glus.model.scratch import build_from_scratch
     from glus.processing.conversation import conversation_texts
-    from glus.processing.tokenizer import IM_END, IM_START, SEG, train_tokenizer
+    from glus.processing.sentences import IM_END, IM_START, SEG
+    from glus.processing.tokenizer import train_tokenizer
     from glus.records.tables import TableWriter
 
     torch.set_num_threads(1)

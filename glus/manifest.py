@@ -62,13 +62,18 @@ def write_manifest(
     parameters: Mapping[str, Any],
     inputs: Mapping[str, str],
     extra: Mapping[str, Any] | None = None,
+    without: str | None = None,
 ) -> Manifest:
-    """Hashes every file below `directory` and writes its `manifest.json`; call when everything else is written."""
+    """Hashes every file below `directory` and writes its `manifest.json`; call when everything else is written.
+
+    Args:
+        without: a folder of working files in it, which is no part of the artifact and about to be removed.
+    """
     cache = HashCache()
     files = {
         path.relative_to(directory).as_posix(): cache.hash(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path != directory / MANIFEST
+        if path.is_file() and path != directory / MANIFEST and path.relative_to(directory).parts[0] != without
     }
     cache.save()
     manifest = Manifest(step, dict(parameters), dict(inputs), files, dict(extra or {}))

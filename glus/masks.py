@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from pycocotools import mask as coco
 
 from glus.errors import InputError, plain_words
@@ -144,16 +144,19 @@ def iou(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def read_index_png(path: Path) -> np.ndarray:
-    """Reads an indexed or 8-bit grey PNG as object numbers, uint8 [H, W], without converting colours.
+    """Reads an indexed or 8-bit grey PNG as object numbers, uint8 [H, W], upright, without converting colours.
 
     Raises:
-        InputError: the file is empty, unreadable, or a colour picture.
+        InputError: the file is empty, damaged, or a colour picture.
     """
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes)")
     try:
         with Image.open(path) as image:
+            image.verify()  # checksums, which decoding does not look at
+        with Image.open(path) as image:
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)  # as viewers show it
             mode, pixels = image.mode, np.asarray(image)
     except UNDECODABLE as error:
         raise InputError(f"{path} cannot be decoded: {plain_words(error)}") from error

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import ExifTags, Image
 from pycocotools import mask as coco
 
 from glus.errors import InputError
@@ -126,6 +126,27 @@ def test_runs_of_many_masks_at_once(several: list[np.ndarray]) -> None:
 def test_refuses_broken_run_lengths(counts: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         decode_rle(counts, 2, 3)
+
+
+def test_flipped_bits_are_damage(tmp_path: Path) -> None:
+    """Decoding a PNG does not look at its checksums: one flipped bit is another mask."""
+    path = tmp_path / "mask.png"
+    mask = np.random.default_rng(0).integers(0, 3, (16, 16), np.uint8)
+    Image.fromarray(mask).save(path)
+    content = path.read_bytes()
+    assert np.array_equal(read_index_png(path), mask)
+    for place in range(content.index(b"IDAT") + 6, len(content) - 12, 5):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"mask\.png cannot be decoded"):
+            read_index_png(path)
+
+
+def test_a_mask_is_turned_as_its_file_says(tmp_path: Path) -> None:
+    mask = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    orientation = Image.Exif()
+    orientation[ExifTags.Base.Orientation] = 6  # shown after a quarter turn clockwise
+    Image.fromarray(mask).save(tmp_path / "mask.png", exif=orientation)
+    assert read_index_png(tmp_path / "mask.png").tolist() == [[3, 0], [4, 1], [5, 2]]
 
 
 def test_a_picture_with_a_broken_chunk_is_named(tmp_path: Path) -> None:

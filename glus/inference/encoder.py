@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -21,6 +22,15 @@ from glus.processing.context_frames import centre_context_frames
 
 FRAMES_AT_ONCE = 8  # images per call of an encoder, and frames that are encoded ahead of the one being segmented
 FRAMES_KEPT = 32  # encoded frames in memory: those ahead, a window, and what short clips use again
+
+
+@dataclass(frozen=True)
+class _EncodedFrame:
+    """Visual tokens [P, D] and image features of a frame, and the frames that were encoded in one call with it."""
+
+    tokens: Tensor
+    features: FrameFeatures
+    together: list[int]
 
 
 class VideoEncoder:
@@ -40,7 +50,7 @@ class VideoEncoder:
         self.context_frames = centre_context_frames(len(frames), model.settings.num_context_frames)
         self._context: dict[int, Tensor] = {}
         self._context_prefix: tuple[list[int], SharedCache] | None = None
-        self._encoded: OrderedDict[int, tuple[Tensor, FrameFeatures]] = OrderedDict()
+        self._encoded: OrderedDict[int, _EncodedFrame] = OrderedDict()
         self._position: Tensor | None = None
 
     def entries(self) -> dict[str, int]:
@@ -57,17 +67,32 @@ class VideoEncoder:
                 missing.append(frame)
         missing.sort()
         for start in range(0, len(missing), FRAMES_AT_ONCE):
-            self._encode(missing[start : start + FRAMES_AT_ONCE])
+            self._encoded |= self._encode(missing[start : start + FRAMES_AT_ONCE])
+            while len(self._encoded) > FRAMES_KEPT:
+                self._encoded.popitem(last=False)
+
+    def state(self) -> list[tuple[int, list[int]]]:
+        """The frames that are kept, the one that leaves first in front, each with those that it was encoded with."""
+        return [(frame, kept.together) for frame, kept in self._encoded.items()]
+
+    def restore(self, state: Sequence[tuple[int, list[int]]]) -> None:
+        """Encodes the frames of a `state` in the calls that they came from, on which their last bits depend."""
+        encoded: dict[int, _EncodedFrame] = {}
+        frames = [frame for frame, _ in state]
+        for together in dict.fromkeys(tuple(together) for _, together in state):
+            found = self._encode(list(together))
+            encoded |= {frame: found[frame] for frame, of in state if tuple(of) == together}
+        self._encoded = OrderedDict((frame, encoded[frame]) for frame in frames)
 
     def tokens(self, frame: int) -> Tensor:
         """Visual tokens of one frame, [P, D]."""
         self.prepare([frame])
-        return self._encoded[frame][0]
+        return self._encoded[frame].tokens
 
     def features(self, frame: int) -> FrameFeatures:
         """Image features of one frame, one row."""
         self.prepare([frame])
-        return self._encoded[frame][1]
+        return self._encoded[frame].features
 
     def context(self, ids: list[int]) -> SharedCache:
         """What the language model keeps of the beginning of every conversation: system text and context block."""
@@ -84,7 +109,7 @@ class VideoEncoder:
             tokens = self._visual_tokens([self._read(frame) for frame in missing])
             self._context |= dict(zip(missing, tokens, strict=True))
 
-    def _encode(self, frames: Sequence[int]) -> None:
+    def _encode(self, frames: list[int]) -> dict[int, _EncodedFrame]:
         self._read_context_frames()
         images = [self._read(frame) for frame in frames]
         unseen = [frame for frame in frames if frame not in self._context]
@@ -92,15 +117,13 @@ class VideoEncoder:
         features = self.model.masks.encode(self.model.transform.sam2(images).to(self.model.device))
         if self._position is None:  # the same of every frame
             self._position = features.position[:1].clone()
+        encoded = {}
         for row, frame in enumerate(frames):
             tokens = self._context[frame] if frame in self._context else seen[frame]
             own = features[row : row + 1]
-            self._encoded[frame] = (
-                tokens,
-                FrameFeatures(own.stride4.clone(), own.stride8.clone(), own.stride16.clone(), self._position),
-            )
-        while len(self._encoded) > FRAMES_KEPT:
-            self._encoded.popitem(last=False)
+            parts = FrameFeatures(own.stride4.clone(), own.stride8.clone(), own.stride16.clone(), self._position)
+            encoded[frame] = _EncodedFrame(tokens, parts, frames)
+        return encoded
 
     def _read(self, frame: int) -> Image.Image:
         image = self.frames[frame]

@@ -14,6 +14,7 @@ from torch import Tensor
 from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig
 from glus.inference.encoder import VideoEncoder
 from glus.inference.prompts import PromptReader
+from glus.inference.state import SessionState
 from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
 from glus.model.sam2 import Memory
@@ -51,9 +52,9 @@ class PropagationSettings:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Track:
-    """One sentence in one pass.
+    """One sentence in one pass, which begins without memories.
 
     Attributes:
         number: of the sentence in its session.
@@ -68,8 +69,7 @@ class Track:
     bank: MemoryBank = field(init=False)
 
     def __post_init__(self) -> None:
-        """A pass begins without memories."""
-        object.__setattr__(self, "bank", MemoryBank(self.settings.memory_stride, self.settings.max_strided))
+        self.bank = MemoryBank(self.settings.memory_stride, self.settings.max_strided)
 
     def remembered(self, step: int) -> tuple[int, ...]:
         """Steps of the pass that are read from memory."""
@@ -127,6 +127,28 @@ class Pass:
     def drop(self, number: int) -> None:
         """Leaves a sentence out from the next frame on."""
         self.tracks = [track for track in self.tracks if track.number != number]
+
+    def state(self) -> SessionState:
+        """Memories and prompts between two steps; the position encoding of memories is the same of all."""
+        prompts = self._prompts.state()
+        facts = {"step": self._step, "numbers": [track.number for track in self.tracks], "prompts": prompts.facts}
+        tensors = {f"prompts.{name}": tensor for name, tensor in prompts.tensors.items()}
+        for track in self.tracks:
+            for frame, memory in track.bank.entries().items():
+                tensors[f"memory.{track.number}.{frame}"] = memory.features
+                tensors["position"] = memory.position
+        return SessionState(facts, tensors)
+
+    def restore(self, state: SessionState) -> None:
+        """Goes on where a pass over the same frames with the same sentences stood."""
+        self._step = state.facts["step"]
+        prompts = {name.removeprefix("prompts."): tensor for name, tensor in state.tensors.items()}
+        self._prompts.restore(SessionState(state.facts["prompts"], prompts), self._step)
+        device, tracks = self._video.model.device, {track.number: track for track in self.tracks}
+        memories = [name.split(".")[1:] for name in state.tensors if name.startswith("memory.")]
+        for number, frame in sorted((int(number), int(frame)) for number, frame in memories):
+            features, position = state.tensors[f"memory.{number}.{frame}"], state.tensors["position"]
+            tracks[number].bank.write(frame, Memory(features.to(device), position.to(device)))
 
     @torch.inference_mode()
     def step(self) -> StepResult:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import dropwhile, islice
 
 import torch
 from torch import Tensor
 
 from glus.inference.encoder import FRAMES_AT_ONCE, VideoEncoder
+from glus.inference.state import SessionState
 from glus.inference.windows import Window, plan_windows
 from glus.model.glus import GlusModel
 from glus.model.sharing import SharedCache
@@ -77,7 +78,9 @@ class PromptReader:
         self._video = video
         self._frames = frames
         self._trailing_space = settings.trailing_space and stride == 1
-        self._windows = plan_windows(len(frames), settings.num_query_frames, stride, apart=self._trailing_space)
+        self._windows: Iterator[Window] = plan_windows(
+            len(frames), settings.num_query_frames, stride, apart=self._trailing_space
+        )
         self._first: Window | None = None  # of the next call of the language model
         self._conversations: dict[tuple[str, int, int], Conversation] = {}
         self._ahead: deque[StepPrompts] = deque()
@@ -92,6 +95,22 @@ class PromptReader:
         if not self._ahead:
             self._read_ahead(list(dict.fromkeys(expressions)))
         return self._ahead.popleft()
+
+    def state(self) -> SessionState:
+        """What was read ahead."""
+        if not self._ahead:
+            return SessionState({"texts": [], "generated": []}, {})
+        facts = {"texts": list(self._ahead[0].rows), "generated": [step.generated for step in self._ahead]}
+        return SessionState(facts, {"embeddings": torch.stack([step.embeddings for step in self._ahead])})
+
+    def restore(self, state: SessionState, step: int) -> None:
+        """Takes over what was read ahead of a step, and goes on behind it."""
+        rows = {text: row for row, text in enumerate(state.facts["texts"])}
+        for number, generated in enumerate(state.facts["generated"]):
+            embeddings = state.tensors["embeddings"][number].to(self._video.model.device)
+            self._ahead.append(StepPrompts(rows, embeddings, generated))
+        read = step + len(self._ahead)
+        self._windows = dropwhile(lambda window: window.end <= read, self._windows)
 
     def _read_ahead(self, expressions: list[str]) -> None:
         windows = self._next_windows()
@@ -114,15 +133,10 @@ class PromptReader:
 
     def _read(self, windows: Sequence[Window], expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Embeddings float [B, S, C] and hits bool [B, S] of the S steps that windows alike answer for."""
-        mllm, tokens = (
-            self._video.model.mllm,
-            [
-                [self._video.tokens(self._frames[step]) for step in range(window.first, window.end)]
-                for window in windows
-            ],
-        )
+        mllm, video = self._video.model.mllm, self._video
+        tokens = [[video.tokens(self._frames[step]) for step in range(each.first, each.end)] for each in windows]
         conversations = [self._conversation(text, windows[0]) for text in expressions]
-        context = self._video.context(conversations[0].context)
+        context = video.context(conversations[0].context)
         seen = mllm.read_frames(torch.stack([frames[0] for frames in tokens]), context)
         later = torch.stack([torch.cat([frames[0][:0], *frames[1:]]) for frames in tokens])
         embeddings: list[Tensor] = [torch.empty(0)] * len(expressions)
@@ -179,9 +193,8 @@ def build_conversation(
         asked_of_glus(expression), settings.num_context_frames, num_frames, trailing_space=trailing_space
     )
     ids = expand_images(model.tokenizer.encode_with_images(prompt), per_frame)
-    first = [position for position, token in enumerate(ids) if token == IMAGE_ID][
-        settings.num_context_frames * per_frame
-    ]
+    images = [position for position, token in enumerate(ids) if token == IMAGE_ID]
+    first = images[settings.num_context_frames * per_frame]
     ending = ids[first + per_frame :]
     said = [position - 1 for position, token in enumerate(ending) if token == model.seg_id]
     return Conversation(ids[:first], ending, [*said, len(ending) - 1][-answers:], per_frame)

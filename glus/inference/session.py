@@ -12,7 +12,8 @@ from glus.errors import InputError
 from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT, VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
 from glus.inference.prompts import build_conversation
-from glus.media.sources import FrameSource
+from glus.inference.state import SessionState
+from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
 from glus.processing.sentences import sentence_fault
@@ -53,12 +54,16 @@ class _Sentence:
     both_ways: bool
     settings: PropagationSettings
 
+    def track(self) -> Track:
+        """It in a new pass."""
+        return Track(self.number, self.expression, self.settings)
+
 
 class VideoSession(Iterator[SegmentedFrame]):
     """Segments a video frame after frame: forward to its end, then backward from the key frames to its beginning.
 
     ```python
-    session = VideoSession(model, open_frames("film.mp4"))
+    session = VideoSession(model, "film.mp4")
     session.add("the dog that jumps")
     for frame in session:
         if frame.index == 100:
@@ -71,14 +76,14 @@ class VideoSession(Iterator[SegmentedFrame]):
 
     Args:
         model: in evaluation mode.
-        frames: T frames. Their number must be known: context frames cover the whole video.
+        frames: see `open_frames`. Their number must be known: context frames cover the whole video.
         settings: of sentences that are added without their own; by default those of the paper, and what the weights
             need.
     """
 
-    def __init__(self, model: GlusModel, frames: FrameSource, settings: PropagationSettings | None = None) -> None:
+    def __init__(self, model: GlusModel, frames: Frames, settings: PropagationSettings | None = None) -> None:
         self._settings = settings or PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
-        self._video = VideoEncoder(model, frames)
+        self._video = VideoEncoder(model, open_frames(frames))
         self._sentences: dict[int, _Sentence] = {}
         self._added = 0
         self._passes: list[Pass] = []
@@ -160,6 +165,38 @@ class VideoSession(Iterator[SegmentedFrame]):
             each.drop(number)
         self._passes = [each for each in self._passes if each.tracks]
 
+    def state(self) -> SessionState:
+        """Where the session stands between two frames; it holds the memories of a moment, whatever the length."""
+        states = [each.state() for each in self._passes]
+        facts = {
+            "next": self._next,
+            "backward": self._backward,
+            "encoded": self._video.state(),
+            "passes": [state.facts for state in states],
+        }
+        tensors = {
+            f"{number}.{name}": tensor for number, state in enumerate(states) for name, tensor in state.tensors.items()
+        }
+        return SessionState(facts, tensors)
+
+    @torch.inference_mode()
+    def restore(self, state: SessionState) -> None:
+        """Goes on where another session stood, with the same bits to come.
+
+        To be called before the first frame. Model, frames and the sentences that were added, with their numbers, are
+        those of the other session. The frames that it had in store are encoded again.
+        """
+        self._next, self._backward = state.facts["next"], state.facts["backward"]
+        self._video.restore(state.facts["encoded"])
+        for number, facts in enumerate(state.facts["passes"]):
+            sentences = [self._sentences[of] for of in facts["numbers"]]
+            frames = pass_frames(self.num_frames, sentences[0].start)[-1 if self._backward else 0]
+            resumed = Pass(self._video, [each.track() for each in sentences], frames)
+            mark = f"{number}."
+            own = {name.removeprefix(mark): value for name, value in state.tensors.items() if name.startswith(mark)}
+            resumed.restore(SessionState(facts, own))
+            self._passes.append(resumed)
+
     def __next__(self) -> SegmentedFrame:
         """The next frame that belongs to a sentence."""
         while not self._backward and self._next < self.num_frames:
@@ -191,8 +228,7 @@ class VideoSession(Iterator[SegmentedFrame]):
         by_stride: dict[int, list[Track]] = {}
         for sentence in sentences:
             if sentence.start == frames[0]:
-                track = Track(sentence.number, sentence.expression, sentence.settings)
-                by_stride.setdefault(sentence.settings.window_stride, []).append(track)
+                by_stride.setdefault(sentence.settings.window_stride, []).append(sentence.track())
         self._passes += [Pass(self._video, tracks, frames) for tracks in by_stride.values()]
 
     def _last_key_frame(self) -> int:

@@ -14,6 +14,7 @@ from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from glus.errors import InputError, name_some
+from glus.media.file_ends import ends_early
 from glus.media.film_duration import lost_at_the_end
 from glus.media.film_streams import film_container, film_streams, shown_stream
 from glus.media.showing import Showing, can_be_seen_through
@@ -83,6 +84,7 @@ class _Examination:
         self._damaged: list[int] = []
         self._before_first = 0  # packets that cannot be decoded: a recording that begins between key frames
         self._ends_s: dict[int, float] = {}  # of each stream's packets
+        self._tells_durations = False
         self._broken_off = ""
 
     def decode(self) -> None:
@@ -90,8 +92,9 @@ class _Examination:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.ERROR if self._listens else level)
         try:
-            for packet in self._container.demux():
-                self._take(packet)
+            with av.logging.Capture():
+                for packet in self._container.demux():
+                    self._take(packet)
         except av.error.FFmpegError as problem:  # of the container: those of the decoder are taken as damage
             self._broken_off = str(problem.strerror)
         finally:
@@ -104,6 +107,7 @@ class _Examination:
             self._ends_s[index] = max(end, self._ends_s.get(index, end))
         if index != self._stream.index:
             return
+        self._tells_durations |= bool(packet.duration)
         if packet.is_corrupt:
             self._damaged.append(len(self._pts))
         try:
@@ -188,7 +192,9 @@ class _Examination:
                 for number in damaged
             ]
             problems.append(f"{len(damaged)} of its frames cannot be decoded completely: {name_some(places)}")
-        lost = lost_at_the_end(self._container, self._stream, self._ends_s, self._rate)
+        lost = lost_at_the_end(self._container, self._stream, self._ends_of_streams(times_s), self._rate)
+        if not (self._broken_off or lost) and ends_early(self._path, self._container.format.name):
+            self._broken_off = "the file ends before its container does"
         if self._broken_off or lost:
             shown = len(self._pts)
             why = f" ({self._broken_off})" if self._broken_off else ""
@@ -196,6 +202,14 @@ class _Examination:
             problems.append(f"it breaks off after {shown} frames, at {times_s[-1]:.2f} s{why}: {count}")
         if problems:
             raise InputError(f"{self._path} is damaged: {'; '.join(problems)}. {REPAIR}")
+
+    def _ends_of_streams(self, times_s: tuple[float, ...]) -> dict[int, float]:
+        """Where each stream ends; frames that tell no duration (FLV, WMV) last as long as the longest one before."""
+        if self._tells_durations:
+            return self._ends_s
+        longest = max((second - first for first, second in pairwise(times_s)), default=float(1 / self._rate))
+        ends_s = self._ends_s.get(self._stream.index, 0.0) + longest
+        return self._ends_s | {self._stream.index: ends_s}
 
     def _warnings(self, first: av.VideoFrame) -> list[str]:
         warnings = []

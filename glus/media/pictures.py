@@ -69,6 +69,8 @@ def decode_picture(content: bytes, name: str) -> Picture:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(content)) as image:
+            image.verify()  # a PNG's checksums, which decoding does not look at
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
             num_pictures, kind = getattr(image, "n_frames", 1), f"{image.format} {image.mode}"
             if num_pictures > 1 and image.format != TWO_IN_ONE:

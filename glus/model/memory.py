@@ -32,6 +32,10 @@ class MemoryBank:
         """Number of memories."""
         return len(self._memories)
 
+    def entries(self) -> dict[int, Memory]:
+        """All memories, oldest first."""
+        return dict(sorted(self._memories.items()))
+
     def write(self, frame: int, memory: Memory) -> None:
         """Remembers a frame; forgets those that no later frame reads: all but this one and the newest multiples."""
         self._memories[frame] = memory

@@ -122,15 +122,21 @@ class LlamaSentencePiece:
         A folder without `legacy` is read as legacy, as the releases of transformers did that wrote no such entry.
 
         Raises:
-            InputError: no `tokenizer.model` there, a file that cannot be read, or an added token with two ids.
+            InputError: no `tokenizer.model` there, a file that cannot be read, an added token with two ids, or an id
+                with two.
         """
         model = directory / "tokenizer.model"
         if not model.is_file():
             raise InputError(f"{directory} has no tokenizer.model: {_why_absent(directory)}.")
         config = directory / "tokenizer_config.json"
         legacy = read_json(config).get("legacy") if config.is_file() else None
+        if not isinstance(legacy, bool | None):
+            raise InputError(f"{config}: legacy is {legacy!r}, expected true or false.")
+        content = model.read_bytes()
+        if not content:
+            raise InputError(f"{model} is empty (0 bytes), not a sentencepiece model.")
         try:
-            return cls(model.read_bytes(), _added_tokens(directory), legacy=legacy is None or bool(legacy))
+            return cls(content, _added_tokens(directory), legacy=legacy is not False)
         except RuntimeError as error:
             raise InputError(f"{model} is not a sentencepiece model: {error}.") from error
 
@@ -163,6 +169,12 @@ def _added_tokens(directory: Path) -> dict[str, int]:
             if tokens.setdefault(token, number) != number:
                 raise InputError(f"{file} gives {token} the id {number}, {came_from[token]} gives it {tokens[token]}.")
             came_from.setdefault(token, file)
+    texts: dict[int, str] = {}
+    for token, number in tokens.items():
+        if (other := texts.setdefault(number, token)) != token:
+            raise InputError(
+                f"{came_from[token]} gives {token} the id {number}, which {came_from[other]} gives {other}."
+            )
     return tokens
 
 

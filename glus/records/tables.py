@@ -55,7 +55,7 @@ class TableWriter:
         num_rows: rows so far.
     """
 
-    ROWS_AT_ONCE = 4096
+    ROWS_AT_ONCE = 256  # run lengths of a large noisy mask take tens of kilobytes
 
     def __init__(self, schema: str, path: Path) -> None:
         self._layout = SCHEMAS[schema]

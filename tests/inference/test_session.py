@@ -15,8 +15,9 @@ from glus.inference import VideoSession
 from glus.inference.encoder import FRAMES_KEPT
 from glus.inference.passes import PropagationSettings
 from glus.inference.prompts import build_conversation
+from glus.inference.state import read_state, write_state
 from glus.inference.windows import plan_windows
-from glus.media.sources import FrameSource, open_frames
+from glus.media.sources import FrameSource
 from glus.model.memory import MemoryBank
 from tests.inference.published import PlainPass
 
@@ -222,7 +223,7 @@ def test_a_sentence_that_was_dropped_before_its_key_frame_costs_nothing(always_s
 
 
 def test_each_sentence_may_be_segmented_in_a_way_of_its_own(always_seg, frames):
-    session = VideoSession(always_seg, open_frames(frames))
+    session = VideoSession(always_seg, frames)
     multimask = always_seg.settings.dynamic_multimask
     ways = [
         PropagationSettings(dynamic_multimask=multimask),
@@ -263,7 +264,7 @@ def test_bad_requests_are_refused_at_once(always_seg, frames, options, words, st
 
 
 def test_what_a_session_cannot_do_is_said(always_seg, frames):
-    session = VideoSession(always_seg, open_frames(frames))
+    session = VideoSession(always_seg, frames)
     session.add(TEXTS[0])
     for _ in range(4):
         next(session)
@@ -280,3 +281,40 @@ def test_a_frame_of_another_size_is_named(always_seg, frames):
     odd = [*frames[:6], frames[6].resize((32, 32)), *frames[7:]]
     with pytest.raises(InputError, match="a clip: frame 6 is 32x32, the clip is 64x48"):
         list(segment_video(always_seg, lazy(odd), TEXTS[:1], stream=True))
+
+
+def test_half_precision_of_the_language_model_moves_the_answers_a_little(always_seg, frames):
+    """As released weights are stored: LLaMA and CLIP's projector in bfloat16, SAM-2 in float32."""
+    exact = segment_video(always_seg, frames, TEXTS[:2])
+    always_seg.mllm.to(torch.bfloat16)
+    rounded = segment_video(always_seg, frames, TEXTS[:2])
+    assert rounded.logits.dtype == np.float32
+    apart = np.abs(rounded.seg_embeddings - exact.seg_embeddings).mean()
+    assert 0 < apart < 0.1 * exact.seg_embeddings.std()
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_session_goes_on_in_another_one_with_the_same_bits(always_seg, tmp_path, stride):
+    source, settings = clip(24), PropagationSettings(window_stride=stride)
+
+    def begin() -> VideoSession:
+        session = VideoSession(always_seg, source, settings)
+        for text, key_frame in zip(TEXTS, (0, 5, 13), strict=True):
+            session.add(text, key_frame=key_frame)
+        return session
+
+    expected = list(begin())
+    stopped = begin()
+    for number, frame in enumerate(stopped):
+        if number in (0, 3, 9, 20, 33):  # on both ways, between and within windows
+            write_state(stopped.state(), tmp_path / "state")
+            resumed = begin()
+            resumed.restore(read_state(tmp_path / "state"))
+            following = [next(resumed, None) for _ in range(6)]
+            for found, wanted in zip(following, [*expected[number + 1 :], *[None] * 6], strict=False):
+                assert (found is None) == (wanted is None)
+                if found and wanted:
+                    assert (found.index, found.numbers) == (wanted.index, wanted.numbers)
+                    np.testing.assert_array_equal(found.logits, wanted.logits)
+                    assert found.memory_frame_indices == wanted.memory_frame_indices
+        assert frame.index == expected[number].index

@@ -215,3 +215,36 @@ def test_other_things_are_no_films(tmp_path: Path) -> None:
             open_frames(tmp_path / name)
     with pytest.raises(InputError, match="does not exist"):
         open_frames(tmp_path / "nowhere.mp4")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixel_format"),
+    [
+        ("gif", "gif", "rgb8"),
+        ("ogv", "libvpx", "yuv420p"),
+        ("ts", "mpeg2video", "yuv420p"),
+        ("mkv", "libx264", "yuv420p"),
+        ("webm", "libvpx", "yuv420p"),
+    ],
+)
+def test_a_file_that_ends_before_its_container_does_is_refused(
+    tmp_path: Path, suffix: str, codec: str, pixel_format: str
+) -> None:
+    """Also where no duration is announced, or where the last packet holds a frame that is shown before others."""
+    path = write_film(tmp_path / f"film.{suffix}", codec=codec, pixel_format=pixel_format, rate=25)
+    assert len(open_frames(path)) == NUM_FRAMES
+    content = path.read_bytes()
+    for lost in (50, len(content) // 3 + 1):
+        path.write_bytes(content[:-lost])
+        with pytest.raises(InputError, match=f"film.{suffix} (is damaged|shows no frames)"):
+            open_frames(path)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("flv", "flv"), ("wmv", "wmv2")])
+@pytest.mark.parametrize("times_s", [None, [0.0, 0.1, 0.2, 0.6, 0.7, 1.1]])
+def test_films_that_tell_no_durations_of_frames(
+    tmp_path: Path, suffix: str, codec: str, times_s: list[float] | None
+) -> None:
+    pictures = [draw(number) for number in range(len(times_s or ALL))]
+    path = write_film(tmp_path / f"film.{suffix}", pictures, codec=codec, times_s=times_s)
+    assert numbers_of(open_frames(path)) == list(range(len(pictures)))

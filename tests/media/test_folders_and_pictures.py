@@ -160,3 +160,13 @@ def test_a_picture_behind_another_one_is_not_read(tmp_path: Path) -> None:
     draw(5).save(stream, "MPO", save_all=True, append_images=[draw(6)])
     (tmp_path / "5.jpg").write_bytes(stream.getvalue())
     assert numbers_of(open_frames(tmp_path)) == [5]
+
+
+def test_a_flipped_bit_in_a_png_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "frame.png"
+    draw(3).save(path)
+    content = bytearray(path.read_bytes())
+    content[-22] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"frame\.png cannot be decoded completely"):
+        read_frame(path)

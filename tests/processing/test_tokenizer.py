@@ -100,3 +100,24 @@ def test_tokenizer_files_that_disagree_are_named(tokenizer, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"added_tokens_decoder": {"7": {"content": "[SEG]"}}}')
     with pytest.raises(InputError, match=r"gives \[SEG\] the id 7, .*added_tokens.json gives it"):
         LlamaSentencePiece.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        (
+            "tokenizer_config.json",
+            '{"added_tokens_decoder": {"ID": {"content": "[OTHER]"}}}',
+            r"gives \[OTHER\] the id",
+        ),
+        ("tokenizer_config.json", '{"legacy": "false"}', "legacy is 'false', expected true or false"),
+        ("tokenizer_config.json", '{"legacy": 0}', "legacy is 0, expected true or false"),
+        ("tokenizer.model", "", r"tokenizer\.model is empty"),
+    ],
+)
+def test_tokenizer_files_that_cannot_be_meant_are_refused(tokenizer, tmp_path, file, content, said):
+    """One id for two texts among them."""
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / file).write_text(content.replace("ID", str(tokenizer.token_id("[SEG]"))))
+    with pytest.raises(InputError, match=said):
+        LlamaSentencePiece.from_pretrained(tmp_path)

@@ -91,6 +91,15 @@ def test_a_frame_under_another_name_is_pointed_at(mevis: Path, other: str) -> No
     assert f"{FRAME} does not exist; {other} is there" in fault.problem
 
 
+@pytest.mark.parametrize("other", ["00020.jpg", "00010.png", "cover.JPEG"])
+def test_frames_that_no_list_names_are_told(mevis: Path, other: str) -> None:
+    (mevis / FRAME).with_name(other).write_bytes((mevis / FRAME).read_bytes())
+    (mevis / FRAME).with_name("._00010.jpg").write_bytes(b"Mac OS X")
+    (fault,) = faults_of("mevis", mevis)
+    said = f"holds 1 frames that train/meta_expressions.json does not list, such as {other}"
+    assert fault.severity == "warning" and said in fault.problem
+
+
 def test_a_folder_in_place_of_a_frame_does_not_exist_as_one(mevis: Path) -> None:
     (mevis / FRAME).unlink()
     (mevis / FRAME).mkdir()

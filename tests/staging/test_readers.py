@@ -618,7 +618,7 @@ def test_own_films_that_are_none(tmp_path: Path, kept: float) -> None:
     content = film.read_bytes()
     film.write_bytes(content[: int(kept if kept >= 1 else kept * len(content))])
     write_own(tmp_path, "street,a car,\n")
-    (fault,) = faults_of("own", tmp_path, "mine")
+    (fault,) = errors(faults_of("own", tmp_path, "mine"))
     assert (fault.severity, fault.file) == ("error", "mine/Videos/street.mp4")
 
 
@@ -663,3 +663,13 @@ def test_a_reader_has_all_that_a_reader_has(dataset: str) -> None:
     attributes = {*Reader.__annotations__, "splits", "load"}
     assert {name for name in attributes if not hasattr(READERS[dataset], name)} == set()
     assert READERS[dataset].TREE and READERS[dataset].PUBLISHER
+
+
+def test_own_videos_that_no_row_names_are_told(tmp_path: Path) -> None:
+    write_own(tmp_path, "cat,a cat,\n")
+    write_frames(tmp_path / "mine/JPEGImages/dog")
+    write_film(tmp_path / "mine/Videos/bird.MP4", [np.zeros((32, 48, 3), dtype=np.uint8)])
+    (tmp_path / "mine/Videos/.bird.mp4").touch()
+    (fault,) = faults_of("own", tmp_path, "mine")
+    assert fault.severity == "warning"
+    assert "2 of the videos beside it: mine/JPEGImages/dog; mine/Videos/bird.MP4" in fault.problem

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glus.errors import InputError
-from glus.media.pictures import decode_picture
+from glus.media.folders import HIDDEN
+from glus.media.pictures import PICTURE_SUFFIXES, decode_picture
 from glus.staging.faults import Fault, error, problem_with, warning
 from glus.staging.files.paths import missing_folder, other_spelling, require_no_link_out
 from glus.staging.raw import RawVideo
@@ -41,6 +42,7 @@ def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
     if absent := missing_folder(root, video.frame_dir, video.video_id, listed_in):
         check.faults.append(absent)
         return check
+    check.faults.extend(_not_listed(root, listed_in, video))
     digest = hashlib.sha256()
     kinds: dict[str, list[str]] = defaultdict(list)
     stored_turned: list[str] = []
@@ -65,6 +67,25 @@ def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
     check.faults.extend(_stored_turned(video, stored_turned))
     check.sha256 = digest.hexdigest()
     return check
+
+
+def _not_listed(root: Path, listed_in: str, video: RawVideo) -> Iterator[Fault]:
+    """Pictures that a list leaves out: public code disagrees on whether they are segmented; here they are not."""
+    if video.files is not None:
+        return  # there is no list: what the folder holds are the frames
+    listed = {Path(file).name for file in video.frame_files()}
+    files = {path.name for path in (root / video.frame_dir).iterdir()}
+    pointed_at = {Path(name).stem for name in listed - files}  # under another suffix, where frames are opened
+    others = sorted(
+        name
+        for name in files - listed
+        if Path(name).suffix.lower() in PICTURE_SUFFIXES
+        and not name.startswith(HIDDEN)
+        and Path(name).stem not in pointed_at
+    )
+    if others:
+        problem = f"{video.frame_dir} holds {len(others)} frames that {listed_in} does not list, such as {others[0]}"
+        yield warning(video.frame_dir, f"video {video.video_id}", problem, "They are left out")
 
 
 def _other_size(file: str, record: str, size: Size, expected: Size) -> Fault:

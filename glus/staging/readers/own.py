@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from glus.errors import name_some
+from glus.media.folders import HIDDEN
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import check_text, check_video_id, expression_place, require
 from glus.staging.files.frame_folders import list_frames
@@ -27,21 +30,9 @@ PUBLISHED: dict[str, Published] = {}
 TABLES = ("expressions.csv", "expressions.json")
 COLUMNS = ("video", "expression", "objects")
 FILMS = (
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".gif",
-)
+    ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
+    ".ogv", ".gif",
+)  # fmt: skip
 OBJECTS = tuple(map(str, range(1, 255)))  # pixel values; 0 is the background and 255 belongs to nothing
 
 
@@ -76,7 +67,24 @@ def load(root: Path, split: str) -> RawSplit:
             masks.append(MaskFolder(video_id, f"{split}/Annotations/{video_id}"))
         raw.expressions.extend(_expressions(raw, video_id, rows, needs_objects=masked or split == "train"))
     raw.masks = masks or None
+    if grouped:
+        raw.faults.extend(_never_named(root, split, raw.file, grouped))
     return raw
+
+
+def _never_named(root: Path, split: str, file: str, video_ids: Iterable[str]) -> Iterator[Fault]:
+    """Folders and films that no row names, in one fault."""
+    named = {PurePosixPath(video_id).parts[:1] for video_id in video_ids}
+    places = [path for kind in ("JPEGImages", "Videos") for path in (root / split / kind).glob("*")]
+    videos = [path for path in places if path.is_dir() or path.suffix.lower() in FILMS]
+    others = sorted(
+        path.relative_to(root).as_posix()
+        for path in videos
+        if not path.name.startswith(HIDDEN) and named.isdisjoint({(path.name,), (path.stem,)})
+    )
+    if others:
+        problem = f"no row of {file} names {len(others)} of the videos beside it: {name_some(others)}"
+        yield warning(file, "", problem, "They are left out")
 
 
 def _read_rows(root: Path, file: str, faults: list[Fault]) -> list[dict[str, Any]]:

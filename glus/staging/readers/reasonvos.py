@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glus.staging.faults import Fault, error, warning
+from glus.staging.faults import Fault, error
 from glus.staging.files.expression_lists import (
     MissingError,
     check_frame_names,
@@ -18,7 +18,7 @@ from glus.staging.files.expression_lists import (
     require,
 )
 from glus.staging.files.json_files import AS_PUBLISHED
-from glus.staging.files.paths import is_file_name, leads_out, missing_folder
+from glus.staging.files.paths import is_file_name, leads_out
 from glus.staging.raw import MaskFolder, Published, RawExpression, RawSplit, RawVideo
 
 TREE = """
@@ -59,7 +59,6 @@ def load(root: Path, split: str) -> RawSplit:
             continue
         video = RawVideo(video_id, tuple(record["frames"]), f"JPEGImages/{video_id}")
         raw.videos.append(video)
-        raw.faults.extend(_frames_not_listed(root, raw.file, video))
         for expression in _expressions(raw.file, video_id, record, raw.faults):
             raw.expressions.append(expression)
             object_id = expression.object_ids[0]
@@ -73,17 +72,6 @@ def load(root: Path, split: str) -> RawSplit:
 def _old_release(file: str) -> Fault:
     problem = f"{file} is of the release before 26 December 2024, in which 'expressions' was an object, not a list"
     return error(file, "", problem, "Download the present release: the two hold other expressions")
-
-
-def _frames_not_listed(root: Path, file: str, video: RawVideo) -> list[Fault]:
-    """Public code disagrees on whether such frames are segmented; here, as in GLUS, only the listed ones are."""
-    if missing_folder(root, video.frame_dir, video.video_id, file):
-        return []  # reported where the frames are opened
-    others = sorted({path.stem for path in (root / video.frame_dir).glob("*.jpg")} - set(video.frame_names))
-    if not others:
-        return []
-    problem = f"{video.frame_dir} holds {len(others)} frames that {file} does not list, such as {others[0]}"
-    return [warning(file, f"video {video.video_id}", problem, "They are left out")]
 
 
 def _expressions(file: str, video_id: str, record: dict[str, Any], faults: list[Fault]) -> list[RawExpression]:
