@@ -22,7 +22,7 @@ from scipy import ndimage, signal
 from glus.masks import decode_rle, encode_rle
 from glus.metrics import boundary_f, jaccard_rle
 from glus.metrics.scoring import VideoTask, score_predictions
-from glus.records.split import Expression, Video
+from glus.records.video import Expression, Video
 
 BOUND_TH = 0.008
 NUM_FRAMES = {(480, 854): 40, (1080, 1920): 10}

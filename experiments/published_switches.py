@@ -25,7 +25,8 @@ from glus.masks import encode_rle
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.pipeline.artifacts import open_split
 from glus.processing.staged_frames import staged_frames
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 from glus.steps.train import build_trainer
 from glus.training.loop.curves import Curves
 from glus.training.loop.phase import IGNORE

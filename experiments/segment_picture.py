@@ -18,7 +18,8 @@ from glus.media.sources import open_frames
 from glus.paths import FINAL_MODEL
 from glus.pipeline.artifacts import open_split
 from glus.processing.staged_frames import staged_frames
-from glus.records.split import StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Video
 
 SPLIT, FAMILY, RATE = "synthetic/test", "appearance", 10
 SIZE_PX, SHOWN, GAP_PX = 256, 5, 8

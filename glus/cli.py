@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -28,8 +28,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+# in the order of work, which is that of `glus --help`
+BEFORE: tuple[Callable[..., None], ...] = (doctor.doctor, params.params, check.check, plan.plan)
+AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, segment.segment)
+for command in BEFORE:
+    app.command()(command)
 steps.register(app)
-for command in (segment.segment, score.score, report.report, check.check, params.params, plan.plan, doctor.doctor):
+for command in AFTER:
     app.command()(command)
 app.command(hidden=True)(sources.sources)
 app.add_typer(weights.app, name="weights")

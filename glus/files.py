@@ -16,6 +16,7 @@ from glus.errors import GlusError, InputError
 
 TICK_NS = 100_000_000  # longer than the clock of any file system that changes are told by
 MOST_HASHES = 200_000
+HASHES = Path(".glus/hashes.json")
 DISK_FULL = (  # safetensors and SQLite; torch.save, both others
     "No space left on device", "disk is full", "unexpected pos", "file write failed",
 )  # fmt: skip
@@ -60,14 +61,10 @@ class HashCache:
     """Hashes of files, remembered by device and inode for as long as size and times stay, so also across renames.
 
     It is a convenience: it is kept only where the project's scratch folder exists, and a lost entry is made anew.
-
-    Args:
-        file: where the hashes are remembered.
     """
 
-    def __init__(self, file: Path = Path(".glus/hashes.json")) -> None:
-        self._file = file
-        self._known: dict[str, list[Any]] = _plain_object(file)
+    def __init__(self) -> None:
+        self._known: dict[str, list[Any]] = _plain_object(HASHES)
         self._changed = False
 
     def hash(self, path: Path) -> str:
@@ -86,9 +83,9 @@ class HashCache:
 
     def save(self) -> None:
         """Remembers what was computed, the newest entries where there are very many."""
-        if self._changed and self._file.parent.is_dir():
+        if self._changed and HASHES.parent.is_dir():
             newest = list(self._known.items())[-MOST_HASHES:]
-            replace_by_text(self._file, json.dumps(dict(newest)))
+            replace_by_text(HASHES, json.dumps(dict(newest)))
             self._changed = False
 
 

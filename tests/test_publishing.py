@@ -166,7 +166,7 @@ def test_unchanged_files_are_not_read_again(artifact: Path, monkeypatch: pytest.
 
 
 def test_a_hash_is_not_remembered_within_a_tick_of_the_clock(tmp_path: Path) -> None:
-    file, cache = tmp_path / "file", HashCache(tmp_path / "hashes.json")
+    file, cache = tmp_path / "file", HashCache()
     file.write_text("one")
     cache.hash(file)
     file.write_text("two")
@@ -174,7 +174,9 @@ def test_a_hash_is_not_remembered_within_a_tick_of_the_clock(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", ["", "[", "[]", "\x00"])
-def test_a_damaged_memory_of_hashes_is_made_anew(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "hashes.json"
+def test_a_damaged_memory_of_hashes_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path(".glus/hashes.json")
+    file.parent.mkdir()
     file.write_text(content)
-    assert HashCache(file).hash(file) == hash_file(file)
+    assert HashCache().hash(file) == hash_file(file)

@@ -16,7 +16,7 @@ class PseudolabelConfig(Section):
 
     checkpoint: str  # folder of the early-stop model
     share: Annotated[float, Field(gt=0, le=1)]  # of the training videos; B.4: half
-    use_memory: bool  # false: each frame is judged as a start, not by what memory made of the frames before it
+    use_memory: bool  # false: each frame is judged as a key frame, not by what memory made of the frames before it
     memory_stride: Positive
     window_stride: WindowStride
     shard_videos: Positive  # videos per shard, the unit of resuming

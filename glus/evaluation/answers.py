@@ -15,7 +15,7 @@ from glus.manifest import verify_where_listed
 from glus.masks import decode_rle, encode_rle, read_index_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, Key, Video
+from glus.records.video import Expression, Key, Video
 
 PARQUET = "predictions.parquet"
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from glus.errors import InputError, name_some
-from glus.records.split import Key
+from glus.records.video import Key
 
 
 def find_missing(expected: Mapping[Key, int], found: Mapping[Key, Collection[int]]) -> dict[Key, list[int]]:

@@ -16,7 +16,7 @@ from glus.execution.progress import show_bar
 from glus.masks import encode_rle, write_mask_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Video
+from glus.records.video import Video
 
 
 def write_png_tree(truth: GroundTruth, answers: Answers, folder: Path, processes: int) -> int:

@@ -35,7 +35,8 @@ from glus.metrics.boundary import BOUND_TH
 from glus.metrics.protocols import PROTOCOLS, Protocol, dataset_version, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_predictions
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Key, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Key, Video
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Request:
     protocol: str | None
     allow_missing: bool
     processes: int
-    links: tuple[Path, ...] = ()
+    links: tuple[Path, ...]
 
 
 def score_folder(request: Request) -> Scorecard:

@@ -15,7 +15,7 @@ from glus.metrics.davis import ObjectScore, ObjectScores
 from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import Track
 from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract
-from glus.records.split import Expression, Video
+from glus.records.video import Expression, Video
 from glus.staging.files.mask_files import VOID
 
 ANNOTATORS = tuple(f"anno_{number}" for number in range(davis.NUM_ANNOTATORS))

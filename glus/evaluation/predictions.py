@@ -10,8 +10,9 @@ from glus.errors import ArtifactError
 from glus.evaluation.completeness import require_complete
 from glus.paths import PREDICTIONS, key_frame_table
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Expression, Key, StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import read_table
+from glus.records.video import Expression, Key, Video
 
 Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame
 
@@ -107,7 +108,7 @@ def _read_keyframes(split: StagedSplit) -> tuple[dict[Key, list[float]], dict[Ke
 
 
 def read_used_key_frames(split: StagedSplit) -> dict[str, dict[Key, int]]:
-    """Frames that the predictions of a split started from: source -> expression -> frame; empty where not written.
+    """Key frames of the predictions of a split: source -> expression -> frame; empty where they were not written.
 
     Raises:
         ArtifactError: not a table of key frames, or a frame that its video does not have.

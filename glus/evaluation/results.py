@@ -59,7 +59,7 @@ class ScoredSplit:
         scores: the protocol's numbers.
         failures: where J&F is lost; None in files of versions that did not say.
         comparisons: J in percent of what was predicted in several ways, by name.
-        key_frame_regret: J&F by key frame; None where masks start from the selected frames alone.
+        key_frame_regret: J&F by key frame; None where masks were propagated from the selected frames alone.
         window_strides: J&F by window stride; None where it was not compared.
     """
 

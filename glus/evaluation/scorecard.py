@@ -11,7 +11,7 @@ from glus.metrics.davis import ObjectScore, ObjectScores
 from glus.metrics.grouping import Grouped
 from glus.metrics.results import Scores
 from glus.metrics.scoring import ExpressionScore
-from glus.records.split import Key
+from glus.records.video import Key
 
 Missing = Mapping[Key, Sequence[int]]  # frames that are not predicted, by what they should answer
 

@@ -28,7 +28,7 @@ from glus.execution.progress import show_bar
 from glus.masks import encode_mask_png
 from glus.metrics.scoring import Track
 from glus.records.ground_truth import GroundTruth
-from glus.records.split import Video
+from glus.records.video import Video
 
 FOLDERS = {"mevis": "", "refer_youtube_vos": "Annotations/"}
 SERVER_SPLITS = ("valid", "test")  # whose masks the owners of these datasets keep

@@ -9,7 +9,8 @@ from pathlib import Path
 from glus.errors import InputError, name_some
 from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest, verify_files
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import errors
 from glus.staging.files.mask_files import Row
@@ -51,7 +52,7 @@ def release_of(truth: StagedSplit | PublishedTruth) -> str:
 
 
 def open_ground_truth(
-    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]
 ) -> StagedSplit | PublishedTruth:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
     truth = open_split(dataset, root, split, workers, links)

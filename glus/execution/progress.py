@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
@@ -36,20 +36,16 @@ class Display(Protocol):
         """`description` says what is being done; `total` is the number of items."""
 
 
-def show_progress(
-    items: Iterable[T], description: str, *, total: int | None = None, done: int = 0, unit: str = ""
-) -> Iterator[T]:
+def show_progress(items: Iterable[T], description: str, *, total: int, done: int = 0, unit: str = "") -> Iterator[T]:
     """Yields the items and shows how far the work is: a bar on a terminal, now and then a line elsewhere.
 
     Args:
         items: what to go through.
         description: what is being done.
-        total: number of items where they have no length, `done` included.
+        total: number of items, `done` included.
         done: items that an interrupted run has finished already.
         unit: what the items are (`frames`); their number per second is shown.
     """
-    if total is None and isinstance(items, Sized):
-        total = len(items) + done
     if console.is_terminal:
         return _with_bar(items, description, total, done, unit)
     return _with_lines(items, description, total, done, unit)
@@ -60,7 +56,7 @@ def show_bar(items: Iterable[T], description: str, *, total: int) -> Iterator[T]
     return _with_bar(items, description, total, 0, "") if console.is_terminal else iter(items)
 
 
-def _with_bar(items: Iterable[T], description: str, total: int | None, done: int, unit: str) -> Iterator[T]:
+def _with_bar(items: Iterable[T], description: str, total: int, done: int, unit: str) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -89,7 +85,7 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "")
 
 
-def _with_lines(items: Iterable[T], description: str, total: int | None, done: int, unit: str) -> Iterator[T]:
+def _with_lines(items: Iterable[T], description: str, total: int, done: int, unit: str) -> Iterator[T]:
     start = last = time.monotonic()
     count = done
     for item in items:
@@ -101,10 +97,10 @@ def _with_lines(items: Iterable[T], description: str, total: int | None, done: i
             logger.info(_line(description, count, total, now - start, count - done, unit))
 
 
-def _line(description: str, count: int, total: int | None, elapsed: float, since_start: int, unit: str) -> str:
-    text = f"{description} {count}{f'/{total}' if total else ''}, {timedelta(seconds=round(elapsed))} elapsed"
+def _line(description: str, count: int, total: int, elapsed: float, since_start: int, unit: str) -> str:
+    text = f"{description} {count}/{total}, {timedelta(seconds=round(elapsed))} elapsed"
     if unit and elapsed:
         text += f", {since_start / elapsed:.1f} {unit}/s"
-    if total and count < total:
+    if count < total:
         text += f", about {timedelta(seconds=round(elapsed / since_start * (total - count)))} left"
     return text

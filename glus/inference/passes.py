@@ -183,12 +183,12 @@ class Pass:
         features = self._video.features(self._frames[self._step]).repeated(len(members))
         memories = _stack([bank.read(self._step) for bank in banks]) if use_memory else []
         conditioned = masks.condition(features, memories)
-        decoded = masks.decode(conditioned, features, embeddings, multimask)
+        logits = masks.decode(conditioned, features, embeddings, multimask)
         if use_memory:
-            memory = masks.remember(conditioned, decoded.logits)
+            memory = masks.remember(conditioned, logits)
             for number, bank in enumerate(banks):
                 bank.write(self._step, memory[number : number + 1])
-        return decoded.logits
+        return logits
 
 
 def _stack(memories: Sequence[Sequence[Memory]]) -> list[Memory]:

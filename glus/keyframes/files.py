@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from glus.errors import InputError
 from glus.files import unique_keys
-from glus.records.split import Key, StagedSplit
+from glus.records.split import StagedSplit
+from glus.records.video import Key
 
 COLUMNS = ("video_id", "expression_id", "frame_name")
 

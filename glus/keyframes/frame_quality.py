@@ -15,7 +15,8 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
 from glus.masks import iou
 from glus.processing.staged_frames import staged_frames
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 from glus.weights.loading import load_model
 
 

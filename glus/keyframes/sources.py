@@ -15,7 +15,8 @@ from glus.errors import InputError
 from glus.keyframes.frame_quality import LabellingModel
 from glus.media.sources import FrameSource
 from glus.processing.staged_frames import staged_frames
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 
 KeyFrameSource = Callable[[StagedSplit, Video, Sequence[Expression]], np.ndarray]  # -> float [B, T]
 

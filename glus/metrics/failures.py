@@ -16,7 +16,7 @@ import numpy as np
 from glus.masks import rle_area, rle_intersection_px
 from glus.metrics.grouping import Grouped, by_family, percent
 from glus.metrics.scoring import ExpressionScore, VideoTask
-from glus.records.split import Expression
+from glus.records.video import Expression
 
 
 class Failure(StrEnum):

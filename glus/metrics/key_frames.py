@@ -13,7 +13,7 @@ from glus.metrics.by_key_frame import ByKeyFrame
 from glus.metrics.grouping import Grouped, by_family, percent
 from glus.metrics.scoring import ExpressionScore
 
-# Key frame -> the comparison that is predicted from it; the main predictions start from the selected frame.
+# Key frame -> the comparison that is predicted from it; the main predictions have the selected one.
 SOURCES = {"first": "first_frame", "random": "random_frame", "oracle": "oracle_frame"}
 
 

@@ -86,7 +86,7 @@ def protocol_of(dataset: str) -> Protocol:
     return next((item for item in PROTOCOLS.values() if dataset in item.datasets), PROTOCOLS[MEVIS])
 
 
-def dataset_version(dataset: str, split: str, num_expressions: int, release: str = "") -> str:
+def dataset_version(dataset: str, split: str, num_expressions: int, release: str) -> str:
     """The release of a split, as its number of expressions tells.
 
     Where no release has that number, the number itself stands there, behind the release that its list was read as

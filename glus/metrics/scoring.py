@@ -15,7 +15,7 @@ from glus.metrics.boundary import boundary_matches_of_spans
 from glus.metrics.region import jaccard_of_overlaps, jaccard_of_spans
 from glus.metrics.robustness import robustness
 from glus.metrics.spans import NOTHING, Clip, Spans, count_overlaps, read_spans, unite
-from glus.records.split import Expression, Key, Video
+from glus.records.video import Expression, Key, Video
 
 TRIVIAL_BASELINES = ("empty", "union_of_objects", "random_object", "largest_object")
 SHUFFLED = "shuffled_expressions"

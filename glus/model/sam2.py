@@ -59,19 +59,6 @@ class Memory:
         return Memory(self.features.detach(), self.position.detach())
 
 
-@dataclass(frozen=True)
-class DecodedMasks:
-    """Decoder output for N masks.
-
-    Attributes:
-        logits: float [N, 4h, 4w], low-resolution mask logits.
-        mask_token: int [N], the mask token that they come from; read by the parity tests alone.
-    """
-
-    logits: Tensor
-    mask_token: Tensor
-
-
 class MaskBranch(nn.Module):
     """Encode, condition on memory, decode, remember: the four moves of a frame, the same in training and inference.
 
@@ -119,10 +106,8 @@ class MaskBranch(nn.Module):
             )
         return conditioned.permute(1, 2, 0).reshape(features.stride16.shape)
 
-    def decode(
-        self, conditioned: Tensor, features: FrameFeatures, prompts: Tensor, dynamic_multimask: bool
-    ) -> DecodedMasks:
-        """Mask logits of one frame.
+    def decode(self, conditioned: Tensor, features: FrameFeatures, prompts: Tensor, dynamic_multimask: bool) -> Tensor:
+        """Low-resolution mask logits of one frame, float [N, 4h, 4w].
 
         Args:
             conditioned: float [N, C, h, w].
@@ -145,7 +130,7 @@ class MaskBranch(nn.Module):
         token = torch.zeros(len(prompts), dtype=torch.long, device=prompts.device)
         if dynamic_multimask:
             token = torch.where(self._stable(masks[:, 0]), token, 1 + ious[:, 1:].argmax(dim=-1))
-        return DecodedMasks(masks[torch.arange(len(prompts), device=prompts.device), token], token)
+        return masks[torch.arange(len(prompts), device=prompts.device), token]
 
     def _stable(self, logits: Tensor) -> Tensor:
         """Whether masks hardly change between two thresholds around 0, bool [N]."""
@@ -169,11 +154,11 @@ class MaskBranch(nn.Module):
 
     def segment_frame(
         self, features: FrameFeatures, prompts: Tensor, memories: Sequence[Memory], dynamic_multimask: bool = False
-    ) -> tuple[DecodedMasks, Memory]:
+    ) -> tuple[Tensor, Memory]:
         """One frame through condition, decode and remember (equation D); see those for shapes."""
         conditioned = self.condition(features, memories)
-        decoded = self.decode(conditioned, features, prompts, dynamic_multimask)
-        return decoded, self.remember(conditioned, decoded.logits)
+        logits = self.decode(conditioned, features, prompts, dynamic_multimask)
+        return logits, self.remember(conditioned, logits)
 
 
 def _tokens(grid: Tensor) -> Tensor:

@@ -75,6 +75,6 @@ class StepContext:
         for _ in self.progress(made, description, total=len(pieces), done=len(pieces) - len(waiting)):
             pass
 
-    def progress(self, items: Iterable[T], description: str, *, total: int | None = None, done: int = 0) -> Iterator[T]:
+    def progress(self, items: Iterable[T], description: str, *, total: int, done: int = 0) -> Iterator[T]:
         """Yields the items and shows how far the step is, as `show_progress` does."""
         return show_progress(items, f"{self.step.name}: {description}", total=total, done=done)

@@ -1,4 +1,4 @@
-"""One process per step."""
+"""One process for each step at a time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ import psutil
 from glus.errors import BusyError
 from glus.execution.ties import wait_for_end
 
+LOCKS = Path(".glus/locks")
 SECONDS_TO_END = 10.0  # of a process whose parent has ended: it is about to
 
 
 @contextmanager
-def step_lock(name: str, folder: Path = Path(".glus/locks")) -> Iterator[None]:
+def step_lock(name: str) -> Iterator[None]:
     """Holds a step's lock; the kernel frees it when the process ends, however it ends.
 
     Raises:
         BusyError: another process is at work on the step; names it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.lock"
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    path = LOCKS / f"{name}.lock"
     with path.open("a+", encoding="utf-8") as file:
         if not _take(file) and not (_outlast_orphan(_holder(path)) and _take(file)):
             raise BusyError(

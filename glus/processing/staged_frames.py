@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from glus.media.pictures import read_frame
 from glus.media.sources import FrameSource
-from glus.records.split import StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Video
 
 
 def staged_frames(split: StagedSplit, video: Video) -> FrameSource:

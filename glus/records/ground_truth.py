@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from glus.records.split import Expression, Video
+from glus.records.video import Expression, Video
 
 
 class GroundTruth(Protocol):

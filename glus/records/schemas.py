@@ -1,4 +1,7 @@
-"""The Parquet schemas."""
+"""What a video, an expression, a mask and all else are on disk: the Parquet schemas.
+
+Every file carries its schema's name and version in its metadata; pandas, DuckDB and `datasets` open them as they are.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("seg_token_generated", pa.bool_()),
             ("is_key_frame", pa.bool_()),
         ],
-        # where segmentation started from; source: `selected`, or a comparison's
+        # key frames that masks were propagated from; source: `selected`, or a comparison's
         "anchors": [*_EXPRESSION_KEY, ("source", pa.string()), ("frame_index", pa.int32())],
         "per_expression": [
             *_EXPRESSION_KEY,

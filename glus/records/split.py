@@ -1,13 +1,9 @@
-"""What a video, an expression and a mask track are on disk: Parquet schemas, their readers and writers.
-
-Every file carries its schema's name and version in its metadata; pandas, DuckDB and `datasets` open them as they are.
-"""
+"""A staged split, read from its Parquet tables one video at a time."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,42 +13,7 @@ import pyarrow.parquet as pq
 from glus.errors import ArtifactError
 from glus.masks import decode_rle, union
 from glus.records.tables import _open_table, _readable, read_table
-
-Key = tuple[str, str]  # of an expression: video id, expression id
-
-
-@dataclass(frozen=True)
-class Video:
-    """One video: its frames are `<frames root>/<frame_dir>/<name>.jpg` in the order of `frame_names`.
-
-    Attributes:
-        ambiguous_frames: frames in which what an expression means cannot be told from another object (column
-            `grey_frames`); empty where the set does not say.
-    """
-
-    video_id: str
-    num_frames: int
-    height_px: int
-    width_px: int
-    frame_names: tuple[str, ...]
-    frame_dir: str
-    ambiguous_frames: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Expression:
-    """One sentence about one video and the annotations whose union it refers to.
-
-    Attributes:
-        family: a label by which results are grouped, where the set has such.
-    """
-
-    video_id: str
-    expression_id: str
-    text: str
-    object_ids: tuple[str, ...]
-    annotation_ids: tuple[str, ...]
-    family: str | None
+from glus.records.video import Expression, Video
 
 
 class StagedSplit:

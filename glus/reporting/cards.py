@@ -12,7 +12,8 @@ from PIL import Image
 from glus.masks import decode_rle
 from glus.metrics.failures import FrameFailures, costliest, lost_by_kind
 from glus.metrics.scoring import ExpressionScore, Track
-from glus.records.split import Expression, StagedSplit
+from glus.records.split import StagedSplit
+from glus.records.video import Expression
 from glus.reporting.frame_curves import draw_frame_curves
 from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
 from glus.reporting.verdicts import FAILURE_TITLES
@@ -40,7 +41,7 @@ class ShownExpression:
         score: None where the split has no ground truth.
         failures: how each frame of the model's own answer fails; None as well.
         frame_scores: the selector's score of each frame; empty where there are none.
-        key_frame: index of the frame that propagation started from.
+        key_frame: its index.
     """
 
     expression: Expression

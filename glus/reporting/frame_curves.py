@@ -36,7 +36,7 @@ def draw_frame_curves(
         frame_scores: the selector's; no panel where empty.
         j: label of a way to predict -> J of each frame, the model's own first; no panel where empty.
         failures: how each frame of the first one fails: a coloured mark under the curve.
-        key_frame: where propagation started.
+        key_frame: its index; no line where None.
         shaded: frames with another background.
     """
     names = [name for name, values in (("score", frame_scores), ("J", j)) if values]

@@ -10,7 +10,8 @@ import numpy as np
 from glus.evaluation.predictions import Predictions, expressions_by_key
 from glus.metrics.failures import FrameFailures
 from glus.metrics.scoring import ExpressionScore, Track
-from glus.records.split import Key, StagedSplit
+from glus.records.split import StagedSplit
+from glus.records.video import Key
 from glus.reporting.cards import Card, ShownExpression, draw_card
 from glus.reporting.grey_frames import GREY_COMPARISONS, GreyComparison
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from glus.metrics.grouping import percent
 from glus.metrics.scoring import ExpressionScore
-from glus.records.split import Video
+from glus.records.video import Video
 
 
 @dataclass(frozen=True)

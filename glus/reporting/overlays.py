@@ -34,6 +34,7 @@ TRUTH_COLOUR: Colour = (255, 255, 255)
 INK: Colour = (28, 32, 41)
 FAINT: Colour = (112, 119, 133)
 PAPER: Colour = (255, 255, 255)
+TILE_PX = 200  # width of a frame in a strip
 OPACITY = 0.3  # low enough that an object's own colour can still be told
 
 
@@ -135,9 +136,7 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR)) >= 128
 
 
-def draw_strip(
-    frames: Sequence[np.ndarray], rows: Sequence[StripRow], text: str, marked: int | None = None, tile_px: int = 200
-) -> Image.Image:
+def draw_strip(frames: Sequence[np.ndarray], rows: Sequence[StripRow], text: str, marked: int | None) -> Image.Image:
     """Draws rows of masks over the same frames, one column per frame, with the expression under them.
 
     Args:
@@ -145,14 +144,13 @@ def draw_strip(
         rows: drawn from top to bottom.
         text: the expression.
         marked: column that is framed in the first row (the key frame).
-        tile_px: width of a frame in the strip.
     """
     gap, label_px, note_px, text_px = 8, 108, 24, 34
-    tile_height = max(1, round(frames[0].shape[0] * tile_px / frames[0].shape[1]))
+    tile_height = max(1, round(frames[0].shape[0] * TILE_PX / frames[0].shape[1]))
     row_height = tile_height + note_px
     typeface = font(20, text=text)
-    lines = wrap(f"“{text}”", typeface, label_px + len(frames) * (tile_px + gap) - gap)
-    size = (label_px + len(frames) * (tile_px + gap), len(rows) * (row_height + gap) + text_px * len(lines))
+    lines = wrap(f"“{text}”", typeface, label_px + len(frames) * (TILE_PX + gap) - gap)
+    size = (label_px + len(frames) * (TILE_PX + gap), len(rows) * (row_height + gap) + text_px * len(lines))
     strip = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(strip)
     for number, row in enumerate(rows):
@@ -160,11 +158,11 @@ def draw_strip(
         for line_number, line in enumerate(wrap(row.label, font(15), label_px - 12)):
             draw.text((0, top + 4 + 20 * line_number), line, FAINT, font(15))
         for column, (frame, mask, note) in enumerate(zip(frames, row.masks, row.notes, strict=True)):
-            left = label_px + column * (tile_px + gap)
-            strip.paste(overlay(frame, [mask], [row.colour], tile_px), (left, top))
+            left = label_px + column * (TILE_PX + gap)
+            strip.paste(overlay(frame, [mask], [row.colour], TILE_PX), (left, top))
             is_marked = column == marked and number == 0
             if is_marked:
-                draw.rectangle((left, top, left + tile_px - 1, top + tile_height - 1), outline=COLOURS[2], width=4)
+                draw.rectangle((left, top, left + TILE_PX - 1, top + tile_height - 1), outline=COLOURS[2], width=4)
             draw.text((left, top + tile_height + 4), note, COLOURS[2] if is_marked else FAINT, font(14, is_marked))
     for line_number, line in enumerate(lines):
         draw.text((label_px, size[1] - text_px * (len(lines) - line_number) + 2), line, INK, typeface)

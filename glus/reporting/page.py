@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from glus.evaluation.results import PredictedSplit, SplitResult
 from glus.metrics.by_key_frame import SMALLEST_GAP
-from glus.paths import METRICS, SELECTOR_METRICS, TRAINING_CURVES
+from glus.paths import SELECTOR_METRICS, TRAINING_CURVES
 from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves
 from glus.reporting.verdicts import (
@@ -40,6 +40,7 @@ class SplitSection:
 
     Attributes:
         name: e.g. `synthetic/test`.
+        rule: what its protocol averages, in words.
         result: what was found.
         charts: its pictures as a whole, SVG by name.
         comparison_cards: the ways to predict side by side.
@@ -47,13 +48,14 @@ class SplitSection:
     """
 
     name: str
+    rule: str
     result: SplitResult
     charts: Mapping[str, str]
     comparison_cards: Sequence[Card]
     example_cards: Sequence[Card]
 
 
-def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path = METRICS) -> None:
+def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path) -> None:
     """Renders the report.
 
     Args:
@@ -86,6 +88,7 @@ def _shown(section: SplitSection) -> dict[str, Any]:
     """A section as the template reads it."""
     shown = {
         "name": section.name,
+        "rule": section.rule,
         "result": section.result,
         "is_scored": False,
         "charts": {name: Markup(svg) for name, svg in section.charts.items()},

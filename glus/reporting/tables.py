@@ -11,8 +11,9 @@ from glus.evaluation.predictions import Predictions
 from glus.metrics.failures import Failure, FrameFailures, costliest, lost_by_kind
 from glus.metrics.key_frames import SOURCES, compared_jf
 from glus.metrics.scoring import ExpressionScore
-from glus.records.split import Key, StagedSplit
+from glus.records.split import StagedSplit
 from glus.records.tables import write_table
+from glus.records.video import Key
 from glus.reporting.distributions import EDGES, POSITIONS, histograms, time_curves
 
 

@@ -15,7 +15,7 @@ from glus.metrics.failures import Failure, Losses
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import Scores
 from glus.metrics.window_strides import StrideScores
-from glus.paths import EVALUATION_METRICS, REPORTS
+from glus.paths import REPORTS
 from glus.reporting.verdicts import (
     ALL,
     BASELINE_TITLES,
@@ -36,7 +36,8 @@ PLAIN_WIDTH = 80  # columns where the output is no terminal
 NOTES = (
     "[dim]ref: percent of the expressions whose most covered object is the right one. empty to largest: J&F of answers"
     " that ignore the words. shuffled: the masks, each scored against another object's expression. learned:"
-    f" {LEARNED_MARGIN:.0f} points or more above the best answer that ignores the words.[/]\n"
+    f" {LEARNED_MARGIN:.0f} points or more above the best answer that ignores the words. All but J, F, J&F: plain"
+    " means over expressions, whatever the protocol averages.[/]\n"
 )
 FAILURE_COLUMNS = {
     Failure.BOUNDARY: "boundary",
@@ -48,21 +49,19 @@ FAILURE_COLUMNS = {
 }
 
 
-def print_report(path: Path = EVALUATION_METRICS, console: Console | None = None) -> None:
+def print_report(path: Path) -> None:
     """Prints the results beside their baselines, the comparisons and where the HTML report is.
 
     Args:
         path: `metrics/evaluate.json` of a project.
-        console: where to print; standard output where None.
 
     Raises:
         ArtifactError: `evaluate` has not run, or the file is not its own.
     """
     results = read_results(path)
-    if console is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=PLAIN_WIDTH)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
     for dataset, splits in results.items():
         for split, result in splits.items():
             if isinstance(result, PredictedSplit):
@@ -85,9 +84,7 @@ def _print_split(console: Console, name: str, split: ScoredSplit) -> None:
         rows = failure_rows(split.failures.losses)
         console.print(_failure_table(f"{name} · points of J&F lost, and to what", rows))
     if split.key_frame_regret:
-        console.print(
-            _regret_table(f"{name} · J&F by the frame that masks start from", regret_rows(split.key_frame_regret))
-        )
+        console.print(_regret_table(f"{name} · J&F by the key frame", regret_rows(split.key_frame_regret)))
     if split.window_strides:
         title = f"{name} · J&F by the frames that a window answers for"
         console.print(_stride_table(title, stride_rows(split.window_strides)))

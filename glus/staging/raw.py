@@ -18,7 +18,7 @@ class RawVideo:
     """A video as its dataset lists it; frames are `<root>/<frame_dir>/<name>.jpg`, paths with forward slashes.
 
     Attributes:
-        ambiguous_frames: see `glus.records.split.Video`.
+        ambiguous_frames: see `glus.records.video.Video`.
         film: the one video file, relative to the root, that holds the frames instead (own data only); their names are
             known when it is examined.
         files: names of the frames' files where they were found by listing the folder; None: `<name>.jpg`.

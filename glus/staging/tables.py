@@ -1,4 +1,4 @@
-"""An examined split as the three Parquet tables of `glus.records.split`."""
+"""An examined split as the three Parquet tables of `glus.records.schemas`."""
 
 from __future__ import annotations
 

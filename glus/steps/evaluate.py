@@ -22,7 +22,7 @@ from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
 from glus.metrics.window_strides import score_window_strides
-from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, REPORTS
+from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, METRICS, REPORTS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.records.split import StagedSplit
@@ -40,8 +40,8 @@ def run(context: StepContext) -> None:
     """Scores every split of `data.evaluation` and reports it; one without ground truth as predicted only.
 
     Raises:
-        ArtifactError: a table is missing, or holds a mask twice, one of another size than its video, or a start that
-            its video does not have.
+        ArtifactError: a table is missing, or holds a mask twice, one of another size than its video, or a key frame
+            that its video does not have.
         InputError: predictions are incomplete or broken; names them.
     """
     reports = context.work / "reports"
@@ -53,7 +53,7 @@ def run(context: StepContext) -> None:
         section = _evaluate_split(context, split, reports / name)
         results.setdefault(split.dataset, {})[split.split] = section.result
         sections.append(section)
-    write_page(sections, reports / "index.html")
+    write_page(sections, reports / "index.html", METRICS)
     write_results(results, context.work / "evaluate.json")
     _write_families(results, context.work / "families.csv")
     context.publish_directory(reports, REPORTS)
@@ -63,11 +63,12 @@ def run(context: StepContext) -> None:
 
 def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
     name, num_examples = f"{split.dataset}/{split.split}", context.config.evaluate.num_examples
+    rule = protocol_of(split.dataset).rule
     predictions, key_frames = read_predictions(split), read_used_key_frames(split)
     if not split.has_masks:
         gallery = Gallery(split, predictions, {}, folder / "overlays")
         unscored = PredictedSplit(len(expressions_by_key(split)))
-        return SplitSection(name, unscored, {}, [], gallery.unscored_examples(num_examples))
+        return SplitSection(name, rule, unscored, {}, [], gallery.unscored_examples(num_examples))
     scores, failures = _score_split(context, split, predictions)
     result = _summarise(context.config, split, scores, failures)
     write_tables(split, scores, failures, predictions, key_frames, folder)
@@ -75,7 +76,7 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
     write_charts(charts, folder / "charts")
     by_key = {score.key: of_frames for score, of_frames in zip(scores, failures, strict=True)}
     gallery = Gallery(split, predictions, by_key, folder / "overlays")
-    return SplitSection(name, result, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
+    return SplitSection(name, rule, result, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
 
 
 def _summarise(

@@ -25,8 +25,9 @@ from glus.keyframes.sources import (
 from glus.paths import KEY_FRAMES, SELECTOR, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.records.split import StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import read_table, write_table
+from glus.records.video import Video
 from glus.selector.scoring import score_frames
 from glus.selector.untuned import yes_log_odds
 from glus.training.selector.initial_selector import build_untuned

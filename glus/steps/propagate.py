@@ -27,8 +27,9 @@ from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.processing.staged_frames import staged_frames
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import TableWriter, read_table, write_table
+from glus.records.video import Expression, Video
 from glus.weights.loading import load_model
 
 SELECTED = "selected"  # the source of the key frames of the main way

@@ -14,8 +14,9 @@ from glus.manifest import Manifest, read_manifest
 from glus.paths import PSEUDOLABELS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
-from glus.records.split import StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import write_table
+from glus.records.video import Video
 
 FEWEST_VIDEOS = 2
 

@@ -23,6 +23,7 @@ from glus.weights.released import is_weight, language_config, model_type
 from glus.weights.tensor_files import fill, read_renamed
 
 CLUSTERS, NEIGHBOURS, HEAD_SIZE = (64, 32, 16), (5, 3, 3), 256
+HEAD_SEED = 0
 _READS = {"mm_vision_select_layer": -2, "mm_vision_select_feature": "patch"}  # what `encode_patches` does
 _HEAD = "score_head."
 _PREFIXES = (("model.mm_projector.", "mm_projector."), ("model.text_hidden_fcs.0.", _HEAD), ("", "language_model."))
@@ -33,13 +34,12 @@ def is_published(directory: Path) -> bool:
     return model_type(directory) == "ChatUniVi"
 
 
-def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> SelectorModel:
-    """Loads a merged selector, or Chat-UniVi with a fresh score head and a fresh `[SCORE]`.
+def load_published(directory: Path, *, vision_tower: Path) -> SelectorModel:
+    """Loads a merged selector, or Chat-UniVi with a fresh score head (always the same one) and a fresh `[SCORE]`.
 
     Args:
         directory: `config.json`, weights (`.bin` or safetensors, whole or sharded), slow LLaMA tokenizer.
         vision_tower: folder of the CLIP tower and its image processor.
-        seed: of a fresh score head.
 
     Raises:
         InputError: files that are missing or unreadable, tensors that are missing, unexpected or misshapen (named), or
@@ -47,7 +47,7 @@ def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> Sel
     """
     weights = read_renamed(directory, is_weight, _rename)
     is_selector = any(name.startswith(_HEAD) for name in weights)
-    model = _empty(directory, vision_tower, seed)
+    model = _empty(directory, vision_tower)
     apart = ("vision_tower.",) if is_selector else ("vision_tower.", _HEAD)
     fill(model, weights, str(directory), apart=apart)
     if SCORE not in model.tokenizer.added_tokens:
@@ -61,14 +61,14 @@ def load_published(directory: Path, *, vision_tower: Path, seed: int = 0) -> Sel
     return model
 
 
-def _empty(directory: Path, vision_tower: Path, seed: int) -> SelectorModel:
+def _empty(directory: Path, vision_tower: Path) -> SelectorModel:
     tower = load_vision_tower(vision_tower)
     path = directory / "config.json"
     language = language_config(path)
     config = read_json(path)
     _check_reads(config, path)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(HEAD_SEED)
         return SelectorModel(
             vision_tower=tower,
             mm_projector=nn.Linear(tower.config.hidden_size, language.hidden_size),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from glus.errors import InputError, name_some
 from glus.files import read_json
 
+SHOWN = 10  # faults that an error names
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -201,7 +202,7 @@ def _without_wrapper(name: str) -> str:
     return name.replace("vision_model.", "", 1)
 
 
-def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], shown: int = 10) -> str:
+def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """Names tensors that are missing, unexpected or of another shape; empty where all fit."""
     faults = [f"missing {name}" for name in own.keys() - given.keys()]
     faults += [f"unexpected {name}" for name in given.keys() - own.keys()]
@@ -210,5 +211,5 @@ def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor], shown:
         for name in own.keys() & given.keys()
         if own[name].shape != given[name].shape
     ]
-    more = f"; and {len(faults) - shown} more" if len(faults) > shown else ""
-    return "; ".join(sorted(faults)[:shown]) + more
+    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    return "; ".join(sorted(faults)[:SHOWN]) + more

@@ -44,9 +44,9 @@ class PlainPass:
         features = model.masks.encode(model.transform.sam2([self.frames[past[-1]]]))
         wanted = [index for index in memory_frames(step, self.memory_stride) if index in self.memories]
         conditioned = model.masks.condition(features, [self.memories[index] for index in wanted])
-        decoded = model.masks.decode(conditioned, features, model.seg_prompts(states), model.settings.dynamic_multimask)
-        self.memories[step] = model.masks.remember(conditioned, decoded.logits)
-        return decoded.logits[0]
+        logits = model.masks.decode(conditioned, features, model.seg_prompts(states), model.settings.dynamic_multimask)
+        self.memories[step] = model.masks.remember(conditioned, logits)
+        return logits[0]
 
     def _read(self, window: Sequence[int]) -> tuple[Tensor, bool]:
         """State that predicts the newest [SEG], [1, D], of a whole prompt; whether it is the next token."""

@@ -11,7 +11,7 @@ import pytest
 from glus.masks import encode_rle
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_predictions
 from glus.metrics.spans import Clip, Spans, read_spans
-from glus.records.split import Expression, Video
+from glus.records.video import Expression, Video
 from glus.staging.readers.revos import FAMILIES
 
 

@@ -22,7 +22,7 @@ from glus.metrics.failures import (
 )
 from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
-from glus.records.split import Expression, Video
+from glus.records.video import Expression, Video
 
 HEIGHT, WIDTH = 12, 20
 BOUNDS = {"found": 0.1, "fits": 0.5}

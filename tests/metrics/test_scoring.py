@@ -8,7 +8,7 @@ from glus.evaluation.completeness import require_complete
 from glus.masks import encode_rle
 from glus.metrics.protocols import mean_over_expressions
 from glus.metrics.scoring import VideoTask, score_video, shuffled_partner
-from glus.records.split import Expression, Video
+from glus.records.video import Expression, Video
 
 SIZE = 12
 VIDEO = Video("v", 1, SIZE, SIZE, ("00000",), "v", ())

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from glus import GLUS
-from glus.model.sam2 import DecodedMasks
 from glus.model.sharing import SharedCache
 
 
@@ -65,6 +64,7 @@ class StepRecorder:
 
     def _all_tokens(self, output: tuple[Tensor, ...], **_: Any) -> None:
         masks, ious, _, object_score = output
+        self._masks = masks
         delta = self._model.masks.sam2.sam_mask_decoder.dynamic_multimask_stability_delta
         inner, outer = ((masks[:, 0] > bound).sum(dim=(1, 2)) for bound in (delta, -delta))
         self._keep("token0_low_res", masks[:, 0])
@@ -72,16 +72,16 @@ class StepRecorder:
         self._keep("stability", torch.where(outer > 0, inner / outer, 1.0))
         self._keep("object_score_logit", object_score.flatten())
 
-    def _decoded(self, decoded: DecodedMasks, *_: Any) -> None:
-        logits = decoded.logits.double()
+    def _decoded(self, logits: Tensor, *_: Any) -> None:
+        exact = logits.double()
         moments = (
-            logits.mean(dim=(1, 2)),
-            logits.std(dim=(1, 2), correction=0),
-            (logits > 0).double().mean(dim=(1, 2)),
+            exact.mean(dim=(1, 2)),
+            exact.std(dim=(1, 2), correction=0),
+            (exact > 0).double().mean(dim=(1, 2)),
         )
-        self._keep("low_res", decoded.logits)
+        self._keep("low_res", logits)
         self._keep("low_res_moments", torch.stack(moments, dim=1))
-        self._keep("chosen_mask_token", decoded.mask_token)
+        self._keep("chosen_mask_token", (self._masks == logits.unsqueeze(1)).flatten(2).all(dim=2).int().argmax(dim=1))
 
     def _remembered(self, memory: Any, *_: Any) -> None:
         self._keep("mem_feat", memory.features)

@@ -4,8 +4,9 @@ import numpy as np
 
 from glus.inference.published_names import published_sources
 from glus.masks import decode_rle, encode_rle
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import TableWriter, read_table
+from glus.records.video import Expression, Video
 from glus.steps.propagate import StoredTrack, frame_names
 
 T, KEY_FRAME = 9, 3

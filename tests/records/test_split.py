@@ -22,8 +22,9 @@ from pycocotools import mask as coco
 from glus.errors import ArtifactError
 from glus.masks import encode_rle
 from glus.records.schemas import SCHEMAS
-from glus.records.split import Expression, StagedSplit
+from glus.records.split import StagedSplit
 from glus.records.tables import read_table, write_row_groups, write_table
+from glus.records.video import Expression
 from glus.staging.checks import examine
 from glus.staging.spool import MaskSpool
 from glus.staging.tables import write_tables

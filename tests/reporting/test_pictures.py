@@ -51,12 +51,12 @@ def test_overlay_can_be_enlarged_and_keeps_the_place_of_the_mask() -> None:
 
 def test_strip_has_a_tile_for_every_frame_and_row_and_marks_the_key_frame() -> None:
     rows = [StripRow(label, np.stack([MASK] * 3), COLOURS[0], ["a", "b", "c"]) for label in ("truth", "prediction")]
-    strip = np.asarray(draw_strip([FRAME] * 3, rows, "the quick one", marked=1, tile_px=90)).astype(int)
+    strip = np.asarray(draw_strip([FRAME] * 3, rows, "the quick one", marked=1)).astype(int)
     grey = (strip == 100).all(axis=-1).astype(int)
-    for row in (30, 30 + 60 + 24 + 8):  # through the masks of the first and the second row
+    for row in (66, 66 + 133 + 24 + 8):  # through the masks of the first and the second row
         assert (np.diff(grey[row]) == 1).sum() == 3 * 2  # frame on both sides of each mask
     framed = np.argwhere((strip == COLOURS[2]).all(axis=-1))
-    assert framed[:, 0].max() < 60 + 24 and 108 + 90 <= framed[:, 1].min() < 108 + 98 + 4  # first row, second tile
+    assert framed[:, 0].max() < 133 + 24 and 108 + 200 <= framed[:, 1].min() < 108 + 208 + 4  # first row, second tile
     assert (strip[-34:] == INK).all(axis=-1).any()  # the expression
     assert (strip[-1, :20] == PAPER).all()
 

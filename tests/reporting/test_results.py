@@ -1,6 +1,5 @@
 """What is claimed of the numbers, the terminal's tables and the page."""
 
-import io
 import json
 import subprocess
 import sys
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from glus.errors import ArtifactError
 from glus.evaluation.results import PredictedSplit, ScoredSplit, read_results, write_results
@@ -52,6 +50,7 @@ SPLIT = {
     | {"found": 0.1, "fits": 0.5, "families": {"motion": lost(40.0, 16.0), "appearance": lost(0.0, 12.0)}},
     "key_frame_regret": starts(40.0, 60.0, None) | {"families": {"motion": starts(35.5, 44.0, 48.5)}},
 }
+RULE = "frames, then kinds of expressions apart"
 CHARTS = {name: f"<svg>{name}</svg>" for name in ("failures", "key_frames", "histograms", "time")}
 RESULT = ScoredSplit.from_json(SPLIT)
 METRICS = {"synthetic": {"test": SPLIT}, "mevis": {"valid": {"protocol": "no ground truth", "num_expressions": 7}}}
@@ -75,14 +74,14 @@ def test_comparisons_are_shown_where_both_sides_were_predicted() -> None:
     assert comparison_rows({"greyed_memory_on": 67.0}) == []
 
 
-def test_terminal_table_fits_80_columns(tmp_path: Path) -> None:
+def test_terminal_table_fits_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "metrics").mkdir()
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/index.html").touch()
     (tmp_path / "metrics/evaluate.json").write_text(json.dumps(METRICS))
-    output = io.StringIO()
-    print_report(tmp_path / "metrics/evaluate.json", Console(file=output, width=80))
-    lines = output.getvalue().splitlines()
+    print_report(tmp_path / "metrics/evaluate.json")
+    output = capsys.readouterr().out
+    lines = output.splitlines()
     motion = next(line for line in lines if line.split()[:1] == ["motion"])
     assert motion.split() == ["motion", "10", "43.0", "45.0", "44.0", "50", "0.0", "41.7", "–", "–", "43.0", "no"]
     assert next(line for line in lines if line.split()[:1] == ["appearance"]).split()[-1] == "yes"
@@ -92,8 +91,8 @@ def test_terminal_table_fits_80_columns(tmp_path: Path) -> None:
     assert ["all", "10", "40.0", "–", "60.0", "–", "–", "–"] in rows
     assert any("memory off" in line and "67.0" in line and "+60.0" in line for line in lines)
     assert any("mevis/valid" in line and "7 expressions predicted, not scored" in line for line in lines)
-    assert str(tmp_path / "reports/index.html") in output.getvalue()
-    assert all(len(line) <= 80 for line in lines[:-1]) and "…" not in output.getvalue()
+    assert str(tmp_path / "reports/index.html") in output
+    assert all(len(line) <= 80 for line in lines[:-1]) and "…" not in output
 
 
 def test_points_the_way_when_there_are_no_results(tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_results_that_are_none_are_named(tmp_path: Path, content: str, words: st
 
 
 def test_page_shows_training_and_selector_where_they_ran(tmp_path: Path) -> None:
-    section = SplitSection("synthetic/test", RESULT, CHARTS, [], [])
+    section = SplitSection("synthetic/test", RULE, RESULT, CHARTS, [], [])
     write_page([section], tmp_path / "without.html", tmp_path)
     (tmp_path / "train_curves.csv").write_text(
         "step,phase,loss,ce,bce,dice,contrastive\n10,image,3,1,1,1,\n20,image,2,.5,1,.5,\n30,clip,1,.2,.5,.3,2\n"
@@ -142,8 +141,10 @@ def test_page_shows_training_and_selector_where_they_ran(tmp_path: Path) -> None
 def test_page_says_what_cannot_be_told(tmp_path: Path) -> None:
     unknown = replace(RESULT, failures=None, key_frame_regret=None)
     for name, result in (("all.html", RESULT), ("older.html", unknown)):
-        write_page([SplitSection("synthetic/test", result, CHARTS, [], [])], tmp_path / name, tmp_path)
+        write_page([SplitSection("synthetic/test", RULE, result, CHARTS, [], [])], tmp_path / name, tmp_path)
     page, older = ((tmp_path / name).read_text() for name in ("all.html", "older.html"))
+    assert f"Protocol mevis: {RULE}. Percent." in page
+    assert page.count("plain means over") == 3  # baselines, losses, key frames: whatever the protocol averages
     assert "In 2 of\n10 expressions no other object is annotated" in page and "(J above 0.5)" in page
     assert "<td>48.5</td><td>4.5</td>\n<td>65 %</td>" in page
     assert "<td>–</td><td>–</td>\n<td>–</td>" in page  # of all: no oracle, no regret, no gap
@@ -153,7 +154,7 @@ def test_page_says_what_cannot_be_told(tmp_path: Path) -> None:
 def test_page_escapes_what_it_did_not_write(tmp_path: Path) -> None:
     families = {"<script>alert(1)</script>": scores(50.0, 1.0, 2.0)}
     hostile = ScoredSplit.from_json({**SPLIT, "families": families})
-    write_page([SplitSection("synthetic/test", hostile, CHARTS, [], [])], tmp_path / "page.html", tmp_path)
+    write_page([SplitSection("synthetic/test", RULE, hostile, CHARTS, [], [])], tmp_path / "page.html", tmp_path)
     assert "<script>" not in (tmp_path / "page.html").read_text()
 
 

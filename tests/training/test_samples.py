@@ -8,8 +8,9 @@ import pytest
 from glus.errors import InputError
 from glus.masks import encode_rle
 from glus.processing.conversation import training_prompt
-from glus.records.split import Expression, StagedSplit
+from glus.records.split import StagedSplit
 from glus.records.tables import write_table
+from glus.records.video import Expression
 from glus.training.segmentation.samples import BatchBuilder, summed_target, union_target
 
 TRACKS = {

@@ -5,8 +5,9 @@ import pytest
 
 from glus.errors import InputError
 from glus.processing.context_frames import centre_context_frames
-from glus.records.split import Expression, StagedSplit
+from glus.records.split import StagedSplit
 from glus.records.tables import write_table
+from glus.records.video import Expression
 from glus.training.loop.sampling import (
     Mixture,
     batch_generator,

@@ -12,7 +12,7 @@ from glus.errors import InputError
 from glus.media.folders import HIDDEN
 from glus.media.pictures import PICTURE_SUFFIXES, decode_picture
 from glus.staging.faults import Fault, error, problem_with, warning
-from glus.staging.files.paths import ALLOW, leads_out, missing_folder, other_spelling
+from glus.staging.files.paths import missing_folder, other_spelling, require_no_link_out
 from glus.staging.raw import RawVideo
 
 USUAL = "JPEG RGB"
@@ -117,8 +117,7 @@ def _read(root: Path, file: str, name: str, video_id: str, listed_in: str) -> by
         other = other_spelling(path)
         found = f"; {other} is there, frames have to be JPEG files called .jpg" if other else ""
         raise InputError(f"frame {name} of video {video_id} is listed in {listed_in} but {file} does not exist{found}")
-    if path.is_symlink() and leads_out(root, file):
-        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened. {ALLOW}")
+    require_no_link_out(root, file)
     try:
         return path.read_bytes()
     except OSError as problem:

@@ -5,12 +5,10 @@ Both give rows of the `masks` table and faults; nothing is decoded before its ru
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ijson
 import numpy as np
@@ -20,16 +18,16 @@ from glus.masks import UNDECODABLE, encode_rle, read_index_png, rle_area, rle_ru
 from glus.staging.faults import Fault, error, shown, warning
 from glus.staging.files.expression_lists import MIN_TRAINING_FRAMES
 from glus.staging.files.frames import Size
-from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, Streamed, key_repeated, not_json
+from glus.staging.files.json_files import AS_PUBLISHED, DOWNLOAD_AGAIN, key_repeated
+from glus.staging.files.json_streams import damaged, stream_list, stream_object
 from glus.staging.files.mask_entries import read_entry
-from glus.staging.files.paths import ALLOW, leads_out, led_out, missing_folder, other_spelling
+from glus.staging.files.paths import leads_out, led_out, missing_folder, other_spelling, require_no_link_out
 from glus.staging.raw import InstanceFile, MaskDict, MaskFolder, RawVideo
 
 Row = dict[str, Any]  # of the table `masks`, without dataset and split
 
 PNG_AGAIN = "Unpack the annotation again; it has to be an indexed or 8-bit grey PNG of the frame's size"
 VOID = 255  # pixels that belong to nothing and are not scored (DAVIS)
-BLOCK = 1 << 16  # bytes that the JSON parser is given at once
 
 
 def read_mask_dict(
@@ -75,70 +73,14 @@ def read_mask_dict(
         known.update(masks.owners)
 
 
-def damaged(root: Path, file: str, problem: ijson.JSONError) -> Fault:
-    """The fault of a file that a stream of JSON broke off in."""
-    return not_json(file, str(problem).splitlines()[0], *_position(root / file))
-
-
-def read_stream(path: Path, name: str) -> Iterator[Any]:
-    """The entries of a list at the top of a JSON file.
-
-    Raises:
-        ijson.JSONError: the file is not JSON.
-    """
-    with _open(path) as file:
-        yield from ijson.items(file, f"{name}.item", map_type=Streamed, use_float=True, buf_size=BLOCK)
-
-
 def _tracks(path: Path, masks: MaskDict) -> Iterator[tuple[str, Any]]:
     """Annotation ids with their masks, an entry per frame."""
     if isinstance(masks, InstanceFile):
-        for record in read_stream(path, "annotations"):
+        for record in stream_list(path, "annotations"):
             if isinstance(record, dict):
                 yield str(record.get("id")), record.get("segmentations")
         return
-    with _open(path) as file:
-        yield from ijson.kvitems(file, "", map_type=Streamed, use_float=True, buf_size=BLOCK)
-
-
-def _open(path: Path) -> BinaryIO:
-    """Opens a JSON file behind its byte order mark, where it has one."""
-    file = path.open("rb")
-    if file.read(len(BOM_UTF8)) != BOM_UTF8:
-        file.seek(0)
-    return file
-
-
-@dataclass
-class _Counted:
-    """A file that knows how far it was read; byte by byte from `careful_from` on."""
-
-    file: BinaryIO
-    careful_from: float = float("inf")
-    position: int = 0
-    line: int = 1
-    column: int = 0
-
-    def read(self, size: int) -> bytes:
-        block = self.file.read(min(size, 1) if self.position + BLOCK > self.careful_from else size)
-        self.position += len(block)
-        lines = block.count(b"\n")
-        self.line += lines
-        self.column = len(block) - block.rfind(b"\n") - 1 if lines else self.column + len(block)
-        return block
-
-
-def _position(path: Path) -> tuple[int, int]:
-    """Line and column at which a file stops being JSON: parsed once to the bad block, once more byte by byte there."""
-    careful_from = float("inf")
-    for _ in range(2):
-        with _open(path) as file:
-            counted = _Counted(file, careful_from)
-            try:
-                deque(ijson.basic_parse(counted, buf_size=BLOCK), maxlen=0)
-            except ijson.JSONError:
-                careful_from = counted.position - BLOCK
-    return counted.line, max(counted.column, 1)
+    yield from stream_object(path)
 
 
 @dataclass(frozen=True)
@@ -283,8 +225,7 @@ def _read_png(root: Path, file: str, frame: str, size: Size | None) -> np.ndarra
         other = other_spelling(path)
         found = f"; {other} is there" if other else ""
         raise InputError(f"{file} does not exist although frame {frame} is listed{found}")
-    if path.is_symlink() and leads_out(root, file):
-        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened. {ALLOW}")
+    require_no_link_out(root, file)
     try:
         pixels = read_index_png(path)
     except InputError as problem:

@@ -91,6 +91,16 @@ def led_out(path: str, record: str) -> Fault:
     return error(path, record, problem, ALLOW)
 
 
+def require_no_link_out(root: Path, file: str) -> None:
+    """Refuses to open a file that is a link out of the dataset's folder.
+
+    Raises:
+        InputError: it is.
+    """
+    if (root / file).is_symlink() and leads_out(root, file):
+        raise InputError(f"{file} is a symbolic link out of the dataset's folder; it was not opened. {ALLOW}")
+
+
 def missing_folder(root: Path, folder: str, video_id: str, listed_in: str) -> Fault | None:
     """The fault of a folder that is not there: of the outermost one, so that an absent tree is one fault."""
     absent = [path for path in (PurePosixPath(folder), *PurePosixPath(folder).parents) if not (root / path).is_dir()]

@@ -12,7 +12,7 @@ import ijson
 from glus.staging.faults import Fault, error
 from glus.staging.files.expression_lists import check_frame_names, check_text, check_video_id
 from glus.staging.files.json_files import AS_PUBLISHED, key_repeated
-from glus.staging.files.mask_files import damaged, read_stream
+from glus.staging.files.json_streams import damaged, stream_list
 from glus.staging.files.paths import leads_out, led_out
 from glus.staging.raw import InstanceFile, RawExpression, RawSplit, RawVideo
 
@@ -54,7 +54,7 @@ def _records(
 ) -> Iterator[dict[str, Any]]:
     """The records of a list of the file that have the given keys, of the given types."""
     count, ids = -1, set()
-    for count, record in enumerate(read_stream(root / file, name)):
+    for count, record in enumerate(stream_list(root / file, name)):
         wrong = [key for key, kind in keys.items() if not isinstance(record, dict) or type(record.get(key)) is not kind]
         if not wrong and not key_repeated(record) and record["id"] not in ids:
             ids.add(record["id"])

@@ -14,7 +14,8 @@ import numpy as np
 
 from glus.errors import InputError
 from glus.processing.context_frames import segment_bounds
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
+from glus.records.video import Expression, Video
 
 
 def batch_generator(seed: int, name: str, number: int) -> np.random.Generator:

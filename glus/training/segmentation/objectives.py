@@ -111,7 +111,7 @@ class ImageObjective(nn.Module):
         words = word_prediction_loss(hidden.seg[:, 0], batch.input_ids, embeddings)
         features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
         conditioned = self.model.masks.condition(features, [])
-        logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False).logits
+        logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False)
         bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice + self.word_prediction * words
         parts = {"ce": ce, "bce": bce, "dice": dice, "word_prediction": words}
@@ -156,11 +156,11 @@ class TrackingObjective(nn.Module):
         bank.write(0, masks.remember(masks.condition(first, []), (2 * torch.cat(truth) - 1) * _MASK_PROMPT_LOGIT))
         logits = []
         for frame in range(1, num_frames):
-            decoded, memory = masks.segment_frame(
+            of_frame, memory = masks.segment_frame(
                 features[batch.clip_of * num_frames + frame], prompt, bank.read(frame)
             )
             bank.write(frame, memory)
-            logits.append(decoded.logits)
+            logits.append(of_frame)
         bce, dice = mask_losses(torch.stack(logits, dim=1), [target[:, 1:] for target in batch.targets])
         total = self.loss.bce * bce + self.loss.dice * dice
         return {"loss": total, "bce": bce.detach(), "dice": dice.detach()}
@@ -205,11 +205,11 @@ def segment_window(
     bank = MemoryBank(memory.train_stride, memory.max_strided)
     logits = []
     for frame in range(num_frames):
-        decoded, remembered = masks.segment_frame(
+        of_frame, remembered = masks.segment_frame(
             features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
         )
         bank.write(frame, remembered.detach() if memory.detach else remembered)
-        logits.append(decoded.logits)
+        logits.append(of_frame)
     return torch.stack(logits, dim=1)
 
 

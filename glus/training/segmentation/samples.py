@@ -21,7 +21,8 @@ from glus.processing.sentences import SEG, require_sentences, taught_to_glus
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
 from glus.processing.transforms import FrameTransform
-from glus.records.split import Expression, StagedSplit
+from glus.records.split import StagedSplit
+from glus.records.video import Expression
 from glus.training.loop.sampling import (
     Mixture,
     VideoDraw,

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from glus.errors import ArtifactError, InputError
-from glus.records.split import Expression, StagedSplit, Video
+from glus.records.split import StagedSplit
 from glus.records.tables import read_table
+from glus.records.video import Expression, Video
 
 _EXPRESSION = ["dataset", "split", "video_id", "expression_id"]
 
