@@ -189,7 +189,7 @@ def attempts(step: Step, seconds: float, kills: int) -> Iterator[tuple[str, Call
 def main(kills: int, names: list[str]) -> None:
     seconds = undisturbed()
     total: Counter[str] = Counter()
-    print(f"{'step':<12} {'victim':<32} kills  what went wrong", flush=True)
+    print(f"{'step':<12} {'victim':<40} kills  what went wrong", flush=True)
     for step in STEPS:
         if names and step.name not in names:
             continue
@@ -199,9 +199,9 @@ def main(kills: int, names: list[str]) -> None:
             rows.setdefault(victim, Counter()).update(["kills" if faults != [MISSED] else MISSED, *set(faults)])
         for victim, row in rows.items():
             wrong = {word: count for word, count in row.items() if word not in ("kills", MISSED)}
-            print(f"{step.name:<12} {victim:<32} {row['kills']:>5}  {wrong or '-'}", flush=True)
+            print(f"{step.name:<12} {victim:<40} {row['kills']:>5}  {wrong or '-'}", flush=True)
             total.update({"kills": row["kills"]} | wrong)
-    print(f"{'':<12} {'all':<32} {total.pop('kills', 0):>5}  {dict(total) or '-'}")
+    print(f"{'':<12} {'all':<40} {total.pop('kills', 0):>5}  {dict(total) or '-'}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,15 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 
-from glus import GLUS
+from glus import GLUS, segment_video
 from glus.commands.params import PARAMS, edited
 from glus.config import Config, parse_config
 from glus.files import write_json
-from glus.inference.encoder import VideoEncoder
-from glus.inference.passes import PropagationSettings
 from glus.inference.published_names import published_sources
-from glus.inference.video import propagate
 from glus.masks import encode_rle
-from glus.media.pictures import read_frame
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.pipeline.artifacts import open_split
+from glus.processing.staged_frames import staged_frames
 from glus.records.split import Expression, StagedSplit, Video
 from glus.steps.train import build_trainer
 from glus.training.loop.curves import Curves
@@ -82,15 +78,21 @@ def pixels_in_two_annotations(split: StagedSplit, expression: Expression) -> int
     return int((summed_target(split, expression, frames) != union_target(split, expression, frames)).sum())
 
 
-def config_of(seed: int, overrides: Sequence[str], clip_steps: int = CLIP_STEPS) -> Config:
+def config_of(seed: int, overrides: Sequence[str]) -> Config:
     """The parameters of `params.yaml` with a short clip phase, in one process."""
     phases = parse_config(_plain(edited(PARAMS, [])), PARAMS).train
-    last = phases.image.steps + phases.tracking.steps + clip_steps
+    early = phases.image.steps + phases.tracking.steps + 1  # nobody labels with it
     changed = [
-        f"seed={seed}", f"train.clip.steps={clip_steps}", f"train.early_stop_step={last}",
-        f"pseudolabel.checkpoint=models/glus/step-{last:06d}", "compute.processes=1", "compute.workers=0", *overrides,
+        f"seed={seed}", f"train.clip.steps={CLIP_STEPS}", f"train.early_stop_step={early}",
+        f"pseudolabel.checkpoint=models/glus/step-{early:06d}", "compute.processes=1", "compute.workers=0", *overrides,
     ]  # fmt: skip
     return parse_config(_plain(edited(PARAMS, changed)), PARAMS)
+
+
+def without_clip_phase(config: Config) -> Config:
+    """The image and the tracking phase alone."""
+    clip = config.train.clip.model_copy(update={"steps": 0})
+    return config.model_copy(update={"train": config.train.model_copy(update={"clip": clip})})
 
 
 def _plain(text: str) -> Any:
@@ -101,7 +103,7 @@ def train(seed: int, overrides: Sequence[str], folder: Path) -> GLUS:
     """The clip phase of one variant, from the image and tracking phase that it shares with others."""
     start = [item for item in overrides if item.startswith(DECIDES_THE_START)]
     shared = WORK / f"seed-{seed}" / "-".join(["start", *start])
-    _, trainer = build_trainer(config_of(seed, start, clip_steps=0), shared, IGNORE, Curves())
+    _, trainer = build_trainer(without_clip_phase(config_of(seed, start)), shared, IGNORE, Curves())
     trainer.run()
     checkpoint = folder / "checkpoints" / "last.pt"
     if not checkpoint.is_file():
@@ -145,18 +147,16 @@ def scores(model: GLUS) -> dict[str, float]:
 
 def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[ExpressionScore]:
     """Scores of a video's expressions from the first frame; J in the other ways that the table shows."""
-    frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
-    encoder = VideoEncoder(model, frames)
-    on = PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
+    frames = staged_frames(split, video)
     coloured = [index for index in range(video.num_frames) if index not in video.ambiguous_frames]
     expressions = split.expressions[video.video_id]
 
-    def tracks(families: set[str], anchor: int, settings: PropagationSettings = on, *, renamed: bool = False):
+    def tracks(families: set[str], anchor: int, *, use_memory: bool = True, renamed: bool = False):
         chosen = [item for item in expressions if item.family in families]
         if not chosen:
             return {}
-        anchors, texts = [anchor] * len(chosen), [item.text for item in chosen]
-        masks = propagate(encoder, texts, anchors, settings, frames[0].size).masks
+        texts = [item.text for item in chosen]
+        masks = segment_video(model, frames, texts, key_frame=anchor, use_memory=use_memory).masks
         sources = published_sources(video.num_frames, anchor) if renamed else range(video.num_frames)
         return {item.expression_id: track(masks[row], sources) for row, item in enumerate(chosen)}
 
@@ -170,7 +170,7 @@ def score_ways(model: GLUS, split: StagedSplit, video: Video) -> list[Expression
         split.mask_rles(video.video_id),
         tracks(shown, 0),
         {
-            "memory off": tracks({"greyed"}, 0, replace(on, use_memory=False)),
+            "memory off": tracks({"greyed"}, 0, use_memory=False),
             "key": tracks({"starts_grey"}, coloured[0]),
             "key, published names": tracks({"starts_grey"}, coloured[0], renamed=True),
             "near the end": tracks({"starts_grey"}, coloured[-1]),

@@ -87,8 +87,8 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
 
 
 def _interrupted(command: str) -> str:
-    """What Ctrl-C leaves: a step keeps its pieces, every other command writes all or nothing."""
-    if command in {step.name for step in STEPS}:
+    """What Ctrl-C leaves: a step and `segment` keep their pieces, every other command writes all or nothing."""
+    if command in {*(step.name for step in STEPS), "segment"}:
         return "Interrupted. What was finished is kept; the same command resumes from there."
     return "Interrupted. Nothing was written; the same command starts anew."
 

@@ -62,13 +62,18 @@ def write_manifest(
     parameters: Mapping[str, Any],
     inputs: Mapping[str, str],
     extra: Mapping[str, Any] | None = None,
+    without: str | None = None,
 ) -> Manifest:
-    """Hashes every file below `directory` and writes its `manifest.json`; call when everything else is written."""
+    """Hashes every file below `directory` and writes its `manifest.json`; call when everything else is written.
+
+    Args:
+        without: a folder of working files in it, which is no part of the artifact and about to be removed.
+    """
     cache = HashCache()
     files = {
         path.relative_to(directory).as_posix(): cache.hash(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path != directory / MANIFEST
+        if path.is_file() and path != directory / MANIFEST and path.relative_to(directory).parts[0] != without
     }
     cache.save()
     manifest = Manifest(step, dict(parameters), dict(inputs), files, dict(extra or {}))
@@ -89,14 +94,12 @@ def read_manifest(directory: Path) -> Manifest:
         raise ArtifactError(f"{directory} has no {MANIFEST}, so it is incomplete; remove it and run its step again.")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        version, content = data["schema_version"], data["content_sha256"]
+        version = data["schema_version"]
         manifest = Manifest(data["step"], data["parameters"], data["inputs"], dict(data["files"]), data["extra"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is not a manifest of this project ({error!r}); run its step again.") from error
     if version != SCHEMA_VERSION:
         raise ArtifactError(f"{path} has schema version {version}, expected {SCHEMA_VERSION}; run its step again.")
-    if content != manifest.content_sha256:
-        raise ArtifactError(f"{path} was changed: its content_sha256 is not that of what it lists; run its step again.")
     return manifest
 
 

@@ -176,7 +176,11 @@ def test_doctor_checks_what_the_present_parameters_need(run: Run, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [(["stage"], "What was finished is kept"), (["segment", "v", "-e", "e", "--model", "m", "-o", "o"], "Nothing was")],
+    [
+        (["stage"], "What was finished is kept"),
+        (["segment", "v", "-e", "e", "--model", "m", "-o", "o"], "What was finished is kept"),
+        (["params", "seed=1"], "Nothing was"),
+    ],
 )
 def test_what_ctrl_c_leaves_is_said_as_it_is(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], said: str
@@ -185,7 +189,8 @@ def test_what_ctrl_c_leaves_is_said_as_it_is(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("glus.pipeline.runner.run_step", interrupted)
-    monkeypatch.setattr("glus.commands.segment.refuse_existing", interrupted)
+    monkeypatch.setattr("glus.segmenting.run.run_jobs", interrupted)
+    monkeypatch.setattr("glus.commands.params.edited", interrupted)
     monkeypatch.setattr("glus.execution.processes.die_with_parent", lambda _: None)
     code, _, errors = run(*command)
     assert code == 1
@@ -216,8 +221,10 @@ def test_check_lists_faults_as_json(run: Run, shared: Path) -> None:
     [
         (["--frames", "2-4"], "--frames 2-4: expected A:B"),
         (["--frames", "9:12"], "--frames 9:12 holds no frame; the video has 4"),
+        (["--key-frame", "7"], "--key-frame 7: the frames are 0 to 3"),
         (["--anchor", "7"], "--anchor 7: the frames are 0 to 3"),
-        (["--frames", "2:", "--anchor", "1"], "--anchor 1: the frames are 2 to 3"),
+        (["--frames", "2:", "--key-frame", "1"], "--key-frame 1: the frames are 2 to 3"),
+        (["--every", "2", "--key-frame", "1"], "--key-frame 1: the frames are 0 to 2 in steps of 2"),
         (["--anchor", "1", "--selector", "s"], "--selector and --anchor exclude each other"),
         ([], "model does not exist; a folder with a model is expected"),
     ],

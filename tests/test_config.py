@@ -85,6 +85,10 @@ def test_unknown_and_mistyped_values_name_their_key(key: str, value: Any) -> Non
         ("model.lora.rank", 0, "model.lora.rank is 0"),
         ("train.checkpoint_every", 7, "train.checkpoint_every: 7"),
         ("evaluate.failures.found", 0.6, "found 0.6 is above fits 0.5"),
+        ("propagate.comparisons.window_strides", [1, 2], "window_strides: 1 is propagate.window_stride itself"),
+        ("propagate.comparisons.strided", [], "strided and window_strides go together"),
+        ("propagate.comparisons.strided", ["striped"], "strided: no family is called striped"),
+        ("model.num_query_frames", 2, "window_strides: 4, but a window has model.num_query_frames 2"),
     ],
 )
 def test_contradictions_name_both_sides(key: str, value: Any, named: str) -> None:

@@ -81,7 +81,7 @@ def test_it_segments(glus: Glus, tmp_path: Path, model, frames) -> None:
     (tmp_path / "clip").mkdir()
     for number, frame in enumerate(frames[:3]):
         frame.save(tmp_path / "clip" / f"{number:05d}.png")
-    glus("segment", "clip", "-e", "the red circle", "--model", "model", "-o", "out")
+    glus("segment", "clip", "-e", "the red circle", "--model", "model", "-o", "out", "--format", "png")
     assert len(list((tmp_path / "out").rglob("*.png"))) >= 3
 
 

@@ -13,6 +13,7 @@ from glus.paths import checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
+COMPARISONS = ("memory_off", "key_frames", "strided")
 
 
 def splits_are_staged(config: Config) -> Iterator[str]:
@@ -42,6 +43,8 @@ def nothing_is_listed_twice(config: Config) -> Iterator[str]:
         "keyframes.comparisons": config.keyframes.comparisons,
         "propagate.comparisons.memory_off": config.propagate.comparisons.memory_off,
         "propagate.comparisons.key_frames": config.propagate.comparisons.key_frames,
+        "propagate.comparisons.strided": config.propagate.comparisons.strided,
+        "propagate.comparisons.window_strides": [str(each) for each in config.propagate.comparisons.window_strides],
     }
     for key, names in lists.items():
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -189,23 +192,23 @@ def phases_can_be_optimised(config: Config) -> Iterator[str]:
 
 
 def families_exist(config: Config) -> Iterator[str]:
-    """Families of expressions are drawn from data that has them, and compared by names that there are."""
+    """Families that are trained on or compared by exist, and generated clips to train on are spoken of in them."""
+    known = {family for families in FAMILIES.values() for family in families}
+    comparisons = config.propagate.comparisons
+    named = {f"train.{name}": (getattr(config.train, name).families, known) for name in PHASES}
+    named |= {f"propagate.comparisons.{key}": (getattr(comparisons, key), known | {EVERYTHING}) for key in COMPARISONS}
+    for key, (families, there) in named.items():
+        if unknown := sorted(set(families) - there):
+            of_phase = f"{key}.families" if key.startswith("train.") else key
+            yield f"{of_phase}: no family is called {', '.join(unknown)} (there are: {_listed(there)})"
+    generated = [entry.split for entry in config.data.train if entry.split.startswith("synthetic/")]
+    if len(generated) < len(config.data.train):
+        return  # what a data set tells apart is for its reader to say
+    has = {family for split in generated for family in _families_of(config, split)}
     for name in PHASES:
         phase: PhaseConfig = getattr(config.train, name)
-        for entry in config.data.train if phase.steps and phase.families else ():
-            has = _families_of(config, entry.split)
-            if not has & set(phase.families):
-                yield (
-                    f"train.{name}.families: {', '.join(phase.families)}, but {entry.split} has"
-                    f" {', '.join(sorted(has)) or 'none'}; [] draws from all expressions"
-                )
-        has = {family for entry in config.data.train for family in _families_of(config, entry.split)}
-        if phase.steps and has & set(phase.families) and (unknown := sorted(set(phase.families) - has)):
-            yield f"train.{name}.families: nothing of data.train is {', '.join(unknown)} (there are: {_listed(has)})"
-    known = {family for families in FAMILIES.values() for family in families} | {EVERYTHING}
-    for key in ("memory_off", "key_frames"):
-        if unknown := sorted(set(getattr(config.propagate.comparisons, key)) - known):
-            yield f"propagate.comparisons.{key}: no family is called {', '.join(unknown)} (there are: {_listed(known)})"
+        if phase.steps and (absent := sorted(set(phase.families) & known - has)):
+            yield f"train.{name}.families: no clip of data.train has {', '.join(absent)} (there are: {_listed(has)})"
 
 
 def _listed(names: set[str]) -> str:
@@ -213,10 +216,8 @@ def _listed(names: set[str]) -> str:
 
 
 def _families_of(config: Config, split: str) -> set[str]:
-    """Families of a split's expressions; of a generated one those that its clips are spoken of in."""
-    dataset, name = split.split("/")
-    if dataset != "synthetic":
-        return set(FAMILIES.get(dataset, ()))
+    """Families that a generated split's clips are spoken of in."""
+    name = split.split("/")[1]
     clips = {kind for kind, count in config.stage.synthetic.clips.get(name, {}).items() if count}
     families = {str(kind) for kind in clips} - {"plain", "twins"}
     if "plain" in clips:
@@ -225,6 +226,23 @@ def _families_of(config: Config, split: str) -> set[str]:
         families |= {"shape", "several"} if "plain" in clips else set()
         families |= {"motion", "position"} if clips & {"plain", "twins"} else set()
     return families
+
+
+def windows_answer_for_their_frames(config: Config) -> Iterator[str]:
+    """A window answers for frames that it shows; ways that are compared differ from the main one."""
+    longest, compared = config.model.num_query_frames, config.propagate.comparisons
+    for key, strides in (
+        ("pseudolabel.window_stride", [config.pseudolabel.window_stride]),
+        ("propagate.window_stride", [config.propagate.window_stride]),
+        ("propagate.comparisons.window_strides", compared.window_strides),
+    ):
+        if (largest := max(strides, default=1)) > longest:
+            yield f"{key}: {largest}, but a window has model.num_query_frames {longest}"
+    if config.propagate.window_stride in compared.window_strides:
+        stride = config.propagate.window_stride
+        yield f"propagate.comparisons.window_strides: {stride} is propagate.window_stride itself; take it out"
+    if bool(compared.strided) != bool(compared.window_strides):
+        yield "propagate.comparisons: strided and window_strides go together; one of them is empty"
 
 
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
@@ -242,6 +260,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     given_weights_have_a_use,
     phases_can_be_optimised,
     families_exist,
+    windows_answer_for_their_frames,
     outside_paths_are_safe,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from glus.config.base import Count, Positive, Rate, Section, Seed, Share
+from glus.config.base import Count, Positive, Rate, Section, Seed, Share, WindowStride
 
 
 class ComparisonsConfig(Section):
@@ -12,6 +12,8 @@ class ComparisonsConfig(Section):
 
     memory_off: list[str]
     key_frames: list[str]  # from the key frames of each of keyframes.comparisons
+    strided: list[str]  # with each of window_strides
+    window_strides: list[WindowStride]
 
 
 class PropagateConfig(Section):
@@ -19,6 +21,7 @@ class PropagateConfig(Section):
 
     use_memory: bool
     memory_stride: Positive  # B.3: 3
+    window_stride: WindowStride
     published_frame_names: bool  # true: masks of a key-frame run under the wrong names, as published
     comparisons: ComparisonsConfig
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from glus.config.base import Positive, Section, SplitName, Weight
+from glus.config.base import Positive, Section, SplitName, Weight, WindowStride
 from glus.config.model import LoraConfig
 from glus.config.training import OptimiserConfig
 
@@ -18,6 +18,7 @@ class PseudolabelConfig(Section):
     share: Annotated[float, Field(gt=0, le=1)]  # of the training videos; B.4: half
     use_memory: bool  # false: each frame is judged as a start, not by what memory made of the frames before it
     memory_stride: Positive
+    window_stride: WindowStride
     shard_videos: Positive  # videos per shard, the unit of resuming
 
 

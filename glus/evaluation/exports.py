@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,33 @@ def to_coco(truth: GroundTruth, answers: Answers) -> dict[str, Any]:
         }
         for number, ((video_id, name), track) in enumerate(answers.tracks.items(), start=1)
     ]
+    videos = [_video(numbers[video.video_id], video) for video in truth.videos.values()]
+    return coco_document(f"{truth.dataset}/{truth.split}", videos, annotations)
+
+
+def coco_document(description: str, videos: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    """The whole of COCO's form, with one category for whatever is referred to."""
     return {
-        "info": {"description": f"{truth.dataset}/{truth.split}"},
-        "videos": [_video(numbers[video.video_id], video) for video in truth.videos.values()],
+        "info": {"description": description},
+        "videos": videos,
         "annotations": annotations,
         "categories": [{"id": 1, "name": "referent"}],
+    }
+
+
+def coco_track(num_frames: int, height_px: int, width_px: int, found: Iterable[tuple[int, str]]) -> dict[str, Any]:
+    """Run lengths, areas in pixels and boxes (left, top, width, height) of each frame; null without a mask.
+
+    Args:
+        found: frames with a mask that is not empty, and its run lengths.
+    """
+    rles: list[dict[str, Any] | None] = [None] * num_frames
+    for index, counts in found:
+        rles[index] = {"size": [height_px, width_px], "counts": counts}
+    return {
+        "segmentations": list(rles),
+        "areas": [int(coco.area(rle)) if rle else None for rle in rles],
+        "bboxes": [coco.toBbox(rle).tolist() if rle else None for rle in rles],
     }
 
 
@@ -79,15 +102,6 @@ def _video(number: int, video: Video) -> dict[str, Any]:
     }
 
 
-def _segmentations(video: Video, track: Track | PngTrack) -> dict[str, list[Any]]:
-    """Run lengths, areas in pixels and boxes (left, top, width, height) of each frame; null without a mask."""
-    size = [video.height_px, video.width_px]
-    rles: list[dict[str, Any] | None] = [None] * video.num_frames
-    for index, mask in decode_masks(track, video):
-        if mask.any():
-            rles[index] = {"size": size, "counts": encode_rle(mask)}
-    return {
-        "segmentations": list(rles),
-        "areas": [int(coco.area(rle)) if rle else None for rle in rles],
-        "bboxes": [coco.toBbox(rle).tolist() if rle else None for rle in rles],
-    }
+def _segmentations(video: Video, track: Track | PngTrack) -> dict[str, Any]:
+    found = ((index, encode_rle(mask)) for index, mask in decode_masks(track, video) if mask.any())
+    return coco_track(video.num_frames, video.height_px, video.width_px, found)

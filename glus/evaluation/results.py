@@ -14,6 +14,7 @@ from glus.metrics.failures import Losses
 from glus.metrics.grouping import Grouped
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import JF, ProtocolScores
+from glus.metrics.window_strides import StrideScores
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,26 @@ class ScoredSplit:
         failures: where J&F is lost; None in files of versions that did not say.
         comparisons: J in percent of what was predicted in several ways, by name.
         key_frame_regret: J&F by key frame; None where masks start from the selected frames alone.
+        window_strides: J&F by window stride; None where it was not compared.
     """
 
     scores: ProtocolScores
     failures: FailureSplit | None = None
     comparisons: Mapping[str, float] = field(default_factory=dict)
     key_frame_regret: Grouped[KeyFrameRegret] | None = None
+    window_strides: Grouped[StrideScores] | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ScoredSplit:
         """What `to_json` wrote."""
         failures, regret = values.get("failures"), values.get("key_frame_regret")
+        strides = values.get("window_strides")
         return cls(
             ProtocolScores.from_json(values),
             FailureSplit.from_json(failures) if failures else None,
             values.get("comparisons", {}),
             Grouped.from_json(regret, "families", KeyFrameRegret.from_json) if regret else None,
+            Grouped.from_json(strides, "families", StrideScores.from_json) if strides else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +91,8 @@ class ScoredSplit:
             values["comparisons"] = dict(self.comparisons)
         if self.key_frame_regret:
             values["key_frame_regret"] = self.key_frame_regret.to_json("families")
+        if self.window_strides:
+            values["window_strides"] = self.window_strides.to_json("families")
         return values
 
 

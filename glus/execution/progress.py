@@ -9,7 +9,17 @@ from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -26,7 +36,9 @@ class Display(Protocol):
         """`description` says what is being done; `total` is the number of items."""
 
 
-def show_progress(items: Iterable[T], description: str, *, total: int | None = None, done: int = 0) -> Iterator[T]:
+def show_progress(
+    items: Iterable[T], description: str, *, total: int | None = None, done: int = 0, unit: str = ""
+) -> Iterator[T]:
     """Yields the items and shows how far the work is: a bar on a terminal, now and then a line elsewhere.
 
     Args:
@@ -34,24 +46,26 @@ def show_progress(items: Iterable[T], description: str, *, total: int | None = N
         description: what is being done.
         total: number of items where they have no length, `done` included.
         done: items that an interrupted run has finished already.
+        unit: what the items are (`frames`); their number per second is shown.
     """
     if total is None and isinstance(items, Sized):
         total = len(items) + done
     if console.is_terminal:
-        return _with_bar(items, description, total, done)
-    return _with_lines(items, description, total, done)
+        return _with_bar(items, description, total, done, unit)
+    return _with_lines(items, description, total, done, unit)
 
 
 def show_bar(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:
     """Yields the items and shows how far the work is: a bar on a terminal, nothing elsewhere."""
-    return _with_bar(items, description, total, 0) if console.is_terminal else iter(items)
+    return _with_bar(items, description, total, 0, "") if console.is_terminal else iter(items)
 
 
-def _with_bar(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+def _with_bar(items: Iterable[T], description: str, total: int | None, done: int, unit: str) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *([_Speed(unit)] if unit else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -63,7 +77,19 @@ def _with_bar(items: Iterable[T], description: str, total: int | None, done: int
             progress.advance(task)
 
 
-def _with_lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+class _Speed(ProgressColumn):
+    """Items per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The speed once there is one."""
+        return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "")
+
+
+def _with_lines(items: Iterable[T], description: str, total: int | None, done: int, unit: str) -> Iterator[T]:
     start = last = time.monotonic()
     count = done
     for item in items:
@@ -72,11 +98,13 @@ def _with_lines(items: Iterable[T], description: str, total: int | None, done: i
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES or count == total:
             last = now
-            logger.info(_line(description, count, total, now - start, count - done))
+            logger.info(_line(description, count, total, now - start, count - done, unit))
 
 
-def _line(description: str, count: int, total: int | None, elapsed: float, since_start: int) -> str:
+def _line(description: str, count: int, total: int | None, elapsed: float, since_start: int, unit: str) -> str:
     text = f"{description} {count}{f'/{total}' if total else ''}, {timedelta(seconds=round(elapsed))} elapsed"
+    if unit and elapsed:
+        text += f", {since_start / elapsed:.1f} {unit}/s"
     if total and count < total:
         text += f", about {timedelta(seconds=round(elapsed / since_start * (total - count)))} left"
     return text

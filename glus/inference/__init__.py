@@ -1,5 +1,6 @@
-"""One video, many expressions: windows, memory, propagation from key frames."""
+"""One video, many sentences: windows, memory, propagation from key frames, frame after frame."""
 
+from glus.inference.session import SegmentedFrame, VideoSession
 from glus.inference.video import SegmentationResult, segment_video
 
-__all__ = ["SegmentationResult", "segment_video"]
+__all__ = ["SegmentationResult", "SegmentedFrame", "VideoSession", "segment_video"]

@@ -1,135 +1,143 @@
-"""The frames of one video encoded once, and [SEG] read from windows of it."""
+"""The frames of one video, decoded when they are needed, encoded once while they are near, in stores of a stated size.
+
+Shapes: T frames, P visual tokens per frame, D language width.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache
 
+from glus.errors import InputError
+from glus.media.sources import FrameSource
 from glus.model.glus import GlusModel
 from glus.model.sam2 import FrameFeatures
+from glus.model.sharing import SharedCache
 from glus.processing.context_frames import centre_context_frames
-from glus.processing.conversation import inference_prompt
-from glus.processing.sentences import asked_of_glus, require_sentences
-from glus.processing.tokenizer import IMAGE_ID
-from glus.processing.tokens import expand_images, pad_ids
 
-FRAMES_AT_ONCE = 16  # images per call of an encoder
+FRAMES_AT_ONCE = 8  # images per call of an encoder, and frames that are encoded ahead of the one being segmented
+FRAMES_KEPT = 32  # encoded frames in memory: those ahead, a window, and what short clips use again
 
 
-CONVERSATIONS_AT_ONCE = 36  # sequences per call of the language model
+@dataclass(frozen=True)
+class _EncodedFrame:
+    """Visual tokens [P, D] and image features of a frame, and the frames that were encoded in one call with it."""
+
+    tokens: Tensor
+    features: FrameFeatures
+    together: list[int]
 
 
 class VideoEncoder:
-    """The frames of one video, encoded once for every expression, pass and window.
+    """What the model sees of a video, shared by every sentence, pass and window.
+
+    A frame goes through each encoder once while it is among the `FRAMES_KEPT` latest; of the context frames the visual
+    tokens are kept for good. Nothing else is held of a frame, its picture included.
 
     Args:
         model: in evaluation mode.
-        frames: T frames of one size.
+        frames: T frames.
     """
 
-    @torch.inference_mode()
-    def __init__(self, model: GlusModel, frames: Sequence[Image.Image]) -> None:
+    def __init__(self, model: GlusModel, frames: FrameSource) -> None:
         self.model = model
-        self.num_frames = len(frames)
+        self.frames = frames
         self.context_frames = centre_context_frames(len(frames), model.settings.num_context_frames)
-        tokens, features = [], []
-        dtype = model.mllm.mm_projector.weight.dtype
-        for start in range(0, len(frames), FRAMES_AT_ONCE):
-            chunk = frames[start : start + FRAMES_AT_ONCE]
-            pixels = model.transform.clip(chunk).to(model.device, dtype)
-            tokens.append(model.mllm.project(model.mllm.encode_frames(pixels)))
-            features.append(model.masks.encode(model.transform.sam2(chunk).to(model.device)))
-        self.tokens = torch.cat(tokens)
-        self._prefix: tuple[list[int], DynamicCache] | None = None
-        self._features = features
+        self._context: dict[int, Tensor] = {}
+        self._context_prefix: tuple[list[int], SharedCache] | None = None
+        self._encoded: OrderedDict[int, _EncodedFrame] = OrderedDict()
+        self._position: Tensor | None = None
 
-    @cached_property
-    def _context_tokens(self) -> Tensor:
-        """Visual tokens of the context frames, [1, Nc * P, D]."""
-        return self.tokens[self.context_frames].flatten(0, 1).unsqueeze(0)
+    def entries(self) -> dict[str, int]:
+        """How much the stores hold, in frames."""
+        return {"encoded frames": len(self._encoded), "context frames": len(self._context)}
 
-    def context_prefix(self, ids: list[int]) -> DynamicCache:
-        """Keys and values of the beginning of every conversation about this video: system text and context block."""
-        if self._prefix is None or self._prefix[0] != ids:
-            input_ids = torch.tensor([ids], device=self.model.device)
-            self._prefix = ids, self.model.mllm.read_prefix(input_ids, self._context_tokens)
-        return self._prefix[1]
+    def prepare(self, frames: Iterable[int]) -> None:
+        """Encodes frames that are about to be needed, up to `FRAMES_AT_ONCE` of them together."""
+        missing = []
+        for frame in frames:
+            if frame in self._encoded:
+                self._encoded.move_to_end(frame)
+            else:
+                missing.append(frame)
+        missing.sort()
+        for start in range(0, len(missing), FRAMES_AT_ONCE):
+            self._encoded |= self._encode(missing[start : start + FRAMES_AT_ONCE])
+            while len(self._encoded) > FRAMES_KEPT:
+                self._encoded.popitem(last=False)
+
+    def state(self) -> list[tuple[int, list[int]]]:
+        """The frames that are kept, the one that leaves first in front, each with those that it was encoded with."""
+        return [(frame, kept.together) for frame, kept in self._encoded.items()]
+
+    def restore(self, state: Sequence[tuple[int, list[int]]]) -> None:
+        """Encodes the frames of a `state` in the calls that they came from, on which their last bits depend."""
+        encoded: dict[int, _EncodedFrame] = {}
+        frames = [frame for frame, _ in state]
+        for together in dict.fromkeys(tuple(together) for _, together in state):
+            found = self._encode(list(together))
+            encoded |= {frame: found[frame] for frame, of in state if tuple(of) == together}
+        self._encoded = OrderedDict((frame, encoded[frame]) for frame in frames)
+
+    def tokens(self, frame: int) -> Tensor:
+        """Visual tokens of one frame, [P, D]."""
+        self.prepare([frame])
+        return self._encoded[frame].tokens
 
     def features(self, frame: int) -> FrameFeatures:
         """Image features of one frame, one row."""
-        chunk, row = divmod(frame, FRAMES_AT_ONCE)
-        return self._features[chunk][row : row + 1]
+        self.prepare([frame])
+        return self._encoded[frame].features
 
+    def context(self, ids: list[int]) -> SharedCache:
+        """What the language model keeps of the beginning of every conversation: system text and context block."""
+        if self._context_prefix is None or self._context_prefix[0] != ids:
+            self._read_context_frames()
+            input_ids = torch.tensor([ids], device=self.model.device)
+            tokens = torch.cat([self._context[frame] for frame in self.context_frames]).unsqueeze(0)
+            self._context_prefix = ids, self.model.mllm.read_context(input_ids, tokens)
+        return self._context_prefix[1]
 
-@torch.inference_mode()
-def seg_embeddings(video: VideoEncoder, expressions: Sequence[str], frames: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """[SEG] embeddings of every frame of a pass.
+    def _read_context_frames(self) -> None:
+        missing = sorted(set(self.context_frames) - self._context.keys())
+        if missing:
+            tokens = self._visual_tokens([self._read(frame) for frame in missing])
+            self._context |= dict(zip(missing, tokens, strict=True))
 
-    The prompt of a frame stands as if all earlier frames were answered, so it depends on no mask and all frames and
-    expressions go through the language model together, behind the one context block of the video.
+    def _encode(self, frames: list[int]) -> dict[int, _EncodedFrame]:
+        self._read_context_frames()
+        images = [self._read(frame) for frame in frames]
+        unseen = [frame for frame in frames if frame not in self._context]
+        seen = dict(zip(unseen, self._visual_tokens([images[frames.index(frame)] for frame in unseen]), strict=True))
+        features = self.model.masks.encode(self.model.transform.sam2(images).to(self.model.device))
+        if self._position is None:  # the same of every frame
+            self._position = features.position[:1].clone()
+        encoded = {}
+        for row, frame in enumerate(frames):
+            tokens = self._context[frame] if frame in self._context else seen[frame]
+            own = features[row : row + 1]
+            parts = FrameFeatures(own.stride4.clone(), own.stride8.clone(), own.stride16.clone(), self._position)
+            encoded[frame] = _EncodedFrame(tokens, parts, frames)
+        return encoded
 
-    Returns:
-        float [B, W, C] (NaN where [SEG] is not the most likely next token) and bool [B, W], whether it is.
-    """
-    model = video.model
-    prompts = _prompt_ids(model, expressions, len(frames))
-    start = prompts[0][0].index(IMAGE_ID, _end_of_context(model, prompts[0][0]))
-    prefix = video.context_prefix(prompts[0][0][:start])
-    jobs = [(row, step) for row in range(len(expressions)) for step in range(len(frames))]
-    embeddings, generated = [], []
-    for first in range(0, len(jobs), CONVERSATIONS_AT_ONCE):
-        chunk = jobs[first : first + CONVERSATIONS_AT_ONCE]
-        rows = [prompts[row][_window(model, step) - 1][start:] for row, step in chunk]
-        ids, mask = pad_ids(rows, model.tokenizer.pad_id)
-        images = [video.tokens[list(frames[step + 1 - _window(model, step) : step + 1])] for _, step in chunk]
-        whole_mask = torch.cat([torch.ones(len(chunk), start, dtype=torch.bool), mask], dim=1)
-        images_of_rows = torch.cat([item.flatten(0, 1) for item in images])
-        states = model.mllm(ids.to(model.device), whole_mask.to(model.device), images_of_rows, prefix)
-        newest = states[torch.arange(len(chunk)), mask.sum(dim=1) - 1]
-        hit = model.seg_logits(newest.last).argmax(dim=-1) == model.seg_id
-        prompt = model.seg_prompts(newest.seg)
-        embeddings.append(prompt.masked_fill(~hit.unsqueeze(1), torch.nan))
-        generated.append(hit)
-    shape = (len(expressions), len(frames))
-    return torch.cat(embeddings).reshape(*shape, -1), torch.cat(generated).reshape(shape)
-
-
-def _end_of_context(model: GlusModel, ids: list[int]) -> int:
-    """Position behind the last visual token of the context block."""
-    wanted = model.settings.num_context_frames * model.mllm.tokens_per_frame
-    positions = [position for position, token in enumerate(ids) if token == IMAGE_ID]
-    return positions[wanted - 1] + 1
-
-
-def _window(model: GlusModel, step: int) -> int:
-    """Query frames in the window of a step: up to Nq, the newest last."""
-    return min(step + 1, model.settings.num_query_frames)
-
-
-def _prompt_ids(model: GlusModel, expressions: Sequence[str], num_frames: int) -> list[list[list[int]]]:
-    """Ids of each expression for each window length, images expanded. Raises as `require_sentences`."""
-    require_sentences(expressions, model.tokenizer.marks)
-    settings = model.settings
-    windows = range(1, min(num_frames, settings.num_query_frames) + 1)
-    return [
-        [
-            expand_images(
-                model.tokenizer.encode_with_images(
-                    inference_prompt(
-                        asked_of_glus(expression),
-                        settings.num_context_frames,
-                        window,
-                        trailing_space=settings.trailing_space,
-                    )
-                ),
-                model.mllm.tokens_per_frame,
+    def _read(self, frame: int) -> Image.Image:
+        image = self.frames[frame]
+        if image.size != self.frames.size:
+            raise InputError(
+                f"{self.frames.name}: frame {frame} is {image.size[0]}x{image.size[1]}, the clip is"
+                f" {self.frames.size[0]}x{self.frames.size[1]}; all frames must be of one size."
             )
-            for window in windows
-        ]
-        for expression in expressions
-    ]
+        return image
+
+    def _visual_tokens(self, images: Sequence[Image.Image]) -> list[Tensor]:
+        """Visual tokens of pictures, [P, D] each."""
+        if not images:
+            return []
+        mllm = self.model.mllm
+        pixels = self.model.transform.clip(images).to(self.model.device, mllm.mm_projector.weight.dtype)
+        return [tokens.clone() for tokens in mllm.project(mllm.encode_frames(pixels))]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, overload
 
 import numpy as np
 import torch
 
 from glus.errors import InputError
-from glus.inference.encoder import VideoEncoder
-from glus.inference.passes import PassResult, PropagationSettings, run_pass
+from glus.inference.passes import PropagationSettings
+from glus.inference.session import VideoSession
 from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
-from glus.model.sam2 import resize_logits
 from glus.processing.sentences import require_sentences
 
 
@@ -48,119 +47,124 @@ class SegmentationResult:
     key_frame_index: np.ndarray
 
 
+@overload
 def segment_video(
     model: GlusModel,
     frames: Frames,
     expressions: Sequence[str],
     *,
+    selector: FrameScorer | None = ...,
+    key_frame: int | Sequence[int] | None = ...,
+    anchor: int | Sequence[int] | None = ...,
+    use_memory: bool = ...,
+    memory_stride: int = ...,
+    window_stride: int = ...,
+    dynamic_multimask: bool | None = ...,
+    stream: Literal[False] = ...,
+) -> SegmentationResult: ...
+@overload
+def segment_video(
+    model: GlusModel,
+    frames: Frames,
+    expressions: Sequence[str],
+    *,
+    selector: FrameScorer | None = ...,
+    key_frame: int | Sequence[int] | None = ...,
+    anchor: int | Sequence[int] | None = ...,
+    use_memory: bool = ...,
+    memory_stride: int = ...,
+    window_stride: int = ...,
+    dynamic_multimask: bool | None = ...,
+    stream: Literal[True],
+) -> VideoSession: ...
+def segment_video(  # noqa: PLR0913
+    model: GlusModel,
+    frames: Frames,
+    expressions: Sequence[str],
+    *,
     selector: FrameScorer | None = None,
+    key_frame: int | Sequence[int] | None = None,
     anchor: int | Sequence[int] | None = None,
     use_memory: bool = True,
     memory_stride: int = 3,
+    window_stride: int = 1,
     dynamic_multimask: bool | None = None,
-) -> SegmentationResult:
+    stream: bool = False,
+) -> SegmentationResult | VideoSession:
     """Segments what each sentence refers to.
 
     Args:
         model: in evaluation mode.
-        frames: PIL images, uint8 [T, H, W, 3], a folder of images or a video file.
+        frames: PIL images, uint8 [T, H, W, 3], a folder of images, a video file, or frames that `open_frames` opened.
         expressions: B sentences.
-        selector: chooses a key frame for each expression.
-        anchor: the key frame, one for all expressions or one for each; without it and without a selector,
-            segmentation starts from the first frame.
+        selector: chooses a key frame for each sentence; it holds what it sees of all frames.
+        key_frame: where segmentation starts, both ways, one for all sentences or one for each; without it and without
+            a selector, it starts from the first frame.
+        anchor: an older name of `key_frame`.
         use_memory: read and write the memory bank.
         memory_stride: frames between strided memories; 3 in the paper (B.3).
+        window_stride: frames that one window of query frames answers for; 1 in the paper (B.3). With s, the language
+            model reads about 1 / s of the tokens; every answer is read where training reads it.
         dynamic_multimask: see `MaskBranch.decode`; by default what the weights need.
+        stream: give frame after frame while they are made, in memory that does not grow with the video; false: give
+            everything at the end.
+
+    Returns:
+        Everything; or a session, an iterator of `SegmentedFrame`: forward from the key frames, then backward.
 
     Raises:
-        InputError: no frames, a sentence that cannot be asked (`require_sentences`), an anchor outside of the video, a
-            selector and an anchor.
+        InputError: frames that `open_frames` refuses, a sentence that cannot be asked (`require_sentences`) or does not
+            fit the language model, a key frame outside of the video, a selector and a key frame, a window stride beyond
+            the window.
     """
-    images = open_frames(frames)
+    source = open_frames(frames)
     require_sentences(expressions, model.tokenizer.marks)
-    if selector is not None and anchor is not None:
-        raise InputError("segment_video takes a selector or an anchor, not both.")
-    if selector is not None:
-        anchors = [int(row.argmax()) for row in selector.score(images, expressions)]
-    else:
-        anchors = _anchors(anchor, len(expressions))
-    for index in anchors:
-        if not 0 <= index < len(images):
-            raise InputError(f"anchor {index} is outside of the video, which has frames 0 to {len(images) - 1}.")
+    if anchor is not None and key_frame is not None:
+        raise InputError("segment_video takes key_frame or its older name anchor, not both.")
+    starts = _key_frames(anchor if key_frame is None else key_frame, len(expressions))
+    if selector is not None and starts is not None:
+        raise InputError("segment_video takes a selector or a key frame, not both.")
     multimask = model.settings.dynamic_multimask if dynamic_multimask is None else dynamic_multimask
-    settings = PropagationSettings(use_memory, memory_stride, multimask)
-    return propagate(VideoEncoder(model, images), expressions, anchors, settings, size=images[0].size)
+    settings = PropagationSettings(use_memory, memory_stride, multimask, window_stride=window_stride)
+    session = VideoSession(model, source, settings)
+    if selector is not None:
+        starts = [int(row.argmax()) for row in selector.score(source, expressions)]
+    for number, text in enumerate(expressions):
+        session.add(text, key_frame=0 if starts is None else starts[number])
+    return session if stream else _gather(model, session, starts or [0] * len(expressions))
 
 
-def _anchors(anchor: int | Sequence[int] | None, num_expressions: int) -> list[int]:
-    if anchor is None or isinstance(anchor, int):
-        return [anchor or 0] * num_expressions
-    if len(anchor) != num_expressions:
-        raise InputError(f"anchor: {len(anchor)} key frames for {num_expressions} expressions.")
-    return list(anchor)
+def _key_frames(key_frame: int | Sequence[int] | None, num_expressions: int) -> list[int] | None:
+    if key_frame is None:
+        return None
+    if isinstance(key_frame, (int, np.integer)):
+        return [int(key_frame)] * num_expressions
+    if len(key_frame) != num_expressions:
+        raise InputError(f"key_frame: {len(key_frame)} key frames for {num_expressions} expressions.")
+    return [int(frame) for frame in key_frame]
 
 
-def propagate(
-    video: VideoEncoder,
-    expressions: Sequence[str],
-    anchors: Sequence[int],
-    settings: PropagationSettings,
-    size: tuple[int, int],
-) -> SegmentationResult:
-    """Forward from each expression's key frame to the end, then backward to the start, each with its own memory.
-
-    Args:
-        anchors: key frame of each expression.
-        size: width and height of the masks, pixels.
-    """
-    collected = _Collector(video, len(expressions), size)
-    for anchor in sorted(set(anchors)):
-        rows = [row for row, other in enumerate(anchors) if other == anchor]
-        texts = [expressions[row] for row in rows]
-        for frames in pass_frames(video.num_frames, anchor):
-            collected.add(rows, frames, run_pass(video, texts, frames, settings))
-    return collected.result(video.context_frames, anchors)
-
-
-def pass_frames(num_frames: int, anchor: int) -> list[list[int]]:
-    """Frames of each pass in the order that they are decoded: forward and, where there is anything, backward."""
-    forward, backward = list(range(anchor, num_frames)), list(range(anchor, -1, -1))
-    return [forward, backward] if anchor > 0 else [forward]
-
-
-class _Collector:
-    """Gathers passes into one result; a frame that two passes decode keeps the later one, as published."""
-
-    def __init__(self, video: VideoEncoder, num_expressions: int, size: tuple[int, int]) -> None:
-        first = video.features(0)
-        shape = (num_expressions, video.num_frames)
-        width, height = size
-        self.masks = np.zeros((*shape, height, width), dtype=bool)
-        self.logits = np.full((*shape, *first.logit_size), np.nan, dtype=np.float32)
-        self.embeddings = np.full((*shape, first.stride16.shape[1]), np.nan, dtype=np.float32)
-        self.generated = np.zeros(shape, dtype=bool)
-        self.memory_frames: list[list[list[int]]] = [[[] for _ in range(shape[1])] for _ in range(shape[0])]
-
-    def add(self, rows: Sequence[int], frames: Sequence[int], result: PassResult) -> None:
-        """Stores one pass over `frames` for some of the expressions."""
-        height, width = self.masks.shape[-2:]
-        for number, row in enumerate(rows):
-            full = torch.nan_to_num(resize_logits(result.logits[number], height, width), nan=-1.0)
-            self.masks[row, frames] = (full > 0).cpu().numpy()
-            self.logits[row, frames] = result.logits[number].float().cpu().numpy()
-            self.embeddings[row, frames] = result.seg_embeddings[number].float().cpu().numpy()
-            self.generated[row, frames] = result.seg_token_generated[number].cpu().numpy()
-            for step, frame in enumerate(frames):
-                self.memory_frames[row][frame] = [frames[index] for index in result.memory_frames[number][step]]
-
-    def result(self, context_frames: list[int], anchors: Sequence[int]) -> SegmentationResult:
-        """Everything gathered."""
-        return SegmentationResult(
-            self.masks,
-            self.logits,
-            self.embeddings,
-            self.generated,
-            context_frames,
-            self.memory_frames,
-            np.asarray(anchors, dtype=np.int64),
-        )
+def _gather(model: GlusModel, session: VideoSession, key_frames: Sequence[int]) -> SegmentationResult:
+    """All frames of a session whose sentences are numbered as the key frames."""
+    shape = len(key_frames), session.num_frames
+    width, height = session.size
+    generated = np.zeros(shape, dtype=bool)
+    masks = np.zeros((*shape, height, width), dtype=bool)
+    logits = np.full((*shape, *model.masks.logit_size), np.nan, dtype=np.float32)
+    embeddings = np.full((*shape, model.masks.sam2.hidden_dim), np.nan, dtype=np.float32)
+    memory_frames: list[list[list[int]]] = [[[] for _ in range(shape[1])] for _ in range(shape[0])]
+    for frame in session:
+        rows, index = list(frame.numbers), frame.index
+        masks[rows, index], logits[rows, index] = frame.masks, frame.logits
+        embeddings[rows, index], generated[rows, index] = frame.seg_embeddings, frame.seg_token_generated
+        for row, read in zip(rows, frame.memory_frame_indices, strict=True):
+            memory_frames[row][index] = read
+    return SegmentationResult(
+        masks,
+        logits,
+        embeddings,
+        generated,
+        session.context_frames,
+        memory_frames,
+        np.asarray(key_frames, dtype=np.int64),
+    )

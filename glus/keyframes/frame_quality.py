@@ -11,11 +11,10 @@ import torch
 
 from glus.config import ComputeConfig, MemoryConfig, PseudolabelConfig
 from glus.execution.devices import resolve_device
-from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
-from glus.inference.video import propagate
+from glus.inference.session import VideoSession
 from glus.masks import iou
-from glus.media.pictures import read_frame
+from glus.processing.staged_frames import staged_frames
 from glus.records.split import Expression, StagedSplit, Video
 from glus.weights.loading import load_model
 
@@ -53,16 +52,16 @@ class LabellingModel:
 
     def judge(self, split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> FrameQuality:
         """Segments a video under B expressions, of which the ground truth is staged."""
-        indices = range(video.num_frames)
-        encoder = VideoEncoder(self._model, [read_frame(split.frame_path(video, index)) for index in indices])
-        texts = [expression.text for expression in expressions]
-        size = (video.width_px, video.height_px)
-        result = propagate(encoder, texts, [0] * len(texts), self._settings, size=size)
-        targets = [split.target_masks(expression, indices) for expression in expressions]
-        tracks = zip(result.masks, targets, strict=True)
-        return FrameQuality(
-            np.array([[iou(*pair) for pair in zip(*track, strict=True)] for track in tracks]),
-            np.stack([target.any(axis=(1, 2)) for target in targets]),
-            result.masks.sum(axis=(2, 3)),
-            result.seg_token_generated,
-        )
+        session = VideoSession(self._model, staged_frames(split, video), self._settings)
+        for expression in expressions:
+            session.add(expression.text)
+        shape = len(expressions), video.num_frames
+        overlap, area = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+        present, generated = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        for frame in session:
+            for row, (expression, mask) in enumerate(zip(expressions, frame.masks, strict=True)):
+                target = split.target_masks(expression, [frame.index])[0]
+                overlap[row, frame.index], area[row, frame.index] = iou(mask, target), mask.sum()
+                present[row, frame.index] = target.any()
+            generated[:, frame.index] = frame.seg_token_generated
+        return FrameQuality(overlap, present, area, generated)

@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from glus.errors import InputError
 from glus.keyframes.frame_quality import LabellingModel
-from glus.media.pictures import read_frame
+from glus.media.sources import FrameSource
+from glus.processing.staged_frames import staged_frames
 from glus.records.split import Expression, StagedSplit, Video
 
 KeyFrameSource = Callable[[StagedSplit, Video, Sequence[Expression]], np.ndarray]  # -> float [B, T]
@@ -65,7 +65,7 @@ class SelectorScores:
         score: frames and texts -> float [B, T].
     """
 
-    def __init__(self, score: Callable[[list[Image.Image], list[str]], Tensor]) -> None:
+    def __init__(self, score: Callable[[FrameSource, list[str]], Tensor]) -> None:
         self._score = score
 
     def __call__(self, split: StagedSplit, video: Video, expressions: Sequence[Expression]) -> np.ndarray:
@@ -74,9 +74,8 @@ class SelectorScores:
         Raises:
             InputError: as `score`; names the video.
         """
-        frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
         try:
-            return self._score(frames, [expression.text for expression in expressions]).numpy()
+            return self._score(staged_frames(split, video), [expression.text for expression in expressions]).numpy()
         except InputError as error:
             raise InputError(f"{split.dataset}/{split.split}, video {video.video_id}: {error}") from error
 

@@ -18,18 +18,29 @@ def memory_frames(frame: int, stride: int, max_strided: int = 6) -> list[int]:
 
 
 class MemoryBank:
-    """The memories of one pass over a video; a frame that was not segmented is missing and nothing replaces it."""
+    """The memories of one pass over a video; a frame that was not segmented is missing and nothing replaces it.
+
+    At most `max_strided + 1` of them between two frames, however long the video is.
+    """
 
     def __init__(self, stride: int, max_strided: int = 6) -> None:
         self.stride = stride
         self.max_strided = max_strided
         self._memories: dict[int, Memory] = {}
 
+    def __len__(self) -> int:
+        """Number of memories."""
+        return len(self._memories)
+
+    def entries(self) -> dict[int, Memory]:
+        """All memories, oldest first."""
+        return dict(sorted(self._memories.items()))
+
     def write(self, frame: int, memory: Memory) -> None:
-        """Remembers a frame; forgets those that no later frame reads."""
+        """Remembers a frame; forgets those that no later frame reads: all but this one and the newest multiples."""
         self._memories[frame] = memory
-        oldest = frame - self.stride * (self.max_strided + 1)
-        for index in [index for index in self._memories if index < oldest]:
+        oldest = memory_frames(frame + 1, self.stride, self.max_strided)[0]
+        for index in [index for index in self._memories if index < frame and (index % self.stride or index < oldest)]:
             del self._memories[index]
 
     def frames_for(self, frame: int) -> list[int]:

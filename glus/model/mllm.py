@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPVisionModel, DynamicCache, LlamaForCausalLM
+from transformers import CLIPVisionModel, LlamaForCausalLM
 
 from glus.errors import InputError
+from glus.model.sharing import SharedCache, read_shared, read_states
 from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import place_visual_tokens
 
@@ -33,6 +34,10 @@ class HiddenStates:
     def __getitem__(self, index: Any) -> HiddenStates:
         """The states of some of the positions."""
         return HiddenStates(self.last[index], self.seg[index])
+
+    def flatten(self) -> HiddenStates:
+        """The same states as rows, [positions, D]."""
+        return HiddenStates(self.last.flatten(0, -2), self.seg.flatten(0, -2))
 
 
 class MultimodalLanguageModel(nn.Module):
@@ -87,17 +92,14 @@ class MultimodalLanguageModel(nn.Module):
         """Visual tokens of frames: [N, P, CLIP width] -> [N, P, D]."""
         return self.mm_projector(features)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, prefix: DynamicCache | None = None
-    ) -> HiddenStates:
-        """Hidden states of whole conversations, or of what follows a prefix that was read before.
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor) -> HiddenStates:
+        """Hidden states of whole conversations.
 
         Args:
             input_ids: int [B, L], right-padded, with P times `IMAGE_ID` for each image.
-            attention_mask: bool [B, L], or [B, prefix + L].
+            attention_mask: bool [B, L].
             image_tokens: float [B, images * P, D], in the order of the images of each row; [total, D], row after row,
                 where the rows have different numbers of images.
-            prefix: keys and values that all rows share, see `read_prefix`.
 
         Returns:
             [B, L, D].
@@ -105,40 +107,73 @@ class MultimodalLanguageModel(nn.Module):
         Raises:
             InputError: more positions than the language model has, or another number of visual tokens than of places.
         """
-        embeddings = self._embed(input_ids, image_tokens)
-        limit = self.language_model.config.max_position_embeddings
-        if attention_mask.shape[1] > limit:
-            raise InputError(
-                f"a conversation of {attention_mask.shape[1]} positions does not fit the language model's window of"
-                f" {limit}; ask with a shorter sentence, or fewer context or query frames."
-            )
+        self.require_fit(input_ids.shape[1])
         output = self.language_model.model(
-            inputs_embeds=embeddings,
+            inputs_embeds=self._embed(input_ids, image_tokens),
             attention_mask=attention_mask.long(),
-            past_key_values=None if prefix is None else _repeated(prefix, len(input_ids)),
-            use_cache=prefix is not None,
+            use_cache=False,
             output_hidden_states=self.seg_layer == "penultimate",
         )
         last = output.last_hidden_state
         return HiddenStates(last, output.hidden_states[-2] if self.seg_layer == "penultimate" else last)
 
-    def read_prefix(self, input_ids: Tensor, image_tokens: Tensor) -> DynamicCache:
-        """Keys and values of a beginning that several conversations share, int [1, L]."""
-        cache = DynamicCache()
-        self.language_model.model(
-            inputs_embeds=self._embed(input_ids, image_tokens), past_key_values=cache, use_cache=True
+    def read_context(self, input_ids: Tensor, image_tokens: Tensor) -> SharedCache:
+        """Reads the beginning that all conversations about a video share; arguments as `forward`, one row."""
+        self.require_fit(input_ids.shape[1])
+        context = SharedCache.empty(self.language_model.config.num_hidden_layers)
+        read_shared(self.language_model.model, self._embed(input_ids, image_tokens), context)
+        return context
+
+    def read_frames(self, tokens: Tensor, context: SharedCache) -> SharedCache:
+        """Reads frames that each stand first behind the context, visual tokens float [n, P, D]."""
+        frames = context.continued()
+        read_shared(self.language_model.model, tokens.to(self._dtype), frames)
+        return frames
+
+    def read_endings(
+        self, input_ids: Tensor, image_tokens: Tensor, positions: Tensor, before: SharedCache
+    ) -> HiddenStates:
+        """Reads the rest of conversations and computes the states of some of its positions.
+
+        Args:
+            input_ids: as `forward`, behind what `before` holds: as many rows behind each of its rows.
+            image_tokens: as `forward`.
+            positions: int [n, K], counted from the first of `input_ids`.
+            before: see `read_frames`.
+
+        Returns:
+            [n, K, D].
+
+        Raises:
+            InputError: more positions than the language model has.
+        """
+        self.require_fit(before.get_seq_length() + input_ids.shape[1])
+        last, penultimate = read_states(
+            self.language_model.model,
+            self._embed(input_ids, image_tokens),
+            positions,
+            before.continued(keep=False),
         )
-        return cache
+        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.language_model.get_input_embeddings().weight.dtype  # type: ignore[return-value]
+
+    def require_fit(self, positions: int) -> None:
+        """Refuses a conversation that is too long.
+
+        Raises:
+            InputError: more positions than the language model has.
+        """
+        limit = self.language_model.config.max_position_embeddings
+        if positions > limit:
+            raise InputError(
+                f"a conversation of {positions} positions does not fit the language model's window of"
+                f" {limit}; use a shorter sentence, or fewer context or query frames."
+            )
 
     def _embed(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:
         """Embeddings of words and, at their places, of visual tokens: float [B, L, D]."""
         words = self.language_model.get_input_embeddings()(input_ids.masked_fill(input_ids == IMAGE_ID, 0))
         return place_visual_tokens(words, input_ids, image_tokens)
-
-
-def _repeated(cache: DynamicCache, rows: int) -> DynamicCache:
-    """A cache of one row for several rows; the given one stays as it is."""
-    repeated = DynamicCache()
-    for index, (keys, values, *_) in enumerate(cache):
-        repeated.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
-    return repeated

@@ -36,6 +36,12 @@ class FrameFeatures:
         """The features of some of the frames, by an index along the first axis."""
         return FrameFeatures(self.stride4[index], self.stride8[index], self.stride16[index], self.position[index])
 
+    def repeated(self, times: int) -> FrameFeatures:
+        """One frame for several masks, without copies."""
+        return FrameFeatures(
+            *(part.expand(times, -1, -1, -1) for part in (self.stride4, self.stride8, self.stride16, self.position))
+        )
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -82,6 +88,11 @@ class MaskBranch(nn.Module):
     def image_size(self) -> int:
         """Side of the square input, pixels."""
         return self.sam2.image_size
+
+    @property
+    def logit_size(self) -> tuple[int, int]:
+        """Height and width of the low-resolution mask logits."""
+        return self.sam2.sam_prompt_encoder.mask_input_size
 
     def encode(self, pixels: Tensor) -> FrameFeatures:
         """Image features of frames, float [N, 3, S, S] normalised."""

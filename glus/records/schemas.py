@@ -71,6 +71,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_RLE,
             ("seg_token_generated", pa.bool_()),
         ],
+        # of `glus segment`: a row for each frame and sentence, by frame; frame_index counts the film's frames, time_s
+        # is when a player shows it, null where there is no clock
+        "segmented": [
+            ("frame_index", pa.int32()),
+            ("frame_name", pa.string()),
+            ("time_s", pa.float64()),
+            ("sentence_number", pa.int32()),
+            ("sentence", pa.string()),
+            *_RLE,
+            ("area_px", pa.int64()),
+            ("seg_token_generated", pa.bool_()),
+            ("is_key_frame", pa.bool_()),
+        ],
         # where segmentation started from; source: `selected`, or a comparison's
         "anchors": [*_EXPRESSION_KEY, ("source", pa.string()), ("frame_index", pa.int32())],
         "per_expression": [

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,17 +40,64 @@ def write_row_groups(schema: str, tables: Iterable[pa.Table], path: Path) -> int
 
     The file is written beside the target first and renamed when complete.
     """
-    layout = SCHEMAS[schema]
-    words = [name for name in layout.names if name != "rle_counts"]  # no run lengths are worth a dictionary
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    num_rows = 0
-    with pq.ParquetWriter(aside, layout, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer:
+    with TableWriter(schema, path) as writer:
         for table in tables:
-            writer.write_table(table.select(layout.names).cast(layout))
-            num_rows += table.num_rows
-    aside.replace(path)
-    return num_rows
+            writer.write(table)
+    return writer.num_rows
+
+
+class TableWriter:
+    """Writes one Parquet file of the named schema while its rows are made, `ROWS_AT_ONCE` of which are in memory.
+
+    The file is written beside the target first; it is renamed when the `with` block ends, and removed when that fails.
+
+    Attributes:
+        num_rows: rows so far.
+    """
+
+    ROWS_AT_ONCE = 256  # run lengths of a large noisy mask take tens of kilobytes
+
+    def __init__(self, schema: str, path: Path) -> None:
+        self._layout = SCHEMAS[schema]
+        self._path = path
+        self._aside = path.with_name(f".{path.name}.{os.getpid()}")
+        self._waiting: list[Mapping[str, Any]] = []
+        self.num_rows = 0
+
+    def __enter__(self) -> Self:
+        """Opens the file."""
+        words = [name for name in self._layout.names if name != "rle_counts"]  # no run lengths are worth a dictionary
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(
+            self._aside, self._layout, compression="zstd", use_dictionary=words, write_page_checksum=True
+        )
+        return self
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Takes one row, a value for each column."""
+        self._waiting.append(row)
+        if len(self._waiting) == self.ROWS_AT_ONCE:
+            self._flush()
+
+    def write(self, table: pa.Table) -> None:
+        """Writes a table as a row group."""
+        self._writer.write_table(table.select(self._layout.names).cast(self._layout))
+        self.num_rows += table.num_rows
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self.write(pa.Table.from_pylist(self._waiting, schema=self._layout))
+            self._waiting = []
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Closes and renames the file."""
+        if failure is None:
+            self._flush()
+        self._writer.close()
+        if failure is None:
+            self._aside.replace(self._path)
+        else:
+            self._aside.unlink()
 
 
 def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.Table:

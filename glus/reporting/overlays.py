@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,11 +29,20 @@ COLOURS: tuple[Colour, ...] = (
     (0, 200, 130),
     (190, 120, 60),
 )
+GOLDEN_ANGLE = 0.381966  # of a turn
 TRUTH_COLOUR: Colour = (255, 255, 255)
 INK: Colour = (28, 32, 41)
 FAINT: Colour = (112, 119, 133)
 PAPER: Colour = (255, 255, 255)
 OPACITY = 0.3  # low enough that an object's own colour can still be told
+
+
+def colour_of(number: int) -> Colour:
+    """A colour for each number: those above, then hues that lie apart by the golden angle."""
+    if number < len(COLOURS):
+        return COLOURS[number]
+    red, green, blue = hsv_to_rgb(number * GOLDEN_ANGLE % 1, 0.6 + 0.3 * (number % 2), 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 @dataclass(frozen=True)
@@ -96,16 +106,32 @@ def overlay(
     size = (width, height) if width_px is None else (width_px, max(1, round(height * width_px / width)))
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    pixels = np.asarray(picture).astype(np.float32)
+    shapes = [_resized(mask, size) for mask in masks]
+    box = _box(shapes)
+    pixels = np.array(picture)
+    region = pixels[box].astype(np.float32)
     line = max(1, round(size[0] / 80))
-    for mask, colour in zip(masks, colours, strict=True):
-        shape = _resized(mask, size)
-        pixels[shape] += OPACITY * (np.array(colour, dtype=np.float32) - pixels[shape])
-        pixels[shape & ~binary_erosion(shape, iterations=line, border_value=1)] = colour
-    return Image.fromarray(pixels.round().astype(np.uint8))
+    for whole, colour in zip(shapes, colours, strict=True):
+        shape = whole[box]
+        region[shape] += OPACITY * (np.array(colour, dtype=np.float32) - region[shape])
+        region[shape & ~binary_erosion(shape, iterations=line, border_value=1)] = colour
+    pixels[box] = region.round()
+    return Image.fromarray(pixels)
+
+
+def _box(shapes: Sequence[np.ndarray]) -> tuple[slice, slice]:
+    """Rows and columns that hold all shapes, and one more on each side where there is one."""
+    drawn = np.logical_or.reduce(shapes) if shapes else np.zeros((0, 0), dtype=bool)
+    spans = []
+    for axis in (1, 0):
+        used = np.flatnonzero(drawn.any(axis=axis))
+        spans.append(slice(max(0, used[0] - 1), used[-1] + 2) if len(used) else slice(0, 0))
+    return spans[0], spans[1]
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if mask.shape == size[::-1]:
+        return mask
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR)) >= 128
 

@@ -28,6 +28,7 @@ from glus.reporting.verdicts import (
     family_rows,
     is_learned,
     regret_rows,
+    stride_rows,
 )
 
 TEMPLATE = "page.html"
@@ -99,6 +100,7 @@ def _shown(section: SplitSection) -> dict[str, Any]:
         "families": family_rows(split.scores.means),
         "failures": failure_rows(split.failures.losses) if split.failures else [],
         "regret": regret_rows(split.key_frame_regret) if split.key_frame_regret else [],
+        "strides": stride_rows(split.window_strides) if split.window_strides else [],
         "comparisons": comparison_rows(split.comparisons),
     }
 

@@ -14,6 +14,7 @@ from glus.evaluation.results import PredictedSplit, ScoredSplit, read_results
 from glus.metrics.failures import Failure, Losses
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import Scores
+from glus.metrics.window_strides import StrideScores
 from glus.paths import EVALUATION_METRICS, REPORTS
 from glus.reporting.verdicts import (
     ALL,
@@ -27,6 +28,7 @@ from glus.reporting.verdicts import (
     family_rows,
     is_learned,
     regret_rows,
+    stride_rows,
 )
 
 REPORT = REPORTS / "index.html"
@@ -86,6 +88,9 @@ def _print_split(console: Console, name: str, split: ScoredSplit) -> None:
         console.print(
             _regret_table(f"{name} · J&F by the frame that masks start from", regret_rows(split.key_frame_regret))
         )
+    if split.window_strides:
+        title = f"{name} · J&F by the frames that a window answers for"
+        console.print(_stride_table(title, stride_rows(split.window_strides)))
     if comparisons := comparison_rows(split.comparisons):
         console.print(_comparison_table(f"{name} · J on the grey frames", comparisons))
 
@@ -164,6 +169,19 @@ def _regret_table(title: str, rows: Sequence[Row[KeyFrameRegret]]) -> Table:
             _number(jf.regret),
             closed if jf.gap_closed is None else f"{closed} %",
         )
+    return table
+
+
+def _stride_table(title: str, rows: Sequence[Row[StrideScores]]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("family", no_wrap=True)
+    for name in ("n", "main", *(f"stride {stride}" for stride in rows[0].result.strides)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        if row.name == ALL:
+            table.add_section()
+        cells = (f"{jf:.1f} ({jf - row.result.main:+.1f})" for jf in row.result.strides.values())
+        table.add_row(row.name, str(row.result.num_expressions), Text(_number(row.result.main), "bold"), *cells)
     return table
 
 

@@ -11,6 +11,7 @@ from glus.metrics.grouping import Grouped, R
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import Scores
 from glus.metrics.scoring import SHUFFLED, TRIVIAL_BASELINES
+from glus.metrics.window_strides import StrideScores
 from glus.reporting.grey_frames import GREY_COMPARISONS
 
 LEARNED_MARGIN = 5.0  # points of J&F above the best trivial baseline, below which nothing is claimed
@@ -55,6 +56,11 @@ def family_rows(scores: Grouped[Scores]) -> list[Row[Scores]]:
 def failure_rows(losses: Grouped[Losses]) -> list[Row[Losses]]:
     """The families, least lost first, then all expressions together."""
     return _rows(losses, lambda row: row.lost)
+
+
+def stride_rows(strides: Grouped[StrideScores]) -> list[Row[StrideScores]]:
+    """Families and all, J&F by window stride."""
+    return _rows(strides, lambda row: -row.main)
 
 
 def regret_rows(regret: Grouped[KeyFrameRegret]) -> list[Row[KeyFrameRegret]]:

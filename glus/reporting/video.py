@@ -10,9 +10,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.packet import Packet
 from PIL import Image, ImageDraw
 
-from glus.reporting.overlays import COLOURS, INK, PAPER, font, overlay, wrap
+from glus.reporting.overlays import INK, PAPER, Colour, colour_of, font, overlay, wrap
+from glus.reporting.sound import sound_of
 
 TICKS_PER_S = 60_000  # whole numbers of them for the usual rates; MPEG-4 allows no more than 65,535
 USUAL_RATE = 10  # frames per second of frames without a clock
@@ -21,23 +23,34 @@ CAPTION_OPACITY = 0.75
 
 
 class OverlayVideo:
-    """An overlay video that is being written, frame after frame; made by `overlay_video`."""
+    """An overlay video that is being written, frame after frame; made by `overlay_video`.
+
+    Attributes:
+        sound: packets of its sound that are not written yet.
+    """
+
+    sound: Iterator[Packet] = iter(())
 
     def __init__(self, container: av.container.OutputContainer, size: tuple[int, int], texts: Sequence[str]) -> None:
         self._container = container
         self._stream = _add_stream(container, size)
-        self._colours = [COLOURS[number % len(COLOURS)] for number in range(len(texts))]
+        self._colours = [colour_of(number) for number in range(len(texts))]
         self._caption = _caption(texts, size)
         self._durations: dict[int | None, int] = {}  # ticks that each frame is shown, by its presentation time
 
-    def add(self, picture: Image.Image, masks: np.ndarray, begin_s: float, end_s: float) -> None:
+    def add(
+        self, picture: Image.Image, masks: np.ndarray, begin_s: float, end_s: float, *, marked: Sequence[int] = ()
+    ) -> None:
         """Adds a frame that is shown from `begin_s` to `end_s`.
 
         Args:
             picture: RGB, of the video's size.
             masks: bool [B, H, W], one for each expression.
+            marked: expressions whose key frame this is; it gets a frame in their colours.
         """
+        self._mux_sound(begin_s)
         drawn = overlay(np.asarray(picture), list(masks), self._colours)
+        _mark(drawn, [self._colours[number] for number in marked])
         if self._caption is not None:
             drawn.paste(self._caption, (0, drawn.height - self._caption.height), self._caption)
         frame = av.VideoFrame.from_image(drawn)
@@ -47,8 +60,16 @@ class OverlayVideo:
         self._mux(frame)
 
     def finish(self) -> None:
-        """Writes what the encoder still holds."""
+        """Writes what the encoder still holds, and the rest of the sound."""
         self._mux(None)
+        self._mux_sound(float("inf"))
+
+    def _mux_sound(self, until_s: float) -> None:
+        """Writes sound up to a time, so that pictures and sound of one time lie together in the file."""
+        for packet in self.sound:
+            self._container.mux(packet)
+            if packet.dts is not None and float(packet.dts * packet.time_base) > until_s:
+                return
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(frame):
@@ -57,20 +78,30 @@ class OverlayVideo:
 
 
 @contextmanager
-def overlay_video(path: Path, size: tuple[int, int], texts: Sequence[str]) -> Iterator[OverlayVideo]:
+def overlay_video(
+    path: Path,
+    size: tuple[int, int],
+    texts: Sequence[str],
+    *,
+    sound: Path | None = None,
+    part: tuple[float, float] = (0, float("inf")),
+) -> Iterator[OverlayVideo]:
     """Writes an mp4 (H.264 where the installed FFmpeg has an encoder for it, else MPEG-4), renamed when complete.
 
     Args:
         path: the video; its folder is made.
         size: width and height, pixels.
         texts: expressions, shown in the picture in their masks' colours where there is room for them.
+        sound: film whose sound is copied.
+        part: begin and end of the part of that film that the video shows, seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.part.mp4")
     with av.open(str(aside), "w", format="mp4") as container:
         video = OverlayVideo(container, size, texts)
-        yield video
-        video.finish()
+        with sound_of(sound, container, *part) as video.sound:
+            yield video
+            video.finish()
     aside.replace(path)
 
 
@@ -117,8 +148,19 @@ def _add_stream(container: av.container.OutputContainer, size: tuple[int, int]) 
     odd = size[0] % 2 or size[1] % 2
     stream.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"  # halved colours want even sides
     stream.codec_context.max_b_frames = 0  # so that the file says the length of its last frame
-    stream.options = {"crf": "20"} if codec == "libx264" else {"qscale": "3"}
+    stream.options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
     return stream
+
+
+def _mark(picture: Image.Image, colours: Sequence[Colour]) -> None:
+    """Frames a picture in colours, the first one outermost."""
+    draw = ImageDraw.Draw(picture)
+    line = max(2, picture.width // 100)
+    for number, colour in enumerate(colours):
+        inset = number * line
+        box = (inset, inset, picture.width - 1 - inset, picture.height - 1 - inset)
+        if box[2] - box[0] > 2 * line and box[3] - box[1] > 2 * line:
+            draw.rectangle(box, outline=colour, width=line)
 
 
 def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
@@ -139,6 +181,6 @@ def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
     for row, (line, number) in enumerate(lines):
         top = margin // 2 + row * step
         if number is not None:
-            draw.rectangle((margin, top + 2, margin + letters, top + 2 + letters), COLOURS[number % len(COLOURS)])
+            draw.rectangle((margin, top + 2, margin + letters, top + 2 + letters), colour_of(number))
         draw.text((indent, top), line, INK, typeface)
     return picture

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from glus.errors import InputError
-from glus.selector.sharing import SharedCache, context_groups
+from glus.model.sharing import SharedCache
+from glus.selector.sharing import context_groups
 
 if TYPE_CHECKING:
     from glus.selector.model import SelectorModel
@@ -97,7 +98,7 @@ def _states_at_the_end(
     seen = context.continued()
     _states(selector, queries, seen)
     embedded = pad_sequence([selector.embed(ending.ids) for ending in endings], batch_first=True)
-    states = _states(selector, embedded.repeat(len(queries), 1, 1), seen.continued())
+    states = _states(selector, embedded.repeat(len(queries), 1, 1), seen.continued(keep=False))
     positions = torch.tensor([ending.position for ending in endings], device=states.device).repeat(len(queries))
     return states[torch.arange(len(states), device=states.device), positions]
 

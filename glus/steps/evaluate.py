@@ -21,6 +21,7 @@ from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
+from glus.metrics.window_strides import score_window_strides
 from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, REPORTS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
@@ -90,6 +91,7 @@ def _summarise(
         failures=FailureSplit(failure_split(scores, failures), bounds.found, bounds.fits),
         comparisons=score_grey_frames(scores, split.videos),
         key_frame_regret=key_frame_regret(scores),
+        window_strides=score_window_strides(scores),
     )
 
 

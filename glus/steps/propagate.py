@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
 from glus.config import Config
 from glus.errors import ArtifactError
 from glus.execution.devices import resolve_device
-from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
-from glus.inference.published_names import under_published_names
-from glus.inference.video import SegmentationResult, propagate
+from glus.inference.published_names import published_sources
+from glus.inference.session import VideoSession
 from glus.manifest import write_manifest
 from glus.masks import encode_rle
-from glus.media.pictures import read_frame
 from glus.model.glus import GlusModel
 from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.processing.staged_frames import staged_frames
 from glus.records.split import Expression, StagedSplit, Video
-from glus.records.tables import read_table, write_table
+from glus.records.tables import TableWriter, read_table, write_table
 from glus.weights.loading import load_model
 
 SELECTED = "selected"  # the source of the key frames of the main way
@@ -71,7 +72,7 @@ def run(context: StepContext) -> None:
         context.finish_pieces(partial(_Segmenter, config, name, parts), markers, f"{name}: videos segmented")
         variants = _variants(config, name, PropagationSettings())
         for variant in variants:
-            _merge(parts, variant, target / name / variant.folder)
+            _merge(parts, split, variant, target / name / variant.folder)
         write_table("anchors", _key_frame_rows(split, variants), target / name / "anchors.parquet")
         write_manifest(
             target / name,
@@ -104,7 +105,8 @@ class _Segmenter:
 
 
 def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
-    """The main way first, then the comparisons: without memory, and from every other source of key frames there is."""
+    """The main way first, then the comparisons: without memory, from every other source of key frames there is, and
+    with windows that answer for several frames."""
     selected, section = load_key_frames(key_frame_table(split)), config.propagate.comparisons
     variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
     if section.memory_off:
@@ -114,6 +116,10 @@ def _variants(config: Config, split: str, settings: PropagationSettings) -> list
         source = table.relative_to(KEY_FRAMES / "comparisons").parts[0]
         families, key_frames = _families(section.key_frames), load_key_frames(table)
         variants.append(Variant(f"comparisons/{source}", families, settings, key_frames, source))
+    for stride in section.window_strides if section.strided else ():
+        strided = replace(settings, window_stride=stride)
+        folder = f"comparisons/window_stride_{stride}"
+        variants.append(Variant(folder, _families(section.strided), strided, selected, SELECTED))
     return variants
 
 
@@ -139,20 +145,81 @@ def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
 
 
 def _segment_into(part: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:
-    """Segments one video in every way that is asked for; the marker comes last."""
-    frames = [read_frame(split.frame_path(video, index)) for index in range(video.num_frames)]
-    encoder = VideoEncoder(model, frames)
-    for variant in variants:
-        expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
-        if expressions:
-            key_frames = [_key_frame(split, item, variant) for item in expressions]
-            texts = [item.text for item in expressions]
-            result = propagate(encoder, texts, key_frames, variant.settings, size=frames[0].size)
-            if variant.published_frame_names:
-                result = under_published_names(result)
-            write_table("predictions", prediction_rows(split, expressions, result), part / variant.folder / MASKS)
+    """Segments one video in every way that is asked for, all in one reading of it; the marker comes last.
+
+    What several ways have in common is segmented once.
+    """
+    session = VideoSession(model, staged_frames(split, video))
+    tracks: dict[int, list[StoredTrack]] = {}
+    numbers: dict[tuple[str, int, PropagationSettings], int] = {}
+    with ExitStack() as tables:
+        for variant in variants:
+            expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
+            if not expressions:
+                continue
+            table = tables.enter_context(TableWriter("predictions", part / variant.folder / MASKS))
+            for expression in expressions:
+                key_frame = _key_frame(split, expression, variant)
+                way = expression.text, key_frame, variant.settings
+                if way not in numbers:
+                    numbers[way] = session.add(expression.text, key_frame=key_frame, settings=variant.settings)
+                names = frame_names(video.num_frames, key_frame, published=variant.published_frame_names)
+                tracks.setdefault(numbers[way], []).append(StoredTrack(table, split, video, expression, names))
+        for frame in session:
+            for number, mask, generated in zip(frame.numbers, frame.masks, frame.seg_token_generated, strict=True):
+                run_lengths = encode_rle(mask)
+                for track in tracks[number]:
+                    track.store(frame.index, run_lengths, bool(generated))
     part.mkdir(parents=True, exist_ok=True)
     (part / DONE).touch()
+
+
+class StoredTrack:
+    """The masks of one expression on their way to disk, as run lengths, while they are made.
+
+    Args:
+        table: of predictions.
+        names: frame -> frames under which its mask is stored; those that are named by none get a blank mask.
+    """
+
+    def __init__(
+        self,
+        table: TableWriter,
+        split: StagedSplit,
+        video: Video,
+        expression: Expression,
+        names: Mapping[int, Sequence[int]],
+    ) -> None:
+        self._table, self._names = table, names
+        self._columns = {
+            "dataset": split.dataset,
+            "split": split.split,
+            "video_id": video.video_id,
+            "expression_id": expression.expression_id,
+            "height_px": video.height_px,
+            "width_px": video.width_px,
+        }
+        blank = encode_rle(np.zeros((video.height_px, video.width_px), dtype=bool))
+        for name in sorted(set(range(video.num_frames)).difference(*names.values())):
+            self._add(name, blank, False)
+
+    def store(self, frame: int, run_lengths: str, generated: bool) -> None:
+        """The mask of a frame, and whether [SEG] was generated."""
+        for name in self._names[frame]:
+            self._add(name, run_lengths, generated)
+
+    def _add(self, name: int, run_lengths: str, generated: bool) -> None:
+        row = {"frame_index": name, "rle_counts": run_lengths, "seg_token_generated": generated}
+        self._table.add(self._columns | row)
+
+
+def frame_names(num_frames: int, key_frame: int, *, published: bool) -> dict[int, list[int]]:
+    """For each frame, the frames under which its mask is stored: itself, or those that the published script names."""
+    names: dict[int, list[int]] = {frame: [] for frame in range(num_frames)}
+    for name, source in enumerate(published_sources(num_frames, key_frame) if published else range(num_frames)):
+        if source is not None:
+            names[source].append(name)
+    return names
 
 
 def _key_frame(split: StagedSplit, expression: Expression, variant: Variant) -> int:
@@ -179,29 +246,19 @@ def _key_frame_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable
             }
 
 
-def prediction_rows(
-    split: StagedSplit, expressions: Sequence[Expression], result: SegmentationResult
-) -> Iterable[dict[str, Any]]:
-    """Rows of the table of predictions, one for each expression and frame."""
-    height, width = result.masks.shape[-2:]
-    for number, expression in enumerate(expressions):
-        for index, mask in enumerate(result.masks[number]):
-            yield {
-                "dataset": split.dataset,
-                "split": split.split,
-                "video_id": expression.video_id,
-                "expression_id": expression.expression_id,
-                "frame_index": index,
-                "height_px": height,
-                "width_px": width,
-                "rle_counts": encode_rle(mask),
-                "seg_token_generated": bool(result.seg_token_generated[number, index]),
-            }
-
-
-def _merge(parts: Path, variant: Variant, target: Path) -> None:
-    """One table of all videos, in the order of the split."""
-    files = sorted(part / variant.folder / MASKS for part in parts.iterdir())
-    tables = [read_table("predictions", file) for file in files if file.is_file()]
+def _merge(parts: Path, split: StagedSplit, variant: Variant, target: Path) -> None:
+    """One table of all videos, in the order of the split: expression after expression, frame after frame."""
+    tables = []
+    for number, expressions in enumerate(split.expressions.values()):
+        file = _part_folder(parts, number) / variant.folder / MASKS
+        if file.is_file():
+            tables.append(_in_order(read_table("predictions", file), expressions))
     if tables:
         write_table("predictions", pa.concat_tables(tables), target / "predictions.parquet")
+
+
+def _in_order(table: pa.Table, expressions: Sequence[Expression]) -> pa.Table:
+    place = {expression.expression_id: number for number, expression in enumerate(expressions)}
+    columns = (table[name].to_pylist() for name in ("expression_id", "frame_index"))
+    keys = [(place[expression_id], frame) for expression_id, frame in zip(*columns, strict=True)]
+    return table.take(sorted(range(len(keys)), key=keys.__getitem__))

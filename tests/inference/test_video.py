@@ -8,7 +8,8 @@ from glus.config import MemoryConfig
 from glus.errors import InputError
 from glus.inference import segment_video
 from glus.inference.encoder import VideoEncoder
-from glus.inference.passes import PropagationSettings, run_pass
+from glus.inference.passes import Pass, PropagationSettings, StepResult, Track
+from glus.media.sources import open_frames
 from glus.processing.context_frames import centre_context_frames
 from glus.processing.conversation import training_prompt
 from glus.processing.tokens import expand_images, pad_ids
@@ -16,6 +17,12 @@ from glus.training.segmentation.batch import ClipBatch
 from glus.training.segmentation.objectives import encode_clip, seg_hidden, segment_window
 
 EXPRESSIONS = ["the red circle", "The small green square."]
+
+
+def run_pass(model, clip, expressions, frames, settings) -> list[StepResult]:
+    tracks = [Track(number, text, settings) for number, text in enumerate(expressions)]
+    one = Pass(VideoEncoder(model, open_frames(clip)), tracks, frames)
+    return [one.step() for _ in frames]
 
 
 def test_shapes_and_types(always_seg, frames):
@@ -34,14 +41,12 @@ def test_batching_of_expressions_changes_nothing(always_seg, frames):
         assert np.allclose(together.logits[number], alone.logits[0], atol=1e-4)
 
 
-def test_an_anchor_splits_the_video_into_two_passes(always_seg, frames):
-    result = segment_video(always_seg, frames, EXPRESSIONS[:1], anchor=5)
-    video = VideoEncoder(always_seg, frames)
+def test_a_key_frame_splits_the_video_into_two_passes(always_seg, frames):
+    result = segment_video(always_seg, frames, EXPRESSIONS[:1], key_frame=5)
     settings = PropagationSettings(dynamic_multimask=False)
-    forward = run_pass(video, EXPRESSIONS[:1], [5, 6, 7, 8], settings)
-    backward = run_pass(video, EXPRESSIONS[:1], [5, 4, 3, 2, 1, 0], settings)
-    assert np.allclose(result.logits[0, 6:], forward.logits[0, 1:], atol=1e-5)
-    assert np.allclose(result.logits[0, 5::-1], backward.logits[0], atol=1e-5)
+    for order in ([5, 6, 7, 8], [5, 4, 3, 2, 1, 0]):
+        for step in run_pass(always_seg, frames, EXPRESSIONS[:1], order, settings):
+            assert np.allclose(result.logits[0, step.frame], step.logits[0], atol=1e-5)
     assert result.memory_frame_indices[0][1] == [5, 2] and result.memory_frame_indices[0][7] == [5, 6]
 
 
@@ -86,9 +91,8 @@ def test_training_and_inference_are_one_forward(always_seg, frames):
     """Four frames, memory stride 1: the batch of training and the stream of inference give equal masks."""
     model, expression = always_seg, "the red circle"
     clip = frames[:4]
-    stream = run_pass(
-        VideoEncoder(model, clip), [expression], range(4), PropagationSettings(memory_stride=1, dynamic_multimask=False)
-    )
+    settings = PropagationSettings(memory_stride=1, dynamic_multimask=False)
+    stream = run_pass(model, clip, [expression], range(4), settings)
     ids = expand_images(
         model.tokenizer.encode_with_images(training_prompt(expression, 4, [0] * 4, [3] * 4)),
         model.mllm.tokens_per_frame,
@@ -106,11 +110,12 @@ def test_training_and_inference_are_one_forward(always_seg, frames):
         keys=(),
     )
     prompts = model.seg_prompts(seg_hidden(model, batch).seg)
-    assert torch.allclose(prompts, stream.seg_embeddings, atol=1e-4)
+    assert torch.allclose(prompts[0], torch.cat([step.seg_embeddings for step in stream]), atol=1e-4)
     memory = MemoryConfig(train_stride=1, max_strided=6, detach=False)
     logits = segment_window(model.masks, encode_clip(model, batch.sam2_pixels), prompts, batch.clip_of, memory)
-    assert torch.allclose(logits, stream.logits, atol=1e-3)
-    assert torch.equal(logits > 0, stream.logits > 0)
+    streamed = torch.cat([step.logits for step in stream])
+    assert torch.allclose(logits[0], streamed, atol=1e-3)
+    assert torch.equal(logits[0] > 0, streamed > 0)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +126,7 @@ def test_training_and_inference_are_one_forward(always_seg, frames):
         (None, ["a", " . "], {}, "expression 1 is empty"),
         (None, [], {}, "at least one sentence"),
         (None, "a", {}, "a list of sentences"),
-        (None, ["a"], {"anchor": 9}, "anchor 9 is outside of the video, which has frames 0 to 8"),
+        (None, ["a"], {"anchor": 9}, "key frame 9 is outside of the video, which has frames 0 to 8"),
         (None, ["a"], {"anchor": [0, 1]}, "2 key frames for 1 expressions"),
     ],
 )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glus import GLUS
 from glus.model.sam2 import DecodedMasks
+from glus.model.sharing import SharedCache
 
 
 class StepRecorder:
@@ -25,7 +26,7 @@ class StepRecorder:
         self._model, self._missed = model, set(missed)
         decoder = model.masks.sam2.sam_mask_decoder
         for owner, name, look in (
-            (model.mllm, "forward", self._positions),
+            (model.mllm, "read_endings", self._positions),
             (model, "seg_logits", self._next_token),
             (model.masks, "condition", self._conditioned),
             (decoder, "predict_masks", self._all_tokens),
@@ -46,8 +47,8 @@ class StepRecorder:
     def _keep(self, name: str, rows: Tensor) -> None:
         self._rows.setdefault(name, []).extend(row.numpy().copy() for row in rows.detach())
 
-    def _positions(self, _: Any, input_ids: Tensor, attention_mask: Tensor, *__: Any) -> None:
-        self._keep("n_llm_positions", attention_mask.sum(dim=1))
+    def _positions(self, _: Any, __: Tensor, ___: Tensor, positions: Tensor, before: SharedCache) -> None:
+        self._keep("n_llm_positions", before.get_seq_length() + positions.flatten() + 1)
 
     def _next_token(self, logits: Tensor, states: Tensor) -> None:
         first = len(self._hits)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from glus import segment_video
-from glus.inference import video
+from glus.inference.passes import Pass
 from glus.inference.published_names import published_sources
 from glus.media.pictures import PICTURE_SUFFIXES
 from glus.media.sources import open_frames
@@ -38,7 +38,7 @@ def test_a_video(goldens: GlusGoldens, case: dict[str, Any], monkeypatch: pytest
             model,
             open_frames(goldens.folder / case["frames"]),
             [case["expression"]],
-            anchor=case.get("anchor_frame"),
+            key_frame=case.get("anchor_frame"),
             use_memory=case["use_memory"],
             **stride,
         )
@@ -54,13 +54,13 @@ def test_a_video(goldens: GlusGoldens, case: dict[str, Any], monkeypatch: pytest
 def watch_passes(patch: pytest.MonkeyPatch) -> list[list[int]]:
     """The frames of each pass that is run from now on."""
     passes: list[list[int]] = []
-    run_pass: Callable[..., Any] = video.run_pass
+    begin: Callable[..., None] = Pass.__init__
 
-    def watched(encoder: Any, texts: Any, frames: list[int], settings: Any) -> Any:
-        passes.append(frames)
-        return run_pass(encoder, texts, frames, settings)
+    def watched(one: Pass, encoder: Any, tracks: Any, frames: Sequence[int]) -> None:
+        passes.append(list(frames))
+        begin(one, encoder, tracks, frames)
 
-    patch.setattr(video, "run_pass", watched)
+    patch.setattr(Pass, "__init__", watched)
     return passes
 
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor
 
+from glus.inference.passes import pass_frames
 from glus.inference.published_names import published_sources
-from glus.inference.video import pass_frames
 from glus.media.sources import open_frames
 from glus.model.memory import memory_frames
 from glus.model.sam2 import load_sam2_config

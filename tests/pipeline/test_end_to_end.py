@@ -90,7 +90,8 @@ def test_one_key_frame_for_each_expression(finished: Path) -> None:
 def test_segment_writes_masks_and_a_video(finished: Path, root: Path, shared: Path, tmp_path: Path) -> None:
     clip = shared / "realclips/mevis/valid_u/JPEGImages/dog"
     out = tmp_path / "out"
-    arguments = ["-e", "the brown dog", "-e", "a dog", "--model", "models/glus/final", "--anchor", "5", "-o", str(out)]
+    question = ["-e", "the brown dog", "-e", "a dog", "--key-frame", "5", "--format", "png"]
+    arguments = [*question, "--model", "models/glus/final", "-o", str(out)]
     line, options = command(finished, root, "segment", str(clip), *arguments)
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, **options)
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ SMALLEST = [
     "stage.synthetic.other_sentences={train: 0}",
     "data.evaluation=[synthetic/train]",
     *(f"train.{phase}.samples=2" for phase in ("image", "tracking", "clip")),
+    *(f"train.{phase}.families=[appearance]" for phase in ("image", "tracking", "clip")),
     "compute.workers=0",
 ]
 PROGRAM = "#!{python}\nimport sys\nfrom dvc.cli import main\nsys.exit(main())\n"

@@ -43,6 +43,7 @@ def make_config(**keyframes_section: Any) -> Config:
     values["model"]["sam2_config"] = str(ROOT / "glus/model/sam2_tiny.yaml")
     values["selector"] |= {"steps": 6, "samples": 2, "checkpoint_every": 2, "log_every": 2, "held_out": 0.3}
     values["selector"] |= {"num_context_frames": [2, 2], "max_expressions": 2}
+    values["selector"]["optimiser"]["warmup_steps"] = 2
     values["keyframes"] |= keyframes_section
     values["compute"] |= {"device": "cpu", "processes": 1, "workers": 0}
     return parse_config(values, Path("params.yaml"))
@@ -150,7 +151,7 @@ def test_selector_then_key_frames(config: Config) -> None:
     for row in curves:
         assert float(row["loss"]) == pytest.approx(float(row["ce"]) + float(row["score"]), rel=1e-4)
     manifest = read_manifest(Path("models/selector"))
-    assert manifest.parameters == config.parameters(("seed", "data.train", "selector"))
+    assert manifest.parameters == config.parameters(("seed", "data.train", "selector", "compute.precision"))
 
     keyframes.run(make_context(config, "keyframes"))
     table = read_table("keyframes", Path("data/keyframes/synthetic/test.parquet")).to_pandas()

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glus import KeyFrameSelector
-from glus.selector.sharing import SharedCache, context_groups
+from glus.model.sharing import SharedCache
+from glus.selector.sharing import context_groups
 
 
 @given(num_frames=st.integers(1, 400), max_context=st.integers(1, 20))

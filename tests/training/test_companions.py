@@ -77,11 +77,12 @@ def first(request):
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests' / 'training'}"},
         start_new_session=True,
     )  # fmt: skip
-    count = 2 + (request.param != WAITING)
-    pids = {int(process.stdout.readline()) for _ in range(count)} - {process.pid}
-    yield process, [psutil.Process(pid) for pid in pids]
-    process.kill()
-    process.communicate()
+    try:
+        pids = {int(process.stdout.readline()) for _ in range(2 + (request.param != WAITING))} - {process.pid}
+        yield process, [psutil.Process(pid) for pid in pids]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 WAITING = "others.wait_until_ready()"

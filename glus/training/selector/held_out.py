@@ -8,21 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from glus.config import ComputeConfig, KeyframesConfig, MemoryConfig, PropagateConfig
 from glus.execution.devices import resolve_device
 from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_progress
-from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
-from glus.inference.video import propagate
+from glus.inference.session import VideoSession
 from glus.keyframes.sources import drawn_frame
-from glus.media.pictures import read_frame
 from glus.metrics.boundary import boundary_f
 from glus.metrics.by_key_frame import ByKeyFrame
 from glus.metrics.region import jaccard
 from glus.paths import FINAL_MODEL
+from glus.processing.staged_frames import staged_frames
 from glus.selector.scoring import score_frames
 from glus.training.selector.labels import LabelledVideo
 from glus.training.selector.validation import ScoredExpression, select_key_frame
@@ -102,7 +100,7 @@ class _Scorer:
     def __call__(self, labelled: LabelledVideo) -> np.ndarray:
         return score_frames(
             self._selector,
-            _frames(labelled),
+            staged_frames(labelled.split, labelled.video),
             [expression.text for expression in labelled.expressions],
             max_context_frames=self._section.max_context_frames,
             batch=self._section.batch,
@@ -119,22 +117,18 @@ class _Propagator:
 
     def __call__(self, task: tuple[LabelledVideo, KeyFrames]) -> dict[str, list[float]]:
         labelled, chosen = task
-        encoder = VideoEncoder(self._model, _frames(labelled))
-        indices = range(labelled.video.num_frames)
-        targets = [labelled.split.target_masks(expression, indices) for expression in labelled.expressions]
-        size = (labelled.video.width_px, labelled.video.height_px)
         pairs = sorted({pair for frames in chosen.values() for pair in enumerate(frames)})  # sources often agree
-        texts = [labelled.expressions[number].text for number, _ in pairs]
-        masks = propagate(encoder, texts, [key_frame for _, key_frame in pairs], self._settings, size=size).masks
-        worth = {pair: _jf(mask, targets[pair[0]]) for pair, mask in zip(pairs, masks, strict=True)}
+        session = VideoSession(self._model, staged_frames(labelled.split, labelled.video), self._settings)
+        for number, key_frame in pairs:
+            session.add(labelled.expressions[number].text, key_frame=key_frame)
+        worth = dict.fromkeys(pairs, 0.0)
+        for frame in session:
+            for row, mask in zip(frame.numbers, frame.masks, strict=True):
+                target = labelled.split.target_masks(labelled.expressions[pairs[row][0]], [frame.index])
+                worth[pairs[row]] += _jf(mask[None], target) / session.num_frames
         return {source: [worth[pair] for pair in enumerate(frames)] for source, frames in chosen.items()}
 
 
 def _jf(masks: np.ndarray, targets: np.ndarray) -> float:
-    """J&F in percent of one expression, bool [T, H, W]."""
+    """J&F in percent, bool [T, H, W]."""
     return 50 * float(jaccard(masks, targets).mean() + boundary_f(masks, targets).mean())
-
-
-def _frames(labelled: LabelledVideo) -> list[Image.Image]:
-    video = labelled.video
-    return [read_frame(labelled.split.frame_path(video, index)) for index in range(video.num_frames)]

@@ -1,0 +1,102 @@
+"""Finished frames of one video on disk: run lengths in pieces, each with the session's state behind it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from glus.files import read_json, write_json
+from glus.inference.session import VideoSession
+from glus.inference.state import SessionState, read_state, write_state
+from glus.records.tables import read_table, write_table
+
+FRAMES_IN_A_PIECE = 32  # so much work is lost at most
+FRAMES_IN_A_ROW_GROUP = 1024
+JOB, STATE = "job.json", "state.safetensors"
+
+
+class Pieces:
+    """Frames of a video that is not finished: a folder that holds the job, pieces and the state behind the last piece.
+
+    A piece counts once the state that follows it is written; a resumed session begins there.
+
+    Args:
+        folder: made with the first piece.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, Any]] = []
+        self._num_waiting = 0
+        self._count = 0
+
+    def job(self) -> dict[str, Any] | None:
+        """What an earlier process was asked for; None: there was none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self._folder / JOB
+        return read_json(path) if path.is_file() else None
+
+    def restore(self, session: VideoSession) -> int:
+        """Takes a new session to where an earlier process left it; returns how many frames it has behind it."""
+        for leftover in self._folder.glob(".*"):
+            leftover.unlink()
+        if not (self._folder / STATE).is_file():
+            return 0
+        state = read_state(self._folder / STATE)
+        session.restore(state)
+        self._count = state.facts["pieces"]
+        return int(state.facts["frames"])
+
+    def begin(self, job: Mapping[str, Any]) -> None:
+        """Says what the pieces are of."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_json(dict(job), self._folder / JOB)
+
+    def add(self, rows: list[dict[str, Any]]) -> bool:
+        """Takes the rows of a frame; true: it is time to `save`."""
+        self._rows += rows
+        self._num_waiting += 1
+        return self._num_waiting >= FRAMES_IN_A_PIECE
+
+    def save(self, session: VideoSession, num_frames: int) -> None:
+        """Writes the waiting rows, and then where the session stands after `num_frames` frames."""
+        if not self._rows:
+            return
+        write_table("segmented", self._rows, self._piece(self._count))
+        state = session.state()
+        facts = {**state.facts, "pieces": self._count + 1, "frames": num_frames}
+        write_state(SessionState(facts, state.tensors), self._folder / STATE)
+        self._count += 1
+        self._rows, self._num_waiting = [], 0
+
+    def in_order(self) -> Iterator[pa.Table]:
+        """All rows by frame and sentence, some frames at a time, each of which is in a few pieces."""
+        spans = []
+        for number in range(self._count):
+            frames = read_table("segmented", self._piece(number), ["frame_index"])["frame_index"]
+            ends = pc.min_max(frames).as_py()
+            spans.append((ends["min"], ends["max"], self._piece(number)))
+        first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+        for begin in range(first, last + 1, FRAMES_IN_A_ROW_GROUP):
+            end = begin + FRAMES_IN_A_ROW_GROUP
+            tables = [read_table("segmented", path) for low, high, path in spans if low < end and high >= begin]
+            if tables:
+                rows = pa.concat_tables(tables)
+                frame = pc.field("frame_index")
+                rows = rows.filter((frame >= begin) & (frame < end))
+                yield rows.sort_by([("frame_index", "ascending"), ("sentence_number", "ascending")])
+
+    def remove(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _piece(self, number: int) -> Path:
+        return self._folder / f"masks-{number:06d}.parquet"
