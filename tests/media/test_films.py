@@ -237,7 +237,7 @@ def test_a_file_that_ends_before_its_container_does_is_refused(
     content = path.read_bytes()
     for lost in (50, len(content) // 3 + 1):
         path.write_bytes(content[:-lost])
-        with pytest.raises(InputError, match=f"film.{suffix} (is damaged|shows no frames)"):
+        with pytest.raises(InputError, match=rf"film\.{suffix} (is damaged|shows no frames)"):
             open_frames(path)
 
 
