@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 from av.container import InputContainer
@@ -13,6 +14,7 @@ from av.video.stream import VideoStream
 # Containers with a header that tells the duration. Of others FFmpeg measures or estimates it.
 ANNOUNCING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf", "mxf")
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+WIDE = 1.5  # of the usual distance of frames: one is missing
 ALMOST_ONE = 0.9  # frames: times are rounded, in Matroska to milliseconds
 
 
@@ -34,6 +36,21 @@ def lost_at_the_end(container: InputContainer, stream: VideoStream, ends_s: Mapp
         return 0
     missing = missing_s * float(rate)
     return max(1, round(missing)) if missing >= ALMOST_ONE else 0
+
+
+def without_frame(packets: Iterable[int], frames: Sequence[int]) -> list[int]:
+    """Times for which there is a packet but no frame, although a wide gap says that one is missing.
+
+    A second field has a packet of its own in some films; it comes within the time of its frame.
+
+    Args:
+        packets: presentation times of the packets, in any order.
+        frames: presentation times of the frames, ascending.
+    """
+    gaps = [(second - first, first, second) for first, second in pairwise(frames)]
+    usual = sorted(gap for gap, _, _ in gaps)[len(gaps) // 2] if gaps else 0
+    wide = [(first, second) for gap, first, second in gaps if gap > WIDE * usual]
+    return [time for time in sorted(packets) if any(first < time < second for first, second in wide)]
 
 
 def _stream_end_s(stream: VideoStream) -> float | None:

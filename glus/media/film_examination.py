@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -15,7 +17,7 @@ from av.video.stream import VideoStream
 
 from glus.errors import InputError, name_some
 from glus.media.file_ends import ends_early
-from glus.media.film_duration import lost_at_the_end
+from glus.media.film_duration import lost_at_the_end, without_frame
 from glus.media.film_streams import film_container, film_streams, shown_stream
 from glus.media.showing import Showing, can_be_seen_through
 
@@ -23,7 +25,8 @@ USUAL_RATE = Fraction(25)  # of streams that tell none, as FFmpeg takes it
 REPAIR = "Repair or download it again; if what is left is enough, convert it: `ffmpeg -i FILM NEW.mp4`."
 HIGH_DYNAMIC_RANGE: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 STOPPING = ("mjpeg",)  # decoders that show damage without marking it, unless they are asked to stop at it
-LOGGING = ("ffv1",)  # and those that tell of it in FFmpeg's log alone
+LOGGING = ("ffv1", "gif", "wmv1", "wmv2", "ogg")  # decoders and containers that tell of it in FFmpeg's log alone
+A_FRAME_EACH = ("h264", "hevc")  # packets of others may hold a frame that is not shown
 
 
 @dataclass(frozen=True)
@@ -56,23 +59,44 @@ def examine_film(path: Path) -> ExaminedFilm:
         InputError: it is no film, shows nothing, is damaged or broke off (its frames are named and counted), changes
             its size, is turned by something else than quarters, or can be seen through.
     """
-    with film_container(path) as container:
-        examination = _Examination(path, container)
+    with _errors_told() as (said, hush), film_container(path) as container:
+        examination = _Examination(path, container, said)
+        if not examination.listens:
+            hush()
         examination.decode()
         return examination.result()
+
+
+@contextmanager
+def _errors_told() -> Iterator[tuple[list[tuple[int, str, str]], Callable[[], None]]]:
+    """What FFmpeg logs as errors, from now on, and what stops that again. Nothing of it reaches the terminal."""
+    level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
+
+    def hush() -> None:
+        av.logging.set_level(level)
+
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture() as said:
+            yield said, hush
+    finally:
+        hush()
+        av.logging.set_skip_repeated(skip)
 
 
 class _Examination:
     """What decoding a film shows, packet by packet."""
 
-    def __init__(self, path: Path, container: InputContainer) -> None:
-        self._path, self._container = path, container
+    def __init__(self, path: Path, container: InputContainer, said: list[tuple[int, str, str]]) -> None:
+        self._path, self._container, self._said = path, container, said
         self._stream: VideoStream = shown_stream(container, path)
         codec = self._stream.codec_context
         if codec.name in STOPPING:
             codec.options = {"err_detect": "explode"}
-        self._listens = codec.name in LOGGING
-        if self._listens:
+        self.listens = codec.name in LOGGING or container.format.name in LOGGING
+        self._a_frame_each = codec.codec.canonical_name in A_FRAME_EACH
+        if self.listens:
             codec.thread_count = 1  # what another thread logs is not heard
         self._rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
         self._time_base = self._stream.time_base or Fraction(1, av.time_base)
@@ -85,20 +109,19 @@ class _Examination:
         self._before_first = 0  # packets that cannot be decoded: a recording that begins between key frames
         self._ends_s: dict[int, float] = {}  # of each stream's packets
         self._tells_durations = False
+        self._packet_pts: list[int] = []
         self._broken_off = ""
 
     def decode(self) -> None:
         """Reads all packets of all streams, and decodes those of the film."""
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR if self._listens else level)
         try:
-            with av.logging.Capture():
-                for packet in self._container.demux():
-                    self._take(packet)
+            for packet in self._container.demux():
+                self._take(packet)
+                if self.listens and self._said:
+                    self._damaged.append(max(len(self._pts) - 1, 0))
+                self._said.clear()
         except av.error.FFmpegError as problem:  # of the container: those of the decoder are taken as damage
             self._broken_off = str(problem.strerror)
-        finally:
-            av.logging.set_level(level)
 
     def _take(self, packet: Packet) -> None:
         index = packet.stream.index  # `packet.stream_index` of the last, empty packets is 0
@@ -108,14 +131,12 @@ class _Examination:
         if index != self._stream.index:
             return
         self._tells_durations |= bool(packet.duration)
+        if packet.pts is not None and not packet.is_discard:
+            self._packet_pts.append(packet.pts)
         if packet.is_corrupt:
             self._damaged.append(len(self._pts))
         try:
-            with av.logging.Capture() as said:
-                frames = packet.decode()
-            if self._listens and said:
-                self._damaged.append(len(self._pts))
-            for frame in frames:
+            for frame in packet.decode():
                 self._add(frame)
         except av.error.FFmpegError:
             if self._pts:
@@ -192,6 +213,10 @@ class _Examination:
                 for number in damaged
             ]
             problems.append(f"{len(damaged)} of its frames cannot be decoded completely: {name_some(places)}")
+        pts = self._known_pts() if self._a_frame_each else None
+        if pts and (without := without_frame(self._packet_pts, pts)):
+            places = [f"{float(pts * self._time_base):.2f} s" for pts in without]
+            problems.append(f"{len(without)} of its frames are not shown: those of {name_some(places)}")
         lost = lost_at_the_end(self._container, self._stream, self._ends_of_streams(times_s), self._rate)
         if not (self._broken_off or lost) and ends_early(self._path, self._container.format.name):
             self._broken_off = "the file ends before its container does"

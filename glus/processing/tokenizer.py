@@ -122,8 +122,7 @@ class LlamaSentencePiece:
         A folder without `legacy` is read as legacy, as the releases of transformers did that wrote no such entry.
 
         Raises:
-            InputError: no `tokenizer.model` there, a file that cannot be read, an added token with two ids, or an id
-                with two.
+            InputError: no `tokenizer.model` there, a file that cannot be read, or added tokens whose ids disagree.
         """
         model = directory / "tokenizer.model"
         if not model.is_file():

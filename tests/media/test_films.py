@@ -12,6 +12,7 @@ from PIL import Image
 
 from glus.errors import InputError
 from glus.media import films
+from glus.media.film_duration import without_frame
 from glus.media.sources import open_frames
 
 INVERSE = {Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90}
@@ -236,7 +237,7 @@ def test_a_file_that_ends_before_its_container_does_is_refused(
     content = path.read_bytes()
     for lost in (50, len(content) // 3 + 1):
         path.write_bytes(content[:-lost])
-        with pytest.raises(InputError, match=f"film.{suffix} (is damaged|shows no frames)"):
+        with pytest.raises(InputError, match=rf"film\.{suffix} (is damaged|shows no frames)"):
             open_frames(path)
 
 
@@ -248,3 +249,30 @@ def test_films_that_tell_no_durations_of_frames(
     pictures = [draw(number) for number in range(len(times_s or ALL))]
     path = write_film(tmp_path / f"film.{suffix}", pictures, codec=codec, times_s=times_s)
     assert numbers_of(open_frames(path)) == list(range(len(pictures)))
+
+
+@pytest.mark.parametrize(
+    ("packets", "frames", "lost"),
+    [
+        ([0, 10, 30, 20], [0, 10, 20, 30], []),
+        ([0, 30, 20, 10, 40], [0, 10, 30, 40], [20]),
+        ([0, 5, 10, 15, 20, 25], [0, 10, 20], []),  # fields
+        ([0, 10, 20, 90], [0, 10, 20, 90], []),  # a frame that is shown for long
+        ([0, 10], [10], []),  # what is shown before the first frame is not lost
+    ],
+)
+def test_packets_without_a_frame(packets: list[int], frames: list[int], lost: list[int]) -> None:
+    assert without_frame(packets, frames) == lost
+
+
+def test_what_a_decoder_logs_alone_is_heard_each_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """FFmpeg does not repeat itself unless it is asked to."""
+    path = write_film(tmp_path / "film.gif", codec="gif", pixel_format="rgb8")
+    content = bytearray(path.read_bytes())
+    image = content.index(b"\x21\xf9", len(content) // 2)  # a frame's control block, in front of its picture
+    content[image + 30 : image + 36] = b"\xff" * 6
+    path.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(InputError, match="1 of its frames cannot be decoded completely: frame 6"):
+            open_frames(path)
+    assert capfd.readouterr() == ("", "")
