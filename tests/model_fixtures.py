@@ -1,5 +1,7 @@
 """A tiny GLUS with random weights, and frames to feed it."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -19,10 +21,16 @@ def config(root) -> Config:
 
 
 @pytest.fixture(scope="session")
-def tokenizer():
+def trained_tokenizer():
     tokenizer = train_tokenizer([*conversation_texts(), "the red circle", "the small green square"], 400)
     tokenizer.add_tokens([SEG, IM_START, IM_END])
     return tokenizer
+
+
+@pytest.fixture
+def tokenizer(trained_tokenizer):
+    """A copy: a selector adds a token to it."""
+    return deepcopy(trained_tokenizer)
 
 
 @pytest.fixture

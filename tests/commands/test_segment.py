@@ -32,10 +32,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def models(config, tokenizer, tmp_path_factory) -> Path:
+def models(config, trained_tokenizer, tmp_path_factory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    model = build_from_scratch(config.model, tokenizer, seed=0).eval()
+    model = build_from_scratch(config.model, trained_tokenizer, seed=0).eval()
     save_glus(model, merged_state_dict(model), folder)
     return folder
 
