@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from reprlib import repr as shown
+from unicodedata import category
 
 from glus.errors import InputError
 
@@ -55,6 +56,8 @@ def sentence_fault(sentence: object, marks: Collection[str] = MARKS) -> tuple[st
         return "has no text" if sentence is None else found, "Write it or remove it"
     if not sentence.replace(".", " ").strip():
         return f"is empty ({shown(sentence)})", "Write it or remove it"
+    if not any(category(letter)[0] in "LNS" for letter in sentence):  # letters, numbers, signs such as emoji
+        return f"holds no word ({shown(sentence)})", "Write it or remove it"
     if any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in sentence):
         return f"holds a zero byte or half a character ({shown(sentence)})", "Write it as UTF-8 text"
     if held := [mark for mark in dict.fromkeys((*MARKS, *marks)) if mark.lower() in sentence.lower()]:

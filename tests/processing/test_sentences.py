@@ -60,7 +60,9 @@ def test_marks_are_refused_by_name_in_any_case(mark: str, form: str) -> None:
         assert mark in fault[0]
 
 
-@pytest.mark.parametrize("sentence", ["a < b > c", "[seq]", "the image", "<img>", "score 3:2", "</ s>", "名前", "a."])
+@pytest.mark.parametrize(
+    "sentence", ["a < b > c", "[seq]", "the image", "<img>", "score 3:2", "</ s>", "名前", "a.", "🐶", "9"]
+)
 def test_other_text_stays(sentence: str) -> None:
     assert sentence_fault(sentence) is None
 
@@ -72,6 +74,8 @@ def test_other_text_stays(sentence: str) -> None:
         (3, "is a int (3), expected a text"),
         ("", "is empty ('')"),
         (" \t.\n", "is empty"),
+        ("?!,;", "holds no word"),
+        ("\u200b", "holds no word"),
         ("a\0b", "a zero byte"),
         ("a\udcffb", "half a character"),
     ],
