@@ -60,7 +60,7 @@ class Run:
 
 
 def start(folder: Path, step: Step, *options: str) -> Run:
-    command = [sys.executable, "-m", "dvc", "repro", "-q", "-s", *options, step.name]
+    command = [sys.executable, "-m", "dvc", "repro", "-q", "-s", *options, "sources", step.name]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
     with (folder / ".glus" / "kills.log").open("ab") as log:
