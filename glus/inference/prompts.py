@@ -15,6 +15,7 @@ from itertools import dropwhile, islice
 import torch
 from torch import Tensor
 
+from glus.errors import InputError
 from glus.inference.encoder import FRAMES_AT_ONCE, VideoEncoder
 from glus.inference.state import SessionState
 from glus.inference.windows import Window, plan_windows
@@ -26,6 +27,10 @@ from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import expand_images
 
 CONVERSATIONS_AT_ONCE = 36  # sequences per call of the language model
+NOT_FINITE = (
+    "{} are not finite numbers, so there is no answer: the model's weights hold values that are not finite, or too"
+    " large for their type (float16). Take the weights from their source again."
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,9 @@ class PromptReader:
         Args:
             later: visual tokens of each window's frames after the first, [windows, (Nq - 1) P, D].
             seen: what the language model keeps of each window's first frame.
+
+        Raises:
+            InputError: an embedding is not finite.
         """
         model = self._video.model
         ids, positions = (
@@ -164,7 +172,10 @@ class PromptReader:
         images = later.repeat_interleave(len(conversations), dim=0)
         answers = model.mllm.read_endings(ids, images, positions, seen).flatten()
         hit = model.seg_logits(answers.last).argmax(dim=-1) == model.seg_id
-        embeddings = model.seg_prompts(answers.seg).masked_fill(~hit.unsqueeze(1), torch.nan)
+        prompts = model.seg_prompts(answers.seg)
+        if not prompts.isfinite().all():  # the next token of such states is arbitrary, so an object would be missed
+            raise InputError(NOT_FINITE.format("the [SEG] embeddings"))
+        embeddings = prompts.masked_fill(~hit.unsqueeze(1), torch.nan)
         by_sentence = num_windows, len(conversations), positions.shape[1]
         return (
             embeddings.unflatten(0, by_sentence).transpose(0, 1).flatten(1, 2),

@@ -11,7 +11,7 @@ import torch
 from glus.errors import InputError
 from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT, VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
-from glus.inference.prompts import build_conversation
+from glus.inference.prompts import NOT_FINITE, build_conversation
 from glus.inference.state import SessionState
 from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
@@ -245,16 +245,20 @@ class VideoSession(Iterator[SegmentedFrame]):
         logits = torch.cat([result.logits for result in results])[order]
         # row by row: only one row of logits has the size of the frame at a time; NaN is in no mask
         masks = torch.cat([resize_logits(row.unsqueeze(0), height, width) > 0 for row in logits])
-        generated = [hit for result in results for hit in result.seg_token_generated]
+        hits = [hit for result in results for hit in result.seg_token_generated]
+        generated = np.array([hits[row] for row in order])
+        low = logits.float().cpu().numpy()
+        if not np.isfinite(low[generated]).all():
+            raise InputError(NOT_FINITE.format(f"the mask logits of frame {index}"))
         memory_frames = [read for result in results for read in result.memory_frames]
         return SegmentedFrame(
             index=index,
             time_s=None if frames.times_s is None else frames.times_s[index],
             numbers=tuple(numbers[row] for row in order),
             masks=masks.cpu().numpy(),
-            logits=logits.float().cpu().numpy(),
+            logits=low,
             seg_embeddings=torch.cat([result.seg_embeddings for result in results])[order].float().cpu().numpy(),
-            seg_token_generated=np.array([generated[row] for row in order]),
+            seg_token_generated=generated,
             memory_frame_indices=[memory_frames[row] for row in order],
         )
 

@@ -318,3 +318,17 @@ def test_a_session_goes_on_in_another_one_with_the_same_bits(always_seg, tmp_pat
                     np.testing.assert_array_equal(found.logits, wanted.logits)
                     assert found.memory_frame_indices == wanted.memory_frame_indices
         assert frame.index == expected[number].index
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("mllm.language_model.model.norm.weight", r"\[SEG\] embeddings"),
+        ("masks.sam2.no_mem_embed", "mask logits of frame 0"),
+    ],
+)
+def test_weights_that_are_not_finite_are_named_and_no_blank_masks_are_given(always_seg, frames, part, said):
+    with torch.no_grad():
+        always_seg.get_parameter(part).fill_(torch.nan)
+    with pytest.raises(InputError, match=f"{said} are not finite"):
+        segment_video(always_seg, frames, TEXTS[:1])
