@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -106,15 +107,24 @@ def outcome(folder: Path, run: Run) -> Iterator[str]:
         yield "alive after 10 s"
         process.kill()
     with (folder / ".glus" / "locks" / f"{run.step.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield "locked"
+        while not is_free(lock):  # the kernel frees it a moment after a dying process has left its folder
+            if time.monotonic() > deadline:
+                yield "locked"
+                break
+            time.sleep(0.05)
     record = folder / "runs" / f"{run.step.name}.json"
     if record.exists() and json.loads(record.read_text())["outcome"] == "done":
         missing = [path for path in run.step.outputs if not (folder / path).exists()]
         if missing:
             yield "recorded as done"
+
+
+def is_free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def content(folder: Path, step: Step) -> dict[str, str]:
