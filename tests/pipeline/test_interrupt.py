@@ -121,6 +121,10 @@ def test_a_signal_ends_a_step_that_waits_in_c(project: Path) -> None:
     )  # fmt: skip
     assert step.stdout is not None
     step.stdout.readline()
+    asleep = 0
+    while asleep < 20:  # until it waits for good: between its word and the wait it still hears
+        asleep = asleep + 1 if psutil.Process(step.pid).status() == psutil.STATUS_SLEEPING else 0
+        time.sleep(0.02)
     step.terminate()
     _, errors = step.communicate(timeout=10)
     assert step.returncode == 1
