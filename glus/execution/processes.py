@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from glus.errors import KilledError
@@ -82,15 +83,20 @@ def process_pool(count: int, build: Callable[[], Callable[[Any], Any]] | None = 
     with ProcessPoolExecutor(count, context, _start_worker, arguments) as pool:
         try:
             yield pool
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, BrokenPipeError) as error:  # a broken pipe: killed while it was being started
+            _kill_all_but(before)
             raise KilledError(
                 f"One of the {count} processes that worked side by side was killed, perhaps because memory ran out;"
                 " the others were ended. Start again, with fewer processes if it happens again."
             ) from error
         except (KeyboardInterrupt, GeneratorExit):  # does not wait for the items at work
-            for process in set(multiprocessing.active_children()) - before:
-                process.kill()
+            _kill_all_but(before)
             raise
+
+
+def _kill_all_but(others: set[BaseProcess]) -> None:
+    for process in set(multiprocessing.active_children()) - others:
+        process.kill()
 
 
 def _in_order(pool: Executor, items: Iterable[T], ahead: int) -> Iterator[Any]:
