@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from glus.errors import InputError
-from glus.execution.processes import process_pool
+from glus.execution.processes import Pool, process_pool
 from glus.execution.progress import Display, show_bar
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
@@ -43,7 +43,7 @@ class ExaminedSplit:
 
 
 @contextmanager
-def worker_pool(workers: int) -> Iterator[Executor | None]:
+def worker_pool(workers: int) -> Iterator[Pool | None]:
     """Processes to examine with, or None where this process does it alone."""
     if workers <= 1:
         yield None
@@ -62,7 +62,7 @@ def examine(
     dataset: str,
     root: Path,
     split: str,
-    pool: Executor | None = None,
+    pool: Pool | None = None,
     progress: Display = show_bar,
     keep: Keep = lambda video_id, rows: None,
     *,
@@ -118,13 +118,13 @@ def examine(
     return ExaminedSplit(raw, sizes, digest.hexdigest(), list(dict.fromkeys(faults)))
 
 
-def _check_videos(root: Path, raw: RawSplit, pool: Executor | None, kept: Path | None) -> Iterable[VideoCheck]:
+def _check_videos(root: Path, raw: RawSplit, pool: Pool | None, kept: Path | None) -> Iterable[VideoCheck]:
     folders: dict[str, list[MaskFolder]] = defaultdict(list)
     for folder in raw.masks if isinstance(raw.masks, list) else ():
         folders[folder.video_id].append(folder)
     items = [(video, tuple(folders[video.video_id])) for video in raw.videos]
     checker = VideoChecker(root, raw.file, kept)
-    return map(checker, items) if pool is None else pool.map(checker, items, chunksize=8)
+    return map(checker, items) if pool is None else pool.map(partial(partial, checker), items)
 
 
 def _listed_twice(raw: RawSplit) -> Iterator[Fault]:
