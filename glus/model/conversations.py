@@ -1,0 +1,66 @@
+"""Conversations of a batch as one packed row: what they share is read once, and nothing behind what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glus.model.packing import Layout, lay_out
+from glus.processing.beginnings import share_beginnings
+from glus.processing.tokenizer import IMAGE_ID
+from glus.processing.tokens import require_places
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Conversations about the clips of a batch; T tokens in all, A of them asked for their states.
+
+    Attributes:
+        input_ids: int64 [T], `IMAGE_ID` where a visual token stands.
+        shown: int64 [places], which of the batch's visual tokens stand there.
+        layout: who reads whom, and what is asked: conversation after conversation.
+        longest: positions of the longest one, as far as it is read.
+    """
+
+    input_ids: Tensor
+    shown: Tensor
+    layout: Layout
+    longest: int
+
+    def to(self, device: torch.device) -> Conversations:
+        """The same on another device."""
+        return Conversations(self.input_ids.to(device), self.shown.to(device), self.layout.to(device), self.longest)
+
+
+def pack_conversations(
+    rows: Sequence[list[int]], clip_of: Sequence[int], visual_tokens_per_clip: int, asked: Sequence[Sequence[int]]
+) -> Conversations:
+    """Packs whole conversations, whose beginnings are compared token by token.
+
+    Args:
+        rows: ids of B conversations, `IMAGE_ID` for each visual token.
+        clip_of: for each of them, the clip that its images are of, in order.
+        visual_tokens_per_clip: of all frames of a clip.
+        asked: positions in each of them whose states are wanted.
+
+    Raises:
+        InputError: a conversation has another number of places for visual tokens.
+    """
+    sequences = []
+    for number, (row, clip, positions) in enumerate(zip(rows, clip_of, asked, strict=True)):
+        require_places(f"row {number} of {len(rows)}", visual_tokens_per_clip, row.count(IMAGE_ID))
+        images = iter(range(clip * visual_tokens_per_clip, (clip + 1) * visual_tokens_per_clip))
+        read = row[: max(positions) + 1]
+        sequences.append([-1 - next(images) if token == IMAGE_ID else token for token in read])
+    forest = share_beginnings(sequences)
+    wanted = [path[position] for path, positions in zip(forest.paths, asked, strict=True) for position in positions]
+    tokens = torch.tensor(forest.tokens)
+    return Conversations(
+        tokens.masked_fill(tokens < 0, IMAGE_ID),
+        -1 - tokens[tokens < 0],
+        lay_out(forest.lengths, forest.parents, wanted),
+        max(map(len, sequences)),
+    )
