@@ -19,20 +19,20 @@ class Conversations:
     """Conversations about the clips of a batch; T tokens in all, A of them asked for their states.
 
     Attributes:
-        input_ids: int64 [T], `IMAGE_ID` where a visual token stands.
-        shown: int64 [places], which of the batch's visual tokens stand there.
+        words: int64 [W], ids of the words.
+        sources: int64 [T], which of the words, or, counted from W on, of the batch's visual tokens stands where.
         layout: who reads whom, and what is asked: conversation after conversation.
         longest: positions of the longest one, as far as it is read.
     """
 
-    input_ids: Tensor
-    shown: Tensor
+    words: Tensor
+    sources: Tensor
     layout: Layout
     longest: int
 
     def to(self, device: torch.device) -> Conversations:
         """The same on another device."""
-        return Conversations(self.input_ids.to(device), self.shown.to(device), self.layout.to(device), self.longest)
+        return Conversations(self.words.to(device), self.sources.to(device), self.layout.to(device), self.longest)
 
 
 def pack_conversations(
@@ -58,9 +58,10 @@ def pack_conversations(
     forest = share_beginnings(sequences)
     wanted = [path[position] for path, positions in zip(forest.paths, asked, strict=True) for position in positions]
     tokens = torch.tensor(forest.tokens)
+    is_word = tokens >= 0
     return Conversations(
-        tokens.masked_fill(tokens < 0, IMAGE_ID),
-        -1 - tokens[tokens < 0],
+        tokens[is_word],
+        torch.where(is_word, is_word.cumsum(0), is_word.sum() - tokens) - 1,
         lay_out(forest.lengths, forest.parents, wanted),
         max(map(len, sequences)),
     )

@@ -103,11 +103,11 @@ class MultimodalLanguageModel(nn.Module):
             visual_tokens: float [tokens, D], of all frames of the batch.
 
         Raises:
-            InputError: more positions than the language model has, or another number of visual tokens than of places.
+            InputError: more positions than the language model has.
         """
         self.require_fit(conversations.longest)
-        shown = functional.embedding(conversations.shown, visual_tokens)
-        embeddings = self._embed(conversations.input_ids.unsqueeze(0), shown)[0]
+        words = self.language_model.get_input_embeddings()(conversations.words)
+        embeddings = functional.embedding(conversations.sources, torch.cat([words, visual_tokens.to(words.dtype)]))
         last, penultimate = read_packed(self.language_model.model, embeddings, conversations.layout)
         return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last)
 

@@ -64,7 +64,7 @@ def test_states_and_gradients_are_those_of_whole_conversations(model, config, se
     tokens = torch.randn(16, model.language_model.config.hidden_size, requires_grad=True)
     conversations = pack_conversations(rows, clip_of, 8, asked)
     found = model.mllm(conversations, tokens).unflatten(4)
-    assert len(conversations.input_ids) < sum(map(len, rows)) - 2 * len(begin)
+    assert len(conversations.sources) < sum(map(len, rows)) - 2 * len(begin)
 
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     words = model.language_model.get_input_embeddings()(ids.clamp(min=0))
