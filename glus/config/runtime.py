@@ -24,6 +24,7 @@ class ComputeConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
+    activation_checkpointing: bool  # layers are computed again in the backward pass instead of being kept: less memory
     processes: NumProcesses  # that train, segment and score side by side on one machine; one for each GPU
     threads: NumProcesses  # torch's own threads per process
     workers: Annotated[int, Field(ge=0, le=1024)]  # that load data, of each training process; also in `stage`

@@ -13,6 +13,7 @@ from glus.config import Config
 from glus.errors import InputError
 from glus.files import write_json
 from glus.manifest import read_manifest
+from glus.model.checkpointing import checkpoint_activations
 from glus.model.lora import add_lora, merged_state_dict
 from glus.paths import PSEUDOLABELS, SELECTOR, SELECTOR_CURVES, SELECTOR_METRICS, SELECTOR_PICTURE
 from glus.pipeline.artifacts import open_split
@@ -107,6 +108,8 @@ def _build_trainer(
         torch.manual_seed(config.seed)
         model = build_untuned(section.model, config.pseudolabel.checkpoint)
         add_lora(model.language_model, section.model.lora)
+    if config.compute.activation_checkpointing:
+        checkpoint_activations(model.language_model.model.layers)
     weights = {entry.split: entry.weight for entry in config.data.train}
     phase = Phase(
         name="selector",

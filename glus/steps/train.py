@@ -13,6 +13,7 @@ from glus.config import Config
 from glus.errors import InputError
 from glus.files import hash_file, write_json
 from glus.manifest import MANIFEST, write_manifest
+from glus.model.checkpointing import checkpoint_activations
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.lora import add_lora, merged_state_dict
 from glus.model.scratch import build_from_scratch
@@ -86,6 +87,8 @@ def build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> t
     torch.manual_seed(config.seed)  # the adapters draw their start from it
     model = build_model(config, splits)
     add_lora(model.language_model, config.model.lora)
+    if config.compute.activation_checkpointing:
+        checkpoint_activations(model.deep_layers)
     bank = TokenBank(config.train.contrastive.bank_size)
     trainer = Trainer(
         model,

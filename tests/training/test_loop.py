@@ -14,7 +14,9 @@ from glus.training.loop.phase import Hooks, Phase
 from glus.training.loop.summary import describe_batch, describe_parameters
 from glus.training.loop.trainer import Trainer, train_mode
 
-COMPUTE = ComputeConfig(device="cpu", precision="float32", processes=1, threads=1, workers=0)
+COMPUTE = ComputeConfig(
+    device="cpu", precision="float32", activation_checkpointing=False, processes=1, threads=1, workers=0
+)
 
 
 def optimiser(**changes):

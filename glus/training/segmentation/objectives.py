@@ -168,12 +168,8 @@ class TrackingObjective(nn.Module):
 
 def seg_hidden(model: GlusModel, batch: ClipBatch) -> HiddenStates:
     """States at the positions that predict the [SEG] tokens: float [B, Nq, D]."""
-    num_clips, num_frames = batch.clip_pixels.shape[:2]
     tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
-    tokens = tokens.reshape(num_clips, num_frames * tokens.shape[1], -1)
-    states = model.mllm(batch.input_ids, batch.attention_mask, tokens[batch.clip_of])
-    rows = torch.arange(len(batch.input_ids), device=batch.input_ids.device).unsqueeze(1)
-    return states[rows, batch.seg_positions]
+    return model.mllm(batch.conversations, tokens.flatten(0, 1)).unflatten(len(batch.clip_of))
 
 
 def encode_clip(model: GlusModel, sam2_pixels: Tensor) -> FrameFeatures:
