@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glus.errors import InputError, name_some
-from glus.evaluation.answers import Answers, PngTrack, find_answers, find_label_maps, read_rles
+from glus.evaluation.answers import Answers, PngTrack, find_answers, find_label_maps, read_files
 from glus.evaluation.completeness import describe_missing, find_missing
 from glus.evaluation.label_maps import (
     LABEL_MAP_PROTOCOLS,
@@ -28,7 +28,7 @@ from glus.evaluation.scorecard import (
     Scorecard,
     num_missing,
 )
-from glus.evaluation.truth import PublishedTruth, open_ground_truth, release_of
+from glus.evaluation.truth import LABEL_MAPS, SCORES, PublishedTruth, open_ground_truth, release_of
 from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_bar
 from glus.metrics.boundary import BOUND_TH
@@ -68,7 +68,8 @@ def score_folder(request: Request) -> Scorecard:
         InputError: the dataset or the predictions are faulty or incomplete; names what.
     """
     protocol = find_protocol(request.dataset, request.protocol)
-    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, request.links)
+    depth = LABEL_MAPS if isinstance(protocol, LabelMapProtocol) else SCORES
+    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, request.links, depth)
     if isinstance(protocol, LabelMapProtocol):
         return _score_objects(request, protocol, truth)
     return _score_expressions(request, protocol, truth)
@@ -128,7 +129,7 @@ def _job(truth: GroundTruth, video: Video, answers: Answers) -> tuple[VideoTask,
 
 def _score_video(job: tuple[VideoTask, dict[str, Track | PngTrack]]) -> list[ExpressionScore]:
     task, tracks = job
-    masks = {name: read_rles(track, task.video) for name, track in tracks.items()}
+    masks = {name: read_files(track, task.video) for name, track in tracks.items()}
     return score_predictions(replace(task, predictions=masks), BOUND_TH)
 
 

@@ -14,7 +14,11 @@ from glus.records.video import Expression, Video
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import errors
 from glus.staging.files.mask_files import Row
+from glus.staging.files.paths import LinkedRoot
+from glus.staging.videos import Depth
 
+SCORES = Depth(pixels=False)  # of a frame no more than its size enters a score
+LABEL_MAPS = Depth(pixels=False, masks=False)  # label maps are read, and checked, where they are scored
 Tracks = dict[str, dict[str, dict[int, str]]]  # video id -> annotation id -> frame index -> run lengths
 
 
@@ -39,7 +43,7 @@ class PublishedTruth:
     @property
     def has_masks(self) -> bool:
         """Whether it comes with ground truth."""
-        return bool(self.tracks)
+        return bool(self.tracks or self.label_maps)
 
     def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
         """Annotation id -> frame index -> run lengths."""
@@ -52,10 +56,10 @@ def release_of(truth: StagedSplit | PublishedTruth) -> str:
 
 
 def open_ground_truth(
-    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path], depth: Depth = SCORES
 ) -> StagedSplit | PublishedTruth:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
-    truth = open_split(dataset, root, split, workers, links)
+    truth = open_split(dataset, root, split, workers, links, depth)
     if not truth.has_masks:
         elsewhere = "its owners' server does that. `glus export submission` writes the zip for it."
         remedy = elsewhere if has_server(dataset, split) else "put its masks beside its frames, as its layout has them."
@@ -64,9 +68,14 @@ def open_ground_truth(
 
 
 def open_split(
-    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = (), depth: Depth = SCORES
 ) -> StagedSplit | PublishedTruth:
-    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
+    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined first.
+
+    Args:
+        workers: processes to examine with.
+        links: folders that symbolic links of the dataset may lead into.
+        depth: how much of the published files is read.
 
     Raises:
         InputError: it is not there, or it has faults; names them.
@@ -77,10 +86,12 @@ def open_split(
         manifest = read_manifest(staged)
         verify_files(staged, manifest)
         return StagedSplit(staged, Path(manifest.extra["frames_root"]))
-    return _open_raw(dataset, root, split, workers, links)
+    return _open_raw(dataset, root, split, workers, links, depth)
 
 
-def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]) -> PublishedTruth:
+def _open_raw(
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path], depth: Depth
+) -> PublishedTruth:
     tracks: Tracks = {}
 
     def keep(video_id: str, rows: list[Row]) -> None:
@@ -89,7 +100,7 @@ def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequenc
             of_annotation[row["frame_index"]] = row["rle_counts"]
 
     with worker_pool(workers) as pool:
-        examined = examine(dataset, root, split, pool, keep=keep, links=links)
+        examined = examine(dataset, LinkedRoot.of(root, links), split, pool, keep=keep, depth=depth)
     faults = errors(examined.faults)
     if faults:
         raise InputError(

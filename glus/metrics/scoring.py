@@ -14,7 +14,7 @@ from glus.errors import InputError
 from glus.metrics.boundary import boundary_matches_of_spans
 from glus.metrics.region import jaccard_of_overlaps, jaccard_of_spans
 from glus.metrics.robustness import robustness
-from glus.metrics.spans import NOTHING, Clip, Spans, count_overlaps, read_spans, unite
+from glus.metrics.spans import NOTHING, Clip, FrameSpans, Spans, count_overlaps, read_spans, unite
 from glus.records.video import Expression, Key, Video
 
 TRIVIAL_BASELINES = ("empty", "union_of_objects", "random_object", "largest_object")
@@ -30,7 +30,7 @@ class VideoTask:
 
     Attributes:
         truth: tracks of the annotated objects by annotation id, frames without the object left out.
-        predictions: tracks by expression id; a frame that a track lacks scores 0.
+        predictions: tracks by expression id, as run lengths or read already; a frame that a track lacks scores 0.
         comparisons: name of another way to predict -> tracks by expression id, of some expressions.
     """
 
@@ -39,7 +39,7 @@ class VideoTask:
     video: Video
     expressions: tuple[Expression, ...]
     truth: Mapping[str, Track]
-    predictions: Mapping[str, Track]
+    predictions: Mapping[str, Track | FrameSpans]
     comparisons: Mapping[str, Mapping[str, Track]] = field(default_factory=dict)
 
 
@@ -184,13 +184,15 @@ class _VideoScorer:
             ) from error
 
     def _read_predicted(self, expression_id: str) -> Spans:
-        return self.read_track(self.task.predictions[expression_id], expression_id)
+        track = self.task.predictions[expression_id]
+        return track.spans if isinstance(track, FrameSpans) else self.read_track(track, expression_id)
 
     def _unite_truth(self, annotations: Objects) -> Spans:
         return unite([self.truth[name] for name in sorted(annotations) if name in self.truth])
 
-    def _missing(self, track: Track) -> np.ndarray:
-        return np.array([index not in track for index in range(self.clip.num_frames)])
+    def _missing(self, track: Track | FrameSpans) -> np.ndarray:
+        frames = track.frames if isinstance(track, FrameSpans) else track.keys()
+        return np.array([index not in frames for index in range(self.clip.num_frames)])
 
     def _referent_correct(self, expression: Expression, pred: Spans) -> bool | None:
         right = [name for name in self.visible if name in expression.annotation_ids]

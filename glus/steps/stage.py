@@ -21,6 +21,7 @@ from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MissingError
 from glus.staging.files.file_state import folder_state
+from glus.staging.files.paths import LinkedRoot
 from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
 from glus.staging.readers.registry import published
 from glus.staging.spool import MaskSpool
@@ -109,11 +110,9 @@ def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
 def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Pool | None) -> list[Fault]:
     dataset, split = name.split("/")
     masks = MaskSpool(context.work)
-    links = context.config.stage.allow_links
+    linked = LinkedRoot.of(root, context.config.stage.allow_links)
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(
-        dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept, links=links
-    )
+    examined = examine(dataset, linked, split, pool, context.progress, masks.add, exclude=excluded, kept=kept)
     if errors(examined.faults):
         return examined.faults
     if not examined.raw.videos:
