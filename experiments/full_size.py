@@ -23,7 +23,6 @@ from typing import Any
 import psutil
 
 from experiments.full_size_clips import write_clips
-from experiments.full_size_weights import write_weights
 from glus.commands.params import edited
 from glus.execution.ties import tied
 from glus.manifest import MANIFEST, read_manifest, verify_files
@@ -55,7 +54,7 @@ OVERRIDES = (
     "compute.threads=2",
     "compute.workers=1",
 )
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LOOKS = 3.0
 GIB, GB = 2**30, 1e9
 
 
@@ -81,7 +80,7 @@ class Attempt:
 
 
 def main(folder: Path, clips: Path) -> None:
-    write_weights(folder / "weights")
+    subprocess.run([sys.executable, "-m", "experiments.full_size_weights", str(folder / "weights")], check=True)
     project = folder / "project"
     prepare(project, folder / "weights", clips)
     attempts = folder / "attempts.json"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -81,8 +83,10 @@ def _write_chat_univi(folder: Path) -> None:
 
 def _tokenizer() -> LlamaSentencePiece:
     """A small one whose vocabulary is filled up with pieces that no text holds."""
-    small = train_tokenizer([*conversation_texts(), *selector_texts()], 2000)
-    model = sentencepiece_model_pb2.ModelProto.FromString(small._model)
+    with tempfile.TemporaryDirectory() as folder:
+        train_tokenizer([*conversation_texts(), *selector_texts()], 2000).save_pretrained(Path(folder))
+        content = Path(folder, "tokenizer.model").read_bytes()
+    model = sentencepiece_model_pb2.ModelProto.FromString(content)
     for number in range(VOCABULARY - len(model.pieces)):
         model.pieces.add(piece=f"\ue000{number}", score=-1e6 - number)
     return LlamaSentencePiece(model.SerializeToString())
@@ -188,4 +192,4 @@ def _draw(name: str, shape: tuple[int, ...], spoken: int | None, generator: torc
 
 
 if __name__ == "__main__":
-    write_weights(Path("/work/full/weights"))
+    write_weights(Path(sys.argv[1]))

@@ -112,7 +112,7 @@ def merge(
             raise InputError(f"{checkpoint} is whole already; name the folder of an --adapter to merge into it.")
         source, plain = checkpoint, unmerged_tensors(checkpoint, **elsewhere)
     else:
-        merge_adapter(model, adapter)
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
         source, plain = adapter, iter(load()[0].state_dict().items())
         facts["Adapter"] = adapter.name
     with new_folder(output) as folder:

@@ -18,9 +18,7 @@ from torch import Tensor, nn
 
 from glus.errors import GlusError, InputError
 from glus.files import read_json
-from glus.model.glus import GlusModel
 from glus.model.lora import ADAPTER_NAME, merge_lora
-from glus.selector.model import SelectorModel
 from glus.weights.folder import ADAPTER, write_tensors
 from glus.weights.released import rename
 from glus.weights.tensor_files import read_tensors, shape_faults
@@ -48,11 +46,12 @@ def write_adapter(language_model: nn.Module, lora: Mapping[str, Tensor], base: s
     write_tensors(tensors, directory / ADAPTER)
 
 
-def merge_adapter(model: GlusModel | SelectorModel, folder: Path) -> None:
+def merge_adapter(model: nn.Module, language_model: str, folder: Path) -> None:
     """Merges an adapter into a model, each weight in the type that the model has it in: a sum is rounded once.
 
     Args:
         model: changed in place.
+        language_model: the adapted module in it, by name.
         folder: of the adapter.
 
     Raises:
@@ -61,20 +60,21 @@ def merge_adapter(model: GlusModel | SelectorModel, folder: Path) -> None:
     """
     config = _read_config(folder)
     lora, full = read_adapter(folder)
+    adapted = model.get_submodule(language_model)
     own = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
     try:
-        peft.inject_adapter_in_model(config, model.language_model)
+        peft.inject_adapter_in_model(config, adapted)
     except ValueError as error:  # no layer of the named kind
         raise InputError(f"{folder / CONFIG} does not fit the model: {error}.") from error
-    wanted = _shapes(peft.get_peft_model_state_dict(model.language_model, save_embedding_layers=False))  # else it asks the hub
+    wanted = _shapes(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))  # else the hub is asked
     wanted |= {name: own[name][0] for name in full if name in own}
     if faults := shape_faults(wanted, _shapes(lora | full)):
         raise InputError(f"{folder} does not fit the model: {faults}.")
-    for name, parameter in model.language_model.named_parameters():
+    for name, parameter in adapted.named_parameters():
         if any(part in name.split(".") for part in _LORA):
             parameter.data = parameter.data.float()  # whatever the model's type
-    peft.set_peft_model_state_dict(model.language_model, lora)
-    merge_lora(model.language_model)
+    peft.set_peft_model_state_dict(adapted, lora)
+    merge_lora(adapted)
     model.load_state_dict({name: tensor.to(own[name][1]) for name, tensor in full.items()}, strict=False, assign=True)
     if model.state_dict().keys() != own.keys():
         raise InputError(f"{folder / CONFIG} adapts more than linear layers; only those are merged.")
@@ -89,7 +89,7 @@ def require_sum(
         merged: tensors with the adapter merged.
         plain: tensors before, by the same names.
         folder: of the adapter; without one, nothing differs.
-        language_model: what names of the language model's tensors begin with.
+        language_model: the adapted module, by name.
 
     Raises:
         GlusError: a tensor is missing, or is another one than the sum rounded to its type; names it.
@@ -97,7 +97,7 @@ def require_sum(
     config = _read_config(folder) if (folder / CONFIG).is_file() else None
     lora, full = read_adapter(folder) if config else ({}, {})
     for name, before in plain:
-        layer = name.removeprefix(language_model).removesuffix(".weight")
+        layer = name.removeprefix(f"{language_model}.").removesuffix(".weight")
         low, high = lora.get(f"{layer}.lora_A.weight"), lora.get(f"{layer}.lora_B.weight")
         after = merged[name]
         if config and low is not None and high is not None:

@@ -27,7 +27,7 @@ from glus.weights.tensor_files import fill, read_renamed, read_tensors, require_
 from glus.weights.trained import with_trained, write_trained
 
 FORMAT, FORMAT_VERSION = "glus", 1
-LANGUAGE_MODEL = "mllm.language_model."
+LANGUAGE_MODEL = "mllm.language_model"
 
 
 def save_glus(model: GlusModel, weights: Mapping[str, Tensor], directory: Path) -> None:
@@ -92,7 +92,7 @@ def load_glus(directory: Path, *, dtype: str | None = None, **elsewhere: str | P
     origin = directory if parts else directory / WEIGHTS
     fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
     if parts and (directory / ADAPTER).is_file():
-        merge_adapter(model, directory)
+        merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
 
 

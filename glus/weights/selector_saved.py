@@ -26,7 +26,7 @@ from glus.weights.trained import with_trained, write_trained
 FORMAT, FORMAT_VERSION = "glus_selector", 1
 
 
-LANGUAGE_MODEL, TOWER = "language_model.", "vision_tower."
+LANGUAGE_MODEL, VISION_TOWER = "language_model", "vision_tower."
 
 
 def save_selector(model: SelectorModel, weights: Mapping[str, Tensor], directory: Path) -> None:
@@ -100,7 +100,7 @@ def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str
         return model
     fill(model, with_trained(_base_tensors(parts), directory), str(directory), type_of=held_as(dtype))
     if (directory / ADAPTER).is_file():
-        merge_adapter(model, directory)
+        merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
 
 
@@ -111,7 +111,7 @@ def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
         yield from load_selector(base).state_dict().items()
         return
     yield from published_tensors(base)
-    yield from ((TOWER + name, tensor) for name, tensor in tower_tensors(parts["vision_tower"]))
+    yield from ((VISION_TOWER + name, tensor) for name, tensor in tower_tensors(parts["vision_tower"]))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from glus.model.glus import GlusModel
-from glus.selector.model import SelectorModel
 from glus.weights.adapters import write_adapter
 from glus.weights.folder import TRAINED, write_tensors
 from glus.weights.tensor_files import read_tensors, without_wrapper
@@ -17,7 +15,7 @@ _BASE_LAYER, _LORA = ".base_layer.", ".lora_"  # peft's names within an adapted 
 
 
 def write_trained(
-    model: GlusModel | SelectorModel,
+    model: nn.Module,
     language_model: str,
     trained: Collection[str],
     base: Iterable[tuple[str, Tensor]],
@@ -28,7 +26,7 @@ def write_trained(
 
     Args:
         model: with its adapters.
-        language_model: what names of the language model's tensors begin with.
+        language_model: the adapted module in it, by name.
         trained: names of the parameters that were trained.
         base: the base's tensors, by the model's names; only their shapes are looked at.
         base_name: what peft is told as the base's name.
@@ -39,12 +37,12 @@ def write_trained(
     for name, tensor in model.state_dict().items():
         plain = name.replace(_BASE_LAYER, ".")
         if _LORA in name:
-            lora[name.removeprefix(language_model)] = tensor
+            lora[name.removeprefix(f"{language_model}.")] = tensor
         elif name in trained or given.get(without_wrapper(plain)) != tensor.shape:
             full[plain] = tensor
     write_tensors(full, directory / TRAINED)
     if lora:
-        write_adapter(model.language_model, lora, base_name, directory)
+        write_adapter(model.get_submodule(language_model), lora, base_name, directory)
 
 
 def with_trained(base: Iterable[tuple[str, Tensor]], directory: Path) -> Iterator[tuple[str, Tensor]]:

@@ -13,7 +13,7 @@ from glus import GLUS
 from glus.cli import app
 from glus.errors import InputError
 from glus.weights.adapters import merge_adapter
-from glus.weights.saved import save_glus
+from glus.weights.saved import LANGUAGE_MODEL, save_glus
 
 TARGETS = ["q_proj", "v_proj"]
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -53,7 +53,7 @@ def expected(model: GLUS, adapter: Path) -> dict[str, torch.Tensor]:
 
 def test_merging_by_hand(model, adapter):
     wanted = {name: value.clone() for name, value in expected(model, adapter).items()}
-    merge_adapter(model, adapter)
+    merge_adapter(model, LANGUAGE_MODEL, adapter)
     merged = model.state_dict()
     assert merged.keys() == wanted.keys()
     for name, value in wanted.items():
@@ -63,7 +63,7 @@ def test_merging_by_hand(model, adapter):
 def test_stored_types_are_kept(model, adapter):
     model.mllm.bfloat16()
     wanted = expected(model, adapter)
-    merge_adapter(model, adapter)
+    merge_adapter(model, LANGUAGE_MODEL, adapter)
     merged = model.state_dict()
     name = "mllm.language_model.model.layers.1.self_attn.v_proj.weight"
     assert merged[name].dtype == torch.bfloat16 and torch.equal(merged[name], wanted[name].bfloat16())
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_named(model, adapter):
     del tensors[name.replace("q_proj", "v_proj")]
     save_file(tensors, adapter / WEIGHTS)
     with pytest.raises(InputError) as error:
-        merge_adapter(model, adapter)
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
     for words in ("q_proj.lora_A.weight has shape [3, 5], expected [3, ", "missing", "unexpected"):
         assert words in str(error.value)
 
@@ -106,9 +106,9 @@ def test_other_adapters_are_refused(model, adapter, change, words):
     config = json.loads((adapter / CONFIG).read_text())
     (adapter / CONFIG).write_text(json.dumps(config | change))
     with pytest.raises(InputError, match=words):
-        merge_adapter(model, adapter)
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
 
 
 def test_a_folder_without_an_adapter_is_refused(model, tmp_path):
     with pytest.raises(InputError, match=r"adapter_config.json does not exist"):
-        merge_adapter(model, tmp_path)
+        merge_adapter(model, LANGUAGE_MODEL, tmp_path)

@@ -65,7 +65,9 @@ def test_base_and_trained_parts_are_the_model(project):
         for name, tensor in wanted.items():
             rounded = tensor.to(dtype) if name.startswith("mllm.") else tensor
             tolerance = 4e-3 if "q_proj" in name or "v_proj" in name else 0
-            torch.testing.assert_close(found[name], rounded.to(found[name].dtype), rtol=tolerance, atol=1e-4 * tolerance)
+            torch.testing.assert_close(
+                found[name], rounded.to(found[name].dtype), rtol=tolerance, atol=1e-4 * tolerance
+            )
 
 
 def test_only_what_was_trained_is_written(project):
@@ -78,9 +80,9 @@ def test_peft_reads_the_adapter_on_the_same_base(project):
     plain = LlamaForCausalLM(project.language_model.config)
     plain.load_state_dict(
         {
-            name.removeprefix(LANGUAGE_MODEL): tensor
+            name.removeprefix(f"{LANGUAGE_MODEL}."): tensor
             for name, tensor in unmerged_tensors(FINAL)
-            if name.startswith(LANGUAGE_MODEL)
+            if name.startswith(f"{LANGUAGE_MODEL}.")
         }
     )
     adapted = peft.PeftModel.from_pretrained(plain, FINAL)
@@ -105,9 +107,11 @@ def test_a_moved_project_and_another_working_folder(project, tmp_path, monkeypat
 def test_another_base_is_refused_by_its_hash(project, part):
     file = {"base": "weights/lisa/a.bin", "vision_tower": "weights/clip/model.safetensors"}.get(part, BASE[part])
     tensors = load_file(file) if file.endswith("safetensors") else torch.load(file, weights_only=True)
-    (tensors["model"] if "model" in tensors else tensors).popitem()
+    tensors.get("model", tensors).popitem()
     (save_file if file.endswith("safetensors") else torch.save)(tensors, file)
-    with pytest.raises(InputError, match=rf"trained from another {part} than .*/{BASE[part]}: .* expected [0-9a-f]{{12}}"):
+    with pytest.raises(
+        InputError, match=rf"trained from another {part} than .*/{BASE[part]}: .* expected [0-9a-f]{{12}}"
+    ):
         GLUS.from_pretrained(FINAL)
 
 
@@ -135,7 +139,9 @@ def test_a_checkpoint_is_the_base_of_another(project):
 def test_the_command_writes_a_model_that_needs_no_base(project):
     done = CliRunner().invoke(app, ["weights", "merge", str(FINAL), "whole"])
     assert done.exit_code == 0, done.output
-    wanted = {name: tensor.clone() for name, tensor in GLUS.from_pretrained(FINAL, dtype="bfloat16").state_dict().items()}
+    wanted = {
+        name: tensor.clone() for name, tensor in GLUS.from_pretrained(FINAL, dtype="bfloat16").state_dict().items()
+    }
     shutil.rmtree("weights")
     whole = GLUS.from_pretrained("whole", dtype="bfloat16").state_dict()
     assert all(torch.equal(whole[name], tensor) for name, tensor in wanted.items())
@@ -147,7 +153,7 @@ def test_the_command_writes_a_model_that_needs_no_base(project):
 def test_a_wrong_sum_is_seen(project, name):
     merged = dict(GLUS.from_pretrained(FINAL).state_dict())
     require_sum(merged, unmerged_tensors(FINAL), FINAL, LANGUAGE_MODEL)
-    merged[LANGUAGE_MODEL + name][3, 3] += 0.1
+    merged[f"{LANGUAGE_MODEL}.{name}"][3, 3] += 0.1
     with pytest.raises(GlusError, match=f"{name} is not the sum"):
         require_sum(merged, unmerged_tensors(FINAL), FINAL, LANGUAGE_MODEL)
 
