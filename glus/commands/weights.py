@@ -80,20 +80,46 @@ def import_(
 @app.command()
 def merge(
     checkpoint: Checkpoint,
-    adapter: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter in peft's format.")],
     output: Output,
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder of a LoRA adapter in peft's format; not needed where training wrote it.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="Where the base of a trained checkpoint lies now.")] = None,
     vision_tower: VisionTower = None,
     sam2_config: Sam2Config = "sam2_hiera_l.yaml",
     sam2_weights: Sam2Weights = None,
 ) -> None:
-    """Merge a LoRA adapter into a checkpoint; the result is of our format."""
-    from glus.weights.adapters import merge_adapter
+    """Write a whole model that needs no base: what `glus train` saved with its base, or a checkpoint with an adapter.
+
+    What is written is compared with the sum of weights and adapter, computed once more in float64.
+    """
+    from glus.weights.adapters import merge_adapter, require_sum
+    from glus.weights.bases import recorded_base
+    from glus.weights.folder import WEIGHTS
+    from glus.weights.saved import LANGUAGE_MODEL, save_glus, unmerged_tensors, write_model_card
+    from glus.weights.tensor_files import read_tensors
 
     refuse_existing(output)
-    model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma=True)
-    weights = merge_adapter(model, adapter)
-    _write(model, weights, output, _facts(checkpoint, vision_tower, sam2_config) | {"Adapter": adapter.name})
-    typer.echo(f"{output} written, with {adapter} merged.{notes}")
+    elsewhere = {"base": base, "vision_tower": vision_tower, "sam2_weights": sam2_weights}
+    facts = _facts(checkpoint, vision_tower, sam2_config)
+
+    def load() -> tuple[GlusModel, str]:
+        return _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma=True, base=base)
+
+    model, notes = load()
+    if adapter is None:
+        if not recorded_base(checkpoint):
+            raise InputError(f"{checkpoint} is whole already; name the folder of an --adapter to merge into it.")
+        source, plain = checkpoint, unmerged_tensors(checkpoint, **elsewhere)
+    else:
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
+        source, plain = adapter, iter(load()[0].state_dict().items())
+        facts["Adapter"] = adapter.name
+    with new_folder(output) as folder:
+        save_glus(model, model.state_dict(), folder)
+        require_sum(read_tensors(folder / WEIGHTS), plain, source, LANGUAGE_MODEL)
+        write_model_card(folder, facts)
+    typer.echo(f"{output} written, with {source} merged; it is their sum, and needs no base.{notes}")
 
 
 def _facts(checkpoint: Path, vision_tower: Path | None, sam2_config: str) -> dict[str, str]:
@@ -131,7 +157,12 @@ def _format(checkpoint: Path) -> str:
 
 
 def _load(
-    checkpoint: Path, vision_tower: Path | None, sam2_config: str, sam2_weights: Path | None, load_gamma: bool
+    checkpoint: Path,
+    vision_tower: Path | None,
+    sam2_config: str,
+    sam2_weights: Path | None,
+    load_gamma: bool,
+    base: Path | None = None,
 ) -> tuple[GlusModel, str]:
     """The model, and what there is to say about it."""
     from glus.weights.lisa import build_from_lisa
@@ -140,7 +171,7 @@ def _load(
 
     kind = _format(checkpoint)
     if kind == "glus":
-        return load_glus(checkpoint), ""
+        return load_glus(checkpoint, base=base, vision_tower=vision_tower, sam2_weights=sam2_weights), ""
     if kind not in ("published GLUS", "LISA"):
         raise InputError(f"{checkpoint} is of format {kind}; glus, a published GLUS or LISA is expected.")
     options: dict[str, Any] = {"vision_tower": _named(vision_tower, "--vision-tower", kind), "sam2_config": sam2_config}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
-from glus.config import Config
+from glus.config import Config, SelectorModelConfig
 from glus.errors import InputError
 from glus.files import write_json
 from glus.manifest import read_manifest
@@ -31,7 +31,8 @@ from glus.training.selector.labels import LabelledVideo, hold_out, read_labels
 from glus.training.selector.objective import SelectorObjective
 from glus.training.selector.samples import SelectorSampler
 from glus.training.selector.validation import validate
-from glus.weights.selector_saved import save_selector
+from glus.weights.selector_released import is_published
+from glus.weights.selector_saved import save_selector, save_trained_selector
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def run(context: StepContext) -> None:
         model, trainer = _build_trainer(config, context.work, training, Hooks(on_log, lambda step: None), curves)
         trainer.run()
     shutil.rmtree(model_directory, ignore_errors=True)
-    save_selector(model, merged_state_dict(model), model_directory)
+    _save(model, trainer.trained, config.selector.model, model_directory)
     curves.write(curves_file)
     scored = score_held_out(
         held_out,
@@ -80,6 +81,15 @@ def run(context: StepContext) -> None:
     context.publish_plain(metrics, SELECTOR_METRICS)
     context.publish_plain(picture, SELECTOR_PICTURE)
     context.publish_plain(curves_file, SELECTOR_CURVES)
+
+
+def _save(model: SelectorModel, trained: Collection[str], shape: SelectorModelConfig, directory: Path) -> None:
+    """Saves the selector: whole where the labelling model stood in for its base, else without the base."""
+    if shape.base is None:
+        save_selector(model, merged_state_dict(model), directory)
+        return
+    tower = {"vision_tower": str(shape.vision_tower)} if is_published(Path(shape.base)) else {}
+    save_trained_selector(model, trained, {"base": shape.base, **tower}, directory)
 
 
 def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from glus.config import Config
+from glus.config import Config, ModelConfig
 from glus.errors import InputError
-from glus.files import hash_file, write_json
+from glus.files import write_json
 from glus.manifest import MANIFEST, write_manifest
 from glus.model.checkpointing import checkpoint_activations
 from glus.model.glus import GlusModel, GlusSettings
@@ -31,11 +32,11 @@ from glus.training.loop.phase import IGNORE, Hooks
 from glus.training.loop.trainer import LAST, Trainer, finished_steps
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
-from glus.weights.folder import WEIGHTS
+from glus.weights.bases import weights_sha256
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import save_glus
+from glus.weights.saved import save_glus, save_trained_glus, write_model_card
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,13 @@ def run(context: StepContext) -> None:
 
     def on_step(step: int) -> None:
         if step == early:
-            save_checkpoint(context, model, step, checkpoint(step, models))
+            save_checkpoint(context, model, trainer.trained, step, checkpoint(step, models))
 
     _start_again_without_early_model(context.work, models, early)
     with replicas(config.compute.processes, _train_beside, config, context.work):
         model, trainer = build_trainer(config, context.work, Hooks(on_log, on_step), curves)
         trainer.run()
-    save_checkpoint(context, model, config.train.total_steps, models / FINAL_MODEL.name)
+    save_checkpoint(context, model, trainer.trained, config.train.total_steps, models / FINAL_MODEL.name)
     curves.write(context.work / "curves.csv")
     write_json(summary(curves, model, config), context.work / "train.json")
     context.publish_plain(context.work / "curves.csv", TRAINING_CURVES)
@@ -145,20 +146,35 @@ def with_glus_tokens(tokenizer: LlamaSentencePiece) -> LlamaSentencePiece:
     return tokenizer
 
 
-def save_checkpoint(context: StepContext, model: GlusModel, step: int, target: Path) -> None:
-    """Saves the model, adapters merged, as an artifact of its own."""
+def save_checkpoint(context: StepContext, model: GlusModel, trained: Collection[str], step: int, target: Path) -> None:
+    """Saves the model as an artifact of its own: whole where it was trained from nothing, else without its base."""
     partial = target.with_name(f".{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    save_glus(model, merged_state_dict(model), partial)
+    base = base_paths(context.config.model)
+    if base:
+        save_trained_glus(model, trained, base, partial)
+    else:
+        save_glus(model, merged_state_dict(model), partial)
+    write_model_card(partial, {**base, "Training steps": str(step)})
     write_manifest(
         partial,
         step="train",
         parameters=context.config.parameters(context.step.parameters),
         inputs=context.inputs,
-        extra={"checkpoint_step": step, "weights_sha256": hash_file(partial / WEIGHTS)},
+        extra={"checkpoint_step": step, "weights_sha256": weights_sha256(partial)},
     )
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def base_paths(model: ModelConfig) -> dict[str, str]:
+    """What a checkpoint is trained from, by part; empty where it starts from nothing."""
+    if model.base is None:
+        return {}
+    if not is_released(Path(model.base)):
+        return {"base": model.base}
+    parts = {"base": model.base, "vision_tower": str(model.vision_tower)}
+    return parts | ({"sam2_weights": str(model.sam2_weights)} if is_lisa(Path(model.base)) else {})
 
 
 def summary(curves: Curves, model: GlusModel, config: Config) -> dict[str, Any]:

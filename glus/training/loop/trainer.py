@@ -95,6 +95,11 @@ class Trainer:
         self._described: set[str] = set()  # phases whose batches the log shows
         self._timer = time.perf_counter()
 
+    @property
+    def trained(self) -> set[str]:
+        """Names of the parameters that some phase trains."""
+        return {name for phase in self.phases for name in phase.parameters}
+
     def run(self) -> None:
         """Trains from the last checkpoint, or from the start, to the end.
 
@@ -202,7 +207,7 @@ class Trainer:
         self.hooks.on_log(step, phase.name, values)
 
     def _save(self, step: int, optimisers: tuple[torch.optim.Optimizer, LambdaLR] | None) -> None:
-        trained = {name for phase in self.phases for name in phase.parameters}
+        trained = self.trained
         content = {
             "step": step,
             "weights": {name: value for name, value in self.module.state_dict().items() if name in trained},
