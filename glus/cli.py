@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from glus.commands import check, doctor, export, params, plan, report, score, segment, sources, steps, weights
+from glus.commands import check, doctor, export, params, plan, report, score, segment, shard, sources, steps, weights
 from glus.errors import GlusError
 from glus.files import is_disk_full
 from glus.pipeline.table import STEPS
@@ -37,6 +37,7 @@ steps.register(app)
 for command in AFTER:
     app.command()(command)
 app.command(hidden=True)(sources.sources)
+app.command(hidden=True)(shard.shard)
 app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
 

@@ -22,6 +22,8 @@ class TrackingConfig(Section):
 class ComputeConfig(Section):
     """Where and how wide; but for the precision, nothing here changes an artifact beyond float rounding."""
 
+    engine: Literal["local", "prefect", "ray"]  # where shards of videos are worked on, see docs/engines.md
+    shards: NumProcesses  # that a step's videos are spread in by `prefect` and `ray`
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
     activation_checkpointing: bool  # layers are computed again in the backward pass instead of being kept: less memory

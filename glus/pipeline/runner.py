@@ -7,13 +7,14 @@ import logging
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from glus.errors import GlusError, KilledError
+from glus.execution.device_locks import held_devices
 from glus.execution.ties import SECONDS_TO_STOP, ending_within
 from glus.files import is_disk_full
 from glus.pipeline.artifacts import input_hashes, resolve
@@ -90,7 +91,8 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
             _prepare_work(plan, fresh)
             resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
             logger.info("%s: %s%s", name, plan.step.summary, resumes)
-            _run_tracked(plan, config, options)
+            with _devices(plan.step, config):
+                _run_tracked(plan, config, options)
             shutil.rmtree(plan.work, ignore_errors=True)
     except Exception as error:
         if is_disk_full(error):
@@ -99,6 +101,14 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
                 " what was finished is kept, nothing was published by halves."
             ) from error
         raise
+
+
+def _devices(step: Step, config: Config) -> AbstractContextManager[object]:
+    """Holds a device for each process of a step, where its processes work on this machine."""
+    elsewhere = step.shards and config.compute.engine != "local"
+    if not step.devices or elsewhere or config.compute.device == "cpu":
+        return nullcontext()
+    return held_devices(config.compute.processes, step.name)
 
 
 @contextmanager

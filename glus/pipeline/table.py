@@ -38,6 +38,8 @@ class Step:
         outputs: artifacts that it writes.
         outside: keys of `params.yaml` that name files from outside of the pipeline, which decide its result too.
         summary: one line for people.
+        devices: a model runs in it, on a GPU where there is one.
+        shards: its videos can be spread over machines (`compute.engine`).
     """
 
     name: str
@@ -46,6 +48,8 @@ class Step:
     outputs: tuple[str, ...]
     summary: str
     outside: tuple[str, ...] = ()
+    devices: bool = False
+    shards: bool = False
 
 
 EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
@@ -64,6 +68,7 @@ STEPS: tuple[Step, ...] = (
         _paths(MODELS, TRAINING_METRICS, TRAINING_CURVES),
         "GLUS, with the early-stop checkpoint",
         ("model.base", "model.vision_tower", "model.sam2_weights", "model.sam2_config"),
+        devices=True,
     ),
     Step(
         "pseudolabel",
@@ -71,6 +76,8 @@ STEPS: tuple[Step, ...] = (
         _paths(TRAINING_SPLITS, EARLY_STOP_MODEL),
         _paths(PSEUDOLABELS),
         "IoU of the early-stop model on every frame of the share of the training set that is labelled",
+        devices=True,
+        shards=True,
     ),
     Step(
         "selector",
@@ -79,6 +86,7 @@ STEPS: tuple[Step, ...] = (
         _paths(SELECTOR, SELECTOR_METRICS, SELECTOR_CURVES, SELECTOR_PICTURE),
         "the key-frame selector, fine-tuned on the labels",
         ("selector.model.base", "selector.model.vision_tower"),
+        devices=True,
     ),
     Step(
         "keyframes",
@@ -87,6 +95,8 @@ STEPS: tuple[Step, ...] = (
         _paths(KEY_FRAMES),
         "a score for every frame of the evaluation splits",
         ("keyframes.files", "selector.model.base", "selector.model.vision_tower"),
+        devices=True,
+        shards=True,
     ),
     Step(
         "propagate",
@@ -94,6 +104,8 @@ STEPS: tuple[Step, ...] = (
         _paths(EVALUATION_SPLITS, FINAL_MODEL, KEY_FRAMES),
         _paths(PREDICTIONS),
         "masks, forward and backward from the key frame",
+        devices=True,
+        shards=True,
     ),
     Step(
         "evaluate",
@@ -101,5 +113,6 @@ STEPS: tuple[Step, ...] = (
         _paths(EVALUATION_SPLITS, KEY_FRAMES, PREDICTIONS),
         _paths(EVALUATION_METRICS, FAMILY_METRICS, REPORTS),
         "J, F and J&F, baselines, report",
+        shards=True,
     ),
 )
