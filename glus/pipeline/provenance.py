@@ -8,7 +8,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -38,14 +38,18 @@ class RunClock:
     started: datetime = field(default_factory=lambda: datetime.now().astimezone())
     _start: float = field(default_factory=monotonic)
 
-    def record(self, step: Step, fingerprint: str, outcome: str, mlflow_run: dict[str, str] | None) -> None:
-        """Writes `runs/<step>.json`: what changes from run to run, so no artifact and no DVC output."""
+    def record(self, step: Step, made: Mapping[str, Any], outcome: str, mlflow_run: dict[str, str] | None) -> None:
+        """Writes `runs/<step>.json`: what changes from run to run, so no artifact and no DVC output.
+
+        Args:
+            made: what decided the run, and the hashes of what it made.
+        """
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         commit, dirty = git_state()
         facts = {
             "step": step.name,
             "outcome": outcome,
-            "fingerprint": fingerprint,
+            **made,
             "started": self.started.isoformat(timespec="seconds"),
             "wall_s": round(monotonic() - self._start, 2),
             "cpu_s": round(own.ru_utime + own.ru_stime, 2),
