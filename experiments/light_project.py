@@ -48,10 +48,11 @@ def _stages() -> dict[str, dict[str, object]]:
     }
     before = "sources/stage.json"
     for step in STEPS:
-        outs: list[object] = [f"results/{step.name}.txt"]
-        if step.name == "evaluate":
-            outs += [{"metrics/evaluate.json": {"cache": False}}, PICTURE]
+        outs = [f"results/{step.name}.txt"]
         stages[step.name] = {"cmd": f"{python} {step.name}", "params": ["seed"], "deps": [before], "outs": outs}
+        if step.name == "evaluate":
+            outs.append(PICTURE)
+            stages[step.name]["metrics"] = [{"metrics/evaluate.json": {"cache": False}}]
         before = f"results/{step.name}.txt"
     return stages
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import get_client
@@ -16,16 +17,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from flows.commands import Place, ProgressArtifact
 from glus.pipeline.table import STEPS
 
-# Several commands of dvc in one interpreter, as importing it takes longest. `sources` is brought up to date before the
-# status is looked at, as `dvc repro` does; the name of the remote is printed after it, or nothing.
-QUESTIONS = """
-import sys
-from dvc.cli import main
-for command in (["repro", "-s", "sources"], ["status", "--json"]):
-    if code := main(["--wait-for-lock", *command]):
-        sys.exit(code)
-main(["config", "core.remote"])
-"""
+SNAPSHOT, PUSH = (  # found whatever folder they run in
+    [sys.executable, "-P", str(Path(__file__).with_name(f"dvc_{name}.py"))] for name in ("snapshot", "push")
+)
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 SECONDS_OF_LEASE = 60.0  # a claim comes free so long after its holder's machine was lost
 
@@ -45,7 +39,7 @@ class Snapshot:
 
 def take_snapshot(place: Place) -> Snapshot:
     """Asks DVC. Where it has no answer everything counts as stale, and the first step's own command says why."""
-    answer = place.ask([sys.executable, "-P", "-c", QUESTIONS])
+    answer = place.ask(SNAPSHOT)
     if answer is None:
         return Snapshot(frozenset(step.name for step in STEPS), shared=False)
     lines = answer.splitlines()
@@ -84,10 +78,10 @@ def push(place: Place) -> None:
     Raises:
         StepError: the remote does not take it.
     """
-    if place.run([*DVC, "push", "--run-cache"]) != 0:
+    if place.run(PUSH) != 0:
         raise StepError(
-            "What was made is recorded here, but `dvc push` failed: other agents would compute it again. The log says"
-            " why; run the deployment again once the remote answers."
+            "What was made is recorded here, but the DVC remote did not take it: other agents would compute it again."
+            " The log says why; run the deployment again once the remote answers."
         )
 
 

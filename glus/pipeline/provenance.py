@@ -16,10 +16,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from glus.files import write_json
-from glus.paths import REPORTS, RUNS
+from glus.files import hash_file, write_json
+from glus.paths import REPORTS, RUNS, STAGED
+from glus.pipeline.artifacts import resolve
 from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
+from glus.pipeline.versions import LOCK, digest_around, output_digests
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -90,30 +92,45 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def open_tracker(config: Config) -> Tracker:
+def open_tracker(config: Config, step: Step) -> Tracker:
     """Joins the MLflow run of this pipeline execution, or begins it."""
     if not config.tracking.enabled:
         return Tracker()
-    commit, dirty = git_state()
     parameters = flatten(config.model_dump(mode="json"))
+    execution = execution_key()
+    digests = output_digests()
+    read = {found for path in resolve(step.inputs, config) if (found := digest_around(path, digests))}
     return start_tracking(
         RunDescription(
             experiment=config.tracking.experiment,
             name=run_name(config),
-            execution=execution_key(),
+            execution=execution,
             run_id=os.environ.get("MLFLOW_RUN_ID"),
             parameters={
                 key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()
             },
-            tags={
-                "git_commit": str(commit),
-                "git_dirty": str(dirty),
-                "mlflow.source.git.commit": str(commit),
-                "variant": config.tracking.variant,
-                "seed": str(config.seed),
-            },
+            tags=_tags(config, execution, digests),
+            datasets=tuple({"name": path, "digest": digest, "read_by": step.name} for path, digest in sorted(read)),
         )
     )
+
+
+def _tags(config: Config, execution: str, digests: Mapping[str, str]) -> dict[str, str]:
+    """What tells runs apart beside their parameters: code, data, everything that DVC has recorded, who started it."""
+    commit, dirty = git_state()
+    program, _, flow_run = execution.partition(":")
+    tags = {
+        "git_commit": str(commit),
+        "git_dirty": str(dirty),
+        "mlflow.source.git.commit": str(commit),
+        "variant": config.tracking.variant,
+        "seed": str(config.seed),
+    }
+    if LOCK.is_file():
+        tags["dvc_lock_sha256"] = hash_file(LOCK)
+    if str(STAGED) in digests:
+        tags["data_md5"] = digests[str(STAGED)]
+    return tags | ({"prefect_flow_run": flow_run} if program == "prefect" else {})
 
 
 def track_outputs(tracker: Tracker, step: Step) -> None:

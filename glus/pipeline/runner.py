@@ -130,7 +130,7 @@ def _prepare_work(plan: Plan, fresh: bool) -> None:
 
 
 def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None:
-    clock, tracker, outcome = RunClock(), open_tracker(config), "failed"
+    clock, tracker, outcome = RunClock(), open_tracker(config, plan.step), "failed"
     step = plan.step
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
