@@ -72,6 +72,7 @@ def _set_threads(threads: int) -> None:
 def _show_plan(step: Step, as_json: bool) -> None:
     from glus.config import load_config
     from glus.pipeline.artifacts import resolve
+    from glus.pipeline.finished import is_finished
     from glus.pipeline.runner import plan_step
 
     config = load_config()
@@ -82,6 +83,8 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "inputs": plan.inputs,
         "outputs": resolve(step.outputs, config),
         "resumes": plan.resumes,
+        "identity": plan.identity,
+        "finished": is_finished(step, config, plan.identity),
     }
     if as_json:
         typer.echo(to_json(facts))
@@ -92,4 +95,5 @@ def _show_plan(step: Step, as_json: bool) -> None:
         typer.echo(f"reads       {path} ({digest[:12]})")
     for path in facts["outputs"]:  # type: ignore[attr-defined]
         typer.echo(f"writes      {path}")
-    typer.echo("It would resume an interrupted run." if plan.resumes else "It would start from the beginning.")
+    resumes = "It would resume an interrupted run." if plan.resumes else "It would start from the beginning."
+    typer.echo("Its result lies there, made from all this." if facts["finished"] else resumes)

@@ -20,6 +20,7 @@ from glus.files import is_disk_full
 from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
 from glus.pipeline.fingerprint import fingerprint
+from glus.pipeline.finished import identity, result_state
 from glus.pipeline.lock import step_lock
 from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
@@ -42,6 +43,7 @@ class Plan:
 
     Attributes:
         fingerprint: hash of all that decides the step, see `glus.pipeline.fingerprint`.
+        identity: names what the step computes, see `glus.pipeline.finished`.
         work: the scratch folder that belongs to the fingerprint.
         resumes: an interrupted run with the same fingerprint left finished pieces there.
     """
@@ -49,6 +51,7 @@ class Plan:
     step: Step
     inputs: dict[str, str]
     fingerprint: str
+    identity: str
     work: Path
     resumes: bool
 
@@ -68,7 +71,7 @@ def plan_step(name: str, config: Config) -> Plan:
     inputs = input_hashes(step, config)
     decides = fingerprint(step, config, inputs)
     work = WORK / name / decides
-    return Plan(step, inputs, decides, work, work.is_dir() and any(work.iterdir()))
+    return Plan(step, inputs, decides, identity(step, decides), work, work.is_dir() and any(work.iterdir()))
 
 
 def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) -> None:
@@ -137,7 +140,7 @@ def _prepare_work(plan: Plan, fresh: bool) -> None:
 
 
 def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None:
-    clock, tracker, outcome = RunClock(), open_tracker(config), "failed"
+    clock, tracker, outcome = RunClock(), open_tracker(config, plan.step), "failed"
     step = plan.step
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
@@ -151,7 +154,9 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
     finally:
         mlflow_run = tracker.finish(outcome)
         with _tolerating_full_disk():
-            clock.record(step, plan.fingerprint, outcome, mlflow_run)
+            made = {"fingerprint": plan.fingerprint, "identity": plan.identity}
+            outputs = {"outputs": result_state(step, config)} if outcome == "done" else {}
+            clock.record(step, made | outputs, outcome, mlflow_run)
 
 
 def _check_outputs(step: Step, config: Config) -> None:

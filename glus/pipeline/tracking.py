@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class RunDescription:
         execution: names the pipeline execution that this process is part of; equal for all of its steps.
         run_id: an existing MLflow run to continue, or None.
         parameters: `params.yaml`, flattened.
+        datasets: what the step reads, by path, with DVC's hash.
+        started: time in seconds since 1970.
     """
 
     experiment: str
@@ -44,6 +46,8 @@ class RunDescription:
     run_id: str | None
     parameters: dict[str, str]
     tags: dict[str, str]
+    datasets: tuple[dict[str, str], ...] = ()
+    started: float = field(default_factory=time.time)
 
 
 class Tracker:
@@ -58,14 +62,14 @@ class Tracker:
         self._send(kind="metrics", values=values, step=step, time=time.time())
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Uploads a small file, which must stay where it is until the step ends."""
+        """Uploads a small file, as it is now."""
         self._send(kind="artifact", path=str(path.resolve()), folder=folder)
 
     def finish(self, outcome: str) -> dict[str, str] | None:
         """Ends the run as `done`, `failed` or `interrupted`; names the MLflow run, or None if there is none."""
         if self._uploader is None:
             return None
-        self._send(kind="finish", status=STATUS[outcome])
+        self._send(kind="finish", status=STATUS[outcome], time=time.time())
         uploader, self._uploader = self._uploader, None
         if uploader is None:
             return None
@@ -75,7 +79,7 @@ class Tracker:
         except (subprocess.TimeoutExpired, BrokenPipeError):
             if outcome == "interrupted":
                 return None  # the uploader finishes by itself
-            logger.warning("MLflow did not answer in time; some values of this step may be missing there.")
+            logger.warning("MLflow did not answer in time; what is missing there is sent by the next step.")
             uploader.kill()
             uploader.wait()
             return None

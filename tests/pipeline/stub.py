@@ -23,7 +23,7 @@ def finish(context: StepContext) -> None:
         if not piece.exists():
             piece.write_text(context.step.name)
     for name in ("data/staged", "data/raw/synthetic"):
-        folder = context.work / "out"
+        folder = context.work / Path(name).name  # of its own: published files are links to it
         folder.mkdir(exist_ok=True)
         (folder / "table").write_text(name)
         context.publish_directory(folder, Path(name))
