@@ -110,12 +110,16 @@ def _where(key: str) -> str:
 def _device_problems(config: Config) -> list[str]:
     import torch
 
-    gpus = torch.cuda.device_count()
-    wanted = config.compute.processes
-    if config.compute.device == "cuda" and gpus == 0:
-        return ["compute.device is cuda, but torch finds no GPU here; cpu or auto runs without"]
+    from glus.errors import InputError
+    from glus.execution.devices import require_device
+
+    try:
+        require_device(config.compute)
+    except InputError as error:
+        return [str(error)]
+    gpus, wanted = torch.cuda.device_count(), config.compute.processes
     if config.compute.device != "cpu" and 0 < gpus < wanted:
-        return [f"compute.processes is {wanted}, one for each GPU, but there are {gpus}"]
+        return [f"compute.processes is {wanted}, but there are {gpus} GPUs: several processes would share one"]
     return []
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from glus.errors import GlusError
+from glus.execution.devices import require_device
 from glus.execution.ties import tied
 from glus.files import to_json
 from glus.pipeline.sources import SOURCES, update_sources
@@ -21,7 +22,9 @@ def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as
     """Show the seven steps: what is up to date, what would run, and why."""
     from glus.config import load_config
 
-    update_sources(load_config())
+    config = load_config()
+    require_device(config.compute)
+    update_sources(config)
     changes = _changes()
     rows = [{"step": step.name, "state": "", "why": changes.get(step.name, [])} for step in STEPS]
     stale = False
@@ -61,4 +64,7 @@ def _describe(change: str | dict[str, dict[str, Any]]) -> list[str]:
 
 def _name(path: str) -> str:
     """What a person calls a dependency."""
-    return "raw data or given weights" if Path(path).parent == SOURCES else path
+    if Path(path).parent != SOURCES:
+        return path
+    optional = any(step.for_selector for step in STEPS if step.name == Path(path).stem)
+    return "given weights, or whether a selector is needed" if optional else "raw data or given weights"

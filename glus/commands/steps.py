@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from glus.execution.devices import require_device
 from glus.execution.ties import tie_to_parent
 from glus.files import to_json
 from glus.paths import RUNS
@@ -49,6 +50,8 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
     from glus.config import load_config
 
     config = load_config()
+    if step.devices:
+        require_device(config.compute)
     if dry_run:
         return _show_plan(step, as_json)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not

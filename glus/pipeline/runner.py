@@ -24,6 +24,7 @@ from glus.pipeline.finished import identity, result_state
 from glus.pipeline.lock import step_lock
 from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
+from glus.pipeline.unneeded import is_needed, publish_unneeded
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -144,7 +145,10 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
     step = plan.step
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
-        importlib.import_module(f"glus.steps.{step.name}").run(context, **options)
+        if is_needed(step, config):
+            importlib.import_module(f"glus.steps.{step.name}").run(context, **options)
+        else:
+            publish_unneeded(context)
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"

@@ -40,6 +40,7 @@ class Step:
         summary: one line for people.
         devices: a model runs in it, on a GPU where there is one.
         shards: its videos can be spread over machines (`compute.engine`).
+        for_selector: it is there for the key-frame selector alone, which some sources of key frames do without.
     """
 
     name: str
@@ -50,6 +51,12 @@ class Step:
     outside: tuple[str, ...] = ()
     devices: bool = False
     shards: bool = False
+    for_selector: bool = False
+
+    @property
+    def has_state(self) -> bool:
+        """Whether `sources/<name>.json` tells DVC what it depends on besides artifacts and parameters."""
+        return bool(self.outside) or self.for_selector
 
 
 EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
@@ -78,6 +85,7 @@ STEPS: tuple[Step, ...] = (
         "IoU of the early-stop model on every frame of the share of the training set that is labelled",
         devices=True,
         shards=True,
+        for_selector=True,
     ),
     Step(
         "selector",
@@ -87,6 +95,7 @@ STEPS: tuple[Step, ...] = (
         "the key-frame selector, fine-tuned on the labels",
         ("selector.model.base", "selector.model.vision_tower"),
         devices=True,
+        for_selector=True,
     ),
     Step(
         "keyframes",

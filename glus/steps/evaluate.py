@@ -17,8 +17,8 @@ from glus.evaluation.predictions import (
     read_predictions,
     read_used_key_frames,
 )
-from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
-from glus.files import write_json
+from glus.evaluation.results import SHA256, FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
+from glus.files import hash_file, write_json
 from glus.manifest import read_manifest
 from glus.metrics.boundary import BOUND_TH
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
@@ -62,7 +62,7 @@ def run(context: StepContext) -> None:
     write_page(sections, reports / "index.html", METRICS)
     write_results(results, context.work / "evaluate.json")
     _write_families(results, context.work / "families.csv")
-    context.publish_directory(reports, REPORTS)
+    context.publish_directory(reports, REPORTS, {SHA256: hash_file(context.work / "evaluate.json")})
     context.publish_plain(context.work / "families.csv", FAMILY_METRICS)
     context.publish_plain(context.work / "evaluate.json", EVALUATION_METRICS)
 

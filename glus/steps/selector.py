@@ -44,8 +44,6 @@ def run(context: StepContext) -> None:
         InputError: a label that does not fit what is staged, or no video left to train or to validate on.
     """
     config = context.config
-    if "selector" not in (config.keyframes.source, *config.keyframes.comparisons):
-        logger.warning("selector: keyframes.source is %s, so nothing will use this selector", config.keyframes.source)
     torch.set_num_threads(config.compute.threads)
     training, held_out = _labelled_videos(config)
     logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))

@@ -345,3 +345,27 @@ def test_a_split_that_was_staged_again_is_noticed(labelled: Config) -> None:
     write_manifest(folder, step="stage", parameters=manifest.parameters, inputs={}, extra=manifest.extra)
     with pytest.raises(ArtifactError, match=r"is not the split that data/staged/train\.json lists"):
         plan_step("train", labelled)
+
+
+NO_SELECTOR = ["keyframes.source=first_frame", "keyframes.comparisons=[random_frame]"]
+
+
+def test_steps_that_no_source_of_key_frames_needs_say_so_and_do_nothing(configure: Callable) -> None:
+    """DVC runs them all the same; without their inputs here, so that they cannot have worked."""
+    for name in ("pseudolabel", "selector"):
+        run_step(name, configure(*NO_SELECTOR))
+    for folder in ("data/pseudolabels", "models/selector"):
+        manifest = read_manifest(Path(folder))
+        assert (manifest.files, manifest.inputs, manifest.extra) == ({}, {}, {"needed": False})
+    assert json.loads(Path("metrics/selector.json").read_text()) == {"needed": False}
+    assert Path("metrics/selector_curves.csv").read_text() == "step,loss\n"
+    assert Path("metrics/selector.png").is_file()
+
+
+def test_what_was_not_needed_is_named_once_it_is(labelled: Config, configure: Callable) -> None:
+    for name in ("pseudolabel", "selector"):
+        run_step(name, configure(*NO_SELECTOR))
+    assert set(plan_step("keyframes", configure(*NO_SELECTOR)).inputs) == {"data/staged/evaluation.json"}
+    for step, empty in (("selector", "data/pseudolabels"), ("keyframes", "models/selector")):
+        with pytest.raises(ArtifactError, match=rf"{empty} holds nothing: .*Run `glus (pseudolabel|selector)`"):
+            plan_step(step, configure())
