@@ -33,6 +33,7 @@ from glus.pipeline.table import STEPS, Step
 HOME = Path(".glus/kills").resolve()
 TRAINING = ("train", "selector")
 SECONDS_TO_END = 10.0
+SECONDS_UNTIL_STUCK = 50.0  # of a busy machine, which 10 seconds may be too little for
 SECONDS_AT_MOST = 300.0  # of a step on a busy machine
 MISSED = "not there"
 NOT_NEEDED = "went on without"
@@ -105,22 +106,30 @@ def processes_in(folder: Path) -> list[psutil.Process]:
 def outcome(folder: Path, run: Run, victim: str) -> Iterator[str]:
     """What is not as it should be after a kill."""
     deadline = time.monotonic() + SECONDS_TO_END
-    while (left := processes_in(folder)) and time.monotonic() < deadline:
-        run.dvc.poll()
-        time.sleep(0.05)
-    if left and victim == "pool worker" and ends_well(run):  # it had nothing left to do
+    if not left_after(folder, run, SECONDS_TO_END):
+        yield from locked(folder, run.step, deadline)
+    elif victim == "pool worker" and ends_well(run):  # it had nothing left to do
         yield NOT_NEEDED
-    elif left:
-        yield "alive after 10 s"
+    else:
+        yield f"alive after {SECONDS_TO_END:.0f} s"
+        left = left_after(folder, run, SECONDS_UNTIL_STUCK)
+        if left:  # else the machine was busy
+            yield f"alive after {SECONDS_TO_END + SECONDS_UNTIL_STUCK:.0f} s"
         for process in left:
             process.kill()
-    else:
-        yield from locked(folder, run.step, deadline)
     record = folder / "runs" / f"{run.step.name}.json"
     if record.exists() and json.loads(record.read_text())["outcome"] == "done":
         missing = [path for path in run.step.outputs if not (folder / path).exists()]
         if missing:
             yield "recorded as done"
+
+
+def left_after(folder: Path, run: Run, seconds: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while (left := processes_in(folder)) and time.monotonic() < deadline:
+        run.dvc.poll()
+        time.sleep(0.05)
+    return left
 
 
 def ends_well(run: Run) -> bool:
