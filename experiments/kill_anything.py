@@ -32,6 +32,7 @@ from glus.pipeline.table import STEPS, Step
 
 HOME = Path(".glus/kills").resolve()
 TRAINING = ("train", "selector")
+GROUP = {f"group, {number.name}": number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)}
 SECONDS_TO_END = 10.0
 SECONDS_UNTIL_STUCK = 50.0  # of a busy machine, which 10 seconds may be too little for
 SECONDS_AT_MOST = 300.0  # of a step on a busy machine
@@ -68,11 +69,17 @@ class Run:
 
 def start(folder: Path, step: Step, *options: str) -> Run:
     command = [sys.executable, "-m", "dvc", "repro", "-q", "-s", *options, "sources", step.name]
+    tie = tied()
+
+    def prepare() -> None:
+        tie()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the experiment runs in the background
+
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
     with (folder / ".glus" / "kills.log").open("ab") as log:
         dvc = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True, preexec_fn=tied()
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True, preexec_fn=prepare
         )
     return Run(step, dvc)
 
@@ -81,8 +88,8 @@ def kill(run: Run, victim: str) -> bool:
     """Kills a part of a run; False where it is not, or no longer, there."""
     if victim == "dvc":
         run.dvc.kill()
-    elif victim.startswith("group"):
-        os.killpg(run.dvc.pid, signal.SIGTERM if victim == "group, SIGTERM" else signal.SIGKILL)
+    elif victim in GROUP:
+        os.killpg(run.dvc.pid, GROUP[victim])
     else:
         words = ("-m glus", run.step.name) if victim.startswith("step") else ("multiprocessing.spawn",)
         run.wait_for(lambda: run.part(*words))
@@ -215,9 +222,10 @@ def moments(step: Step, seconds: float, generator: random.Random) -> Iterator[tu
         time.sleep(generator.uniform(0, seconds))
         return run.dvc.poll() is None
 
-    part = "training process" if step.name in TRAINING else "pool worker"
-    for victim in ("step", "dvc", "group, SIGTERM", "group, SIGKILL", part):
+    for victim in ("step", "dvc", *GROUP):
         yield victim, later
+    if step.name != "stage":  # which works in one process in the smoke preset
+        yield "training process" if step.name in TRAINING else "pool worker", later
     for output in step.outputs:
 
         def published(run: Run, output: str = output) -> bool:
