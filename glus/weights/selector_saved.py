@@ -95,13 +95,22 @@ def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str
         score_head=build_score_head(language.hidden_size, config["head_size"]),
     )
     model.check_vocabulary(str(directory))
-    if not parts:
-        fill(model, read_tensors(directory / WEIGHTS).items(), str(directory / WEIGHTS), type_of=held_as(dtype))
-        return model
-    fill(model, with_trained(_base_tensors(parts), directory), str(directory), type_of=held_as(dtype))
-    if (directory / ADAPTER).is_file():
+    origin = directory if parts else directory / WEIGHTS
+    fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
+    if parts and (directory / ADAPTER).is_file():
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
+
+
+def unmerged_tensors(directory: Path, **elsewhere: str | Path | None) -> Iterator[tuple[str, Tensor]]:
+    """A saved selector's tensors by name, its adapter not merged; arguments and errors as `load_selector`."""
+    return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
+
+
+def _tensors(directory: Path, parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
+    if not parts:
+        return iter(read_tensors(directory / WEIGHTS).items())
+    return with_trained(_base_tensors(parts), directory)
 
 
 def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:

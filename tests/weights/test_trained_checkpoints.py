@@ -1,8 +1,10 @@
 """A checkpoint beside its base: adapter in peft's files, parts trained in full, and a base known by its hash."""
 
+import gc
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import peft
@@ -17,9 +19,17 @@ from glus import GLUS
 from glus.cli import app
 from glus.config import LoraConfig
 from glus.errors import GlusError, InputError
+from glus.files import hash_file
+from glus.manifest import read_manifest
 from glus.model.lora import add_lora, merged_state_dict
+from glus.pipeline.context import StepContext
+from glus.pipeline.runner import find_step
+from glus.pipeline.tracking import Tracker
+from glus.steps.train import save_checkpoint
+from glus.training.loop.precision import set_weight_types
 from glus.training.loop.trainable import select_parameters
 from glus.weights.adapters import require_sum
+from glus.weights.bases import weights_sha256
 from glus.weights.folder import ADAPTER, TRAINED, WEIGHTS
 from glus.weights.lisa import build_from_lisa
 from glus.weights.saved import LANGUAGE_MODEL, save_glus, save_trained_glus, unmerged_tensors
@@ -146,7 +156,7 @@ def test_the_command_writes_a_model_that_needs_no_base(project):
     whole = GLUS.from_pretrained("whole", dtype="bfloat16").state_dict()
     assert all(torch.equal(whole[name], tensor) for name, tensor in wanted.items())
     again = CliRunner().invoke(app, ["weights", "merge", "whole", "again"])
-    assert isinstance(again.exception, InputError) and "whole already" in str(again.exception)
+    assert isinstance(again.exception, InputError) and "name an --adapter" in str(again.exception)
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.self_attn.v_proj.weight", "model.layers.0.mlp.up_proj.weight"])
@@ -156,6 +166,45 @@ def test_a_wrong_sum_is_seen(project, name):
     merged[f"{LANGUAGE_MODEL}.{name}"][3, 3] += 0.1
     with pytest.raises(GlusError, match=f"{name} is not the sum"):
         require_sum(merged, unmerged_tensors(FINAL), FINAL, LANGUAGE_MODEL)
+
+
+def mapped_files() -> str:
+    """What is mapped into this process's memory."""
+    gc.collect()
+    return Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process's memory")
+def test_weights_stay_in_their_file_as_long_as_they_are_used_as_they_are(project, tmp_path):
+    """In bfloat16 LISA's shards are the memory; in float32, once each has been turned, none of them is held."""
+    whole = GLUS.from_pretrained(FINAL, dtype="bfloat16")
+    assert str(tmp_path / "weights/lisa/a.bin") in mapped_files()
+    del whole
+    in_float32 = GLUS.from_pretrained(FINAL)
+    assert str(tmp_path / "weights/lisa") not in mapped_files() and in_float32 is not None
+
+
+def test_training_writes_to_no_file_that_it_reads(project, root):
+    before = hash_file(Path("weights/sam2.pt"))
+    model = GLUS.from_pretrained(FINAL)
+    set_weight_types(model, model.parameters(), "float32")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert hash_file(Path("weights/sam2.pt")) == before and "sam2.pt" not in mapped_files()
+
+
+def test_the_step_saves_beside_the_base_and_says_which(project, config):
+    values = {"model": config.model.model_copy(update=BASE)}
+    context = StepContext(config.model_copy(update=values), find_step("train"), Path("work"), {}, Tracker())
+    save_checkpoint(context, project, select_parameters(project, PARTS), 7, Path("models/glus/step-000007"))
+    extra = read_manifest(Path("models/glus/step-000007")).extra
+    assert extra == {"checkpoint_step": 7, "weights_sha256": weights_sha256(FINAL)}
+    card = Path("models/glus/step-000007/README.md").read_text()
+    assert "| base | weights/lisa |" in card and weights_sha256(Path("weights/lisa")) in card
+    assert {path.name for path in FINAL.iterdir()} == {
+        path.name for path in Path("models/glus/step-000007").iterdir()
+    } - {"README.md", "manifest.json"}
 
 
 def test_what_a_light_checkpoint_holds_is_shown(project):
