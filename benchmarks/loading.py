@@ -81,14 +81,26 @@ def write(folder: Path, form: str, num_layers: int) -> None:
     tokenizer.save_pretrained(target)
     described = {**model.language_model.config.to_dict(), "model_type": "llava"}
     (target / "config.json").write_text(json.dumps(described))
-    names, weight_map = list(tensors), {}
-    for number in range(SHARDS):
-        chosen = names[number * len(names) // SHARDS : (number + 1) * len(names) // SHARDS]
+    weight_map = {}
+    for number, chosen in enumerate(shards(tensors)):
         weight_map.update(dict.fromkeys(chosen, f"{number}.{form}"))
         save = torch.save if form == "bin" else save_file
         save({name: tensors[name].contiguous() for name in chosen}, target / f"{number}.{form}")
     whole = "pytorch_model.bin" if form == "bin" else "model.safetensors"
     (target / f"{whole}.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def shards(tensors: dict) -> list[list[str]]:
+    """Names, in shards of about the same number of bytes."""
+    limit = sum(tensor.nbytes for tensor in tensors.values()) / SHARDS
+    found, size = [[]], 0
+    for name, tensor in tensors.items():
+        if size > limit:
+            found.append([])
+            size = 0
+        found[-1].append(name)
+        size += tensor.nbytes
+    return found
 
 
 def load(folder: str, form: str, dtype: str) -> dict[str, int]:
