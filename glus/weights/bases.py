@@ -98,13 +98,14 @@ def weights_sha256(path: Path) -> str:
 
 
 def recorded_base(directory: Path) -> dict[str, BasePart]:
-    """The base that a folder's `config.json` names; empty where its model is whole, or none of ours.
+    """The base that the `config.json` of a model of ours names; empty where it is whole, or none of ours.
 
     Raises:
         InputError: the entry is not of paths and hashes.
     """
     config = directory / CONFIG
-    entry = read_json(config).get("base", {}) if (directory / TRAINED).is_file() else {}
+    content = read_json(config) if config.is_file() else {}
+    entry = content.get("base", {}) if str(content.get("format")).startswith("glus") else {}
     try:
         return {part: BasePart(str(base["path"]), str(base["sha256"])) for part, base in entry.items()}
     except (AttributeError, KeyError, TypeError) as error:

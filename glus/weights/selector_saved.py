@@ -13,12 +13,13 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.files import read_json
 from glus.model.assembly import language_model_without_weights
+from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
 from glus.weights.adapters import merge_adapter
 from glus.weights.bases import describe_base, find_base, recorded_base
 from glus.weights.clip import tower_tensors
-from glus.weights.folder import ADAPTER, CONFIG, WEIGHTS, require_format, write_folder, write_tensors
+from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
 from glus.weights.selector_released import held_as, is_published, published_tensors
 from glus.weights.tensor_files import fill, read_tensors
 from glus.weights.trained import with_trained, write_trained
@@ -52,7 +53,8 @@ def save_trained_selector(
         base: `base`, and where that needs it `vision_tower` -> path.
         directory: is created.
     """
-    config = {**_config(model), "base": {part: asdict(place) for part, place in describe_base(base).items()}}
+    described = {part: asdict(place) for part, place in describe_base(base).items()}
+    config = {**_config(model), "base": described, "adapted": is_adapted(model.language_model)}
     write_folder(directory, FORMAT, FORMAT_VERSION, config, [model.image_processor, model.tokenizer])
     places = {part: Path(path) for part, path in base.items()}
     write_trained(model, LANGUAGE_MODEL, trained, _base_tensors(places), base["base"], directory)
@@ -97,7 +99,7 @@ def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str
     model.check_vocabulary(str(directory))
     origin = directory if parts else directory / WEIGHTS
     fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
-    if parts and (directory / ADAPTER).is_file():
+    if config.get("adapted"):
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
 

@@ -113,6 +113,13 @@ def test_a_moved_project_and_another_working_folder(project, tmp_path, monkeypat
     GLUS.from_pretrained(tmp_path / FINAL, **{part: elsewhere / path for part, path in BASE.items()})
 
 
+@pytest.mark.parametrize(("file", "words"), [(ADAPTER, "holds no adapter"), (TRAINED, "cannot be read")])
+def test_a_lost_file_is_named(project, file, words):
+    (FINAL / file).unlink()
+    with pytest.raises(InputError, match=words):
+        GLUS.from_pretrained(FINAL)
+
+
 @pytest.mark.parametrize("part", BASE)
 def test_another_base_is_refused_by_its_hash(project, part):
     file = {"base": "weights/lisa/a.bin", "vision_tower": "weights/clip/model.safetensors"}.get(part, BASE[part])
