@@ -116,14 +116,14 @@ def _write_whole(checkpoint: Path, folder: Path, elsewhere: Mapping[str, Path | 
     if not recorded_base(checkpoint):
         raise InputError(f"{checkpoint} ({kind}) is no training's result beside a base; name an --adapter to merge.")
     if kind == selector_saved.FORMAT:
-        selector = selector_saved.load_selector(checkpoint, **elsewhere)
+        selector = selector_saved.load_selector(checkpoint, elsewhere)
         selector_saved.save_selector(selector, selector.state_dict(), folder)
-        plain, adapted = selector_saved.unmerged_tensors(checkpoint, **elsewhere), selector_saved.LANGUAGE_MODEL
+        plain, adapted = selector_saved.unmerged_tensors(checkpoint, elsewhere), selector_saved.LANGUAGE_MODEL
     else:
-        model = saved.load_glus(checkpoint, **elsewhere)
+        model = saved.load_glus(checkpoint, elsewhere)
         saved.save_glus(model, model.state_dict(), folder)
         saved.write_model_card(folder, {"Source": checkpoint.name})
-        plain, adapted = saved.unmerged_tensors(checkpoint, **elsewhere), saved.LANGUAGE_MODEL
+        plain, adapted = saved.unmerged_tensors(checkpoint, elsewhere), saved.LANGUAGE_MODEL
     require_sum(read_tensors(folder / WEIGHTS), plain, checkpoint, adapted)
 
 
@@ -196,7 +196,7 @@ def _load(
 
     kind = _format(checkpoint)
     if kind == "glus":
-        return load_glus(checkpoint, vision_tower=vision_tower, sam2_weights=sam2_weights), ""
+        return load_glus(checkpoint, {"vision_tower": vision_tower, "sam2_weights": sam2_weights}), ""
     if kind not in ("published GLUS", "LISA"):
         raise InputError(f"{checkpoint} is of format {kind}; glus, a published GLUS or LISA is expected.")
     options: dict[str, Any] = {"vision_tower": _named(vision_tower, "--vision-tower", kind), "sam2_config": sam2_config}

@@ -18,7 +18,7 @@ from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import build_clip_processor
 from glus.weights.adapters import merge_adapter
-from glus.weights.bases import describe_base, find_base, recorded_base, weights_sha256
+from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base, weights_sha256
 from glus.weights.clip import SIZES as CLIP_SIZES
 from glus.weights.clip import tower_tensors
 from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
@@ -68,13 +68,13 @@ def _config(model: GlusModel) -> dict[str, Any]:
     }
 
 
-def load_glus(directory: Path, *, dtype: str | None = None, **elsewhere: str | Path | None) -> GlusModel:
+def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: str | None = None) -> GlusModel:
     """Loads a model that `save_glus` or `save_trained_glus` wrote.
 
     Args:
         directory: of the model.
-        dtype: see `glus.weights.released.held_as`.
         elsewhere: other places for parts of the base, see `find_base`.
+        dtype: see `glus.weights.released.held_as`.
 
     Raises:
         InputError: not a saved model, tensors that are missing, unexpected or of another shape (each named), or a base
@@ -97,7 +97,7 @@ def load_glus(directory: Path, *, dtype: str | None = None, **elsewhere: str | P
     return model
 
 
-def unmerged_tensors(directory: Path, **elsewhere: str | Path | None) -> Iterator[tuple[str, Tensor]]:
+def unmerged_tensors(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY) -> Iterator[tuple[str, Tensor]]:
     """A saved model's tensors by name, its adapter not merged; arguments and errors as `load_glus`."""
     return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
 

@@ -17,7 +17,7 @@ from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
 from glus.weights.adapters import merge_adapter
-from glus.weights.bases import describe_base, find_base, recorded_base
+from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base
 from glus.weights.clip import tower_tensors
 from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
 from glus.weights.selector_released import held_as, is_published, published_tensors
@@ -70,13 +70,13 @@ def _config(model: SelectorModel) -> dict[str, Any]:
     }
 
 
-def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str | Path | None) -> SelectorModel:
+def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: str | None = None) -> SelectorModel:
     """Loads a model that `save_selector` or `save_trained_selector` wrote.
 
     Args:
         directory: of the model.
-        dtype: see `glus.weights.selector_released.held_as`.
         elsewhere: other places for parts of the base, see `find_base`.
+        dtype: see `glus.weights.selector_released.held_as`.
 
     Raises:
         InputError: not a saved selector, one for another vocabulary, tensors that are missing, unexpected or of another
@@ -104,7 +104,7 @@ def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str
     return model
 
 
-def unmerged_tensors(directory: Path, **elsewhere: str | Path | None) -> Iterator[tuple[str, Tensor]]:
+def unmerged_tensors(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY) -> Iterator[tuple[str, Tensor]]:
     """A saved selector's tensors by name, its adapter not merged; arguments and errors as `load_selector`."""
     return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
 
