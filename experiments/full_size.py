@@ -54,7 +54,7 @@ OVERRIDES = (
     "compute.threads=2",
     "compute.workers=1",
 )
-SECONDS_BETWEEN_LOOKS = 3.0
+SECONDS_BETWEEN_LOOKS = 5.0
 GIB, GB = 2**30, 1e9
 
 

@@ -25,6 +25,11 @@ def add_lora(language_model: nn.Module, config: LoraConfig) -> None:
         peft.inject_adapter_in_model(adapters, language_model)
 
 
+def is_adapted(module: nn.Module) -> bool:
+    """Whether adapters are injected."""
+    return any(isinstance(layer, LoraLinear) for layer in module.modules())
+
+
 @torch.no_grad()
 def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """The weights of a module as if its adapters were merged and gone; the module itself stays as it is.
@@ -54,3 +59,4 @@ def merge_lora(module: nn.Module) -> None:
         merged = (weight + layer.get_delta_weight(ADAPTER_NAME)).to(weight.dtype)
         plain.load_state_dict({"weight": merged}, strict=False, assign=True)
         module.set_submodule(name, plain)
+    del module.peft_config

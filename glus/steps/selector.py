@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 from collections.abc import Collection, Sequence
@@ -61,6 +62,8 @@ def run(context: StepContext) -> None:
         trainer.run()
     shutil.rmtree(model_directory, ignore_errors=True)
     _save(model, trainer.trained, config.selector.model, model_directory)
+    del model, trainer
+    gc.collect()  # room for the models that judge it
     curves.write(curves_file)
     scored = score_held_out(
         held_out,

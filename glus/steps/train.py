@@ -182,6 +182,6 @@ def summary(curves: Curves, model: GlusModel, config: Config) -> dict[str, Any]:
     last = {row["phase"]: {name: row[name] for name in row if name not in ("step", "phase")} for row in curves.rows}
     return {
         "steps": config.train.total_steps,
-        "parameters": sum(value.numel() for value in merged_state_dict(model).values()),
+        "parameters": sum(value.numel() for name, value in model.state_dict().items() if ".lora_" not in name),
         "last": last,
     }

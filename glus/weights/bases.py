@@ -17,6 +17,8 @@ from glus.weights.folder import ADAPTER, CONFIG, TRAINED
 from glus.weights.tensor_files import weight_files
 
 NUM_HASHED = 4  # files at a time
+Elsewhere = Mapping[str, str | Path | None]  # part of a base -> another place for it
+WHERE_IT_LAY: Elsewhere = {}
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,13 @@ def describe_base(paths: Mapping[str, str]) -> dict[str, BasePart]:
     return {part: BasePart(path, weights_sha256(Path(path))) for part, path in paths.items()}
 
 
-def find_base(
-    checkpoint: Path, recorded: Mapping[str, BasePart], elsewhere: Mapping[str, str | Path | None]
-) -> dict[str, Path]:
+def find_base(checkpoint: Path, recorded: Mapping[str, BasePart], elsewhere: Elsewhere) -> dict[str, Path]:
     """Where the parts of a base lie now; each is the very one that the checkpoint was trained from.
 
     Args:
         checkpoint: folder; a relative path is looked for from the folders that it lies in, then from here.
         recorded: what `describe_base` said.
-        elsewhere: part -> another place for it.
+        elsewhere: other places.
 
     Raises:
         InputError: a part is not there, or other weights are; names the path and both hashes.
@@ -98,13 +98,14 @@ def weights_sha256(path: Path) -> str:
 
 
 def recorded_base(directory: Path) -> dict[str, BasePart]:
-    """The base that a folder's `config.json` names; empty where its model is whole, or none of ours.
+    """The base that the `config.json` of a model of ours names; empty where it is whole, or none of ours.
 
     Raises:
         InputError: the entry is not of paths and hashes.
     """
     config = directory / CONFIG
-    entry = read_json(config).get("base", {}) if (directory / TRAINED).is_file() else {}
+    content = read_json(config) if config.is_file() else {}
+    entry = content.get("base", {}) if str(content.get("format")).startswith("glus") else {}
     try:
         return {part: BasePart(str(base["path"]), str(base["sha256"])) for part, base in entry.items()}
     except (AttributeError, KeyError, TypeError) as error:

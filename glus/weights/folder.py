@@ -47,8 +47,11 @@ def write_folder(
 
 
 def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Writes tensors by name."""
+    """Writes tensors by name, for whoever may read other files: safetensors lets only the owner read."""
+    file.touch()
+    mode = file.stat().st_mode
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    file.chmod(mode)
 
 
 def require_format(config: Mapping[str, Any], name: str, version: int, path: Path) -> None:

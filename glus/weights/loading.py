@@ -51,7 +51,8 @@ def load_model(
             folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma, dtype=dtype
         )
     else:
-        model = load_glus(folder, dtype=dtype, base=base, vision_tower=vision_tower, sam2_weights=sam2_weights)
+        elsewhere = {"base": base, "vision_tower": vision_tower, "sam2_weights": sam2_weights}
+        model = load_glus(folder, elsewhere, dtype=dtype)
     if dtype is not None:
         model.mllm.to(getattr(torch, dtype))
     model.text_hidden_fcs.float()

@@ -14,13 +14,14 @@ from glus.errors import InputError
 from glus.files import read_json
 from glus.model.assembly import VISION_TOWER, assemble
 from glus.model.glus import GlusModel, GlusSettings
+from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import build_clip_processor
 from glus.weights.adapters import merge_adapter
-from glus.weights.bases import describe_base, find_base, recorded_base, weights_sha256
+from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base, weights_sha256
 from glus.weights.clip import SIZES as CLIP_SIZES
 from glus.weights.clip import tower_tensors
-from glus.weights.folder import ADAPTER, CONFIG, WEIGHTS, require_format, write_folder, write_tensors
+from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
 from glus.weights.lisa import MASKS, is_lisa, lisa_tensors, read_sam2
 from glus.weights.released import LANGUAGE_SIZES, held_as, is_released, is_weight, rename
 from glus.weights.tensor_files import fill, read_renamed, read_tensors, require_sizes
@@ -51,9 +52,9 @@ def save_trained_glus(model: GlusModel, trained: Collection[str], base: Mapping[
         base: `base`, and where that needs them `vision_tower` and `sam2_weights` -> path.
         directory: is created.
     """
-    described = describe_base(base)
-    entry = {part: asdict(place) for part, place in described.items()}
-    write_folder(directory, FORMAT, FORMAT_VERSION, {**_config(model), "base": entry}, [model.tokenizer])
+    described = {part: asdict(place) for part, place in describe_base(base).items()}
+    config = {**_config(model), "base": described, "adapted": is_adapted(model.language_model)}
+    write_folder(directory, FORMAT, FORMAT_VERSION, config, [model.tokenizer])
     places = {part: Path(path) for part, path in base.items()}
     write_trained(model, LANGUAGE_MODEL, trained, _base_tensors(places), base["base"], directory)
 
@@ -67,13 +68,13 @@ def _config(model: GlusModel) -> dict[str, Any]:
     }
 
 
-def load_glus(directory: Path, *, dtype: str | None = None, **elsewhere: str | Path | None) -> GlusModel:
+def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: str | None = None) -> GlusModel:
     """Loads a model that `save_glus` or `save_trained_glus` wrote.
 
     Args:
         directory: of the model.
-        dtype: see `glus.weights.released.held_as`.
         elsewhere: other places for parts of the base, see `find_base`.
+        dtype: see `glus.weights.released.held_as`.
 
     Raises:
         InputError: not a saved model, tensors that are missing, unexpected or of another shape (each named), or a base
@@ -91,12 +92,12 @@ def load_glus(directory: Path, *, dtype: str | None = None, **elsewhere: str | P
     )
     origin = directory if parts else directory / WEIGHTS
     fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
-    if parts and (directory / ADAPTER).is_file():
+    if config.get("adapted"):
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
 
 
-def unmerged_tensors(directory: Path, **elsewhere: str | Path | None) -> Iterator[tuple[str, Tensor]]:
+def unmerged_tensors(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY) -> Iterator[tuple[str, Tensor]]:
     """A saved model's tensors by name, its adapter not merged; arguments and errors as `load_glus`."""
     return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
 

@@ -40,7 +40,7 @@ def load_selector_model(
             raise InputError(f"{folder} is a published checkpoint: name its vision_tower, a CLIP folder.")
         model = load_published(folder, vision_tower=Path(vision_tower), dtype=dtype)
     else:
-        model = load_selector(folder, dtype=dtype, base=base, vision_tower=vision_tower)
+        model = load_selector(folder, {"base": base, "vision_tower": vision_tower}, dtype=dtype)
     if dtype is not None:
         model.to(getattr(torch, dtype))
     model.score_head.float()

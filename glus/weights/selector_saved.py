@@ -13,12 +13,13 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from glus.files import read_json
 from glus.model.assembly import language_model_without_weights
+from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
 from glus.weights.adapters import merge_adapter
-from glus.weights.bases import describe_base, find_base, recorded_base
+from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base
 from glus.weights.clip import tower_tensors
-from glus.weights.folder import ADAPTER, CONFIG, WEIGHTS, require_format, write_folder, write_tensors
+from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
 from glus.weights.selector_released import held_as, is_published, published_tensors
 from glus.weights.tensor_files import fill, read_tensors
 from glus.weights.trained import with_trained, write_trained
@@ -52,7 +53,8 @@ def save_trained_selector(
         base: `base`, and where that needs it `vision_tower` -> path.
         directory: is created.
     """
-    config = {**_config(model), "base": {part: asdict(place) for part, place in describe_base(base).items()}}
+    described = {part: asdict(place) for part, place in describe_base(base).items()}
+    config = {**_config(model), "base": described, "adapted": is_adapted(model.language_model)}
     write_folder(directory, FORMAT, FORMAT_VERSION, config, [model.image_processor, model.tokenizer])
     places = {part: Path(path) for part, path in base.items()}
     write_trained(model, LANGUAGE_MODEL, trained, _base_tensors(places), base["base"], directory)
@@ -68,13 +70,13 @@ def _config(model: SelectorModel) -> dict[str, Any]:
     }
 
 
-def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str | Path | None) -> SelectorModel:
+def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: str | None = None) -> SelectorModel:
     """Loads a model that `save_selector` or `save_trained_selector` wrote.
 
     Args:
         directory: of the model.
-        dtype: see `glus.weights.selector_released.held_as`.
         elsewhere: other places for parts of the base, see `find_base`.
+        dtype: see `glus.weights.selector_released.held_as`.
 
     Raises:
         InputError: not a saved selector, one for another vocabulary, tensors that are missing, unexpected or of another
@@ -95,13 +97,22 @@ def load_selector(directory: Path, *, dtype: str | None = None, **elsewhere: str
         score_head=build_score_head(language.hidden_size, config["head_size"]),
     )
     model.check_vocabulary(str(directory))
-    if not parts:
-        fill(model, read_tensors(directory / WEIGHTS).items(), str(directory / WEIGHTS), type_of=held_as(dtype))
-        return model
-    fill(model, with_trained(_base_tensors(parts), directory), str(directory), type_of=held_as(dtype))
-    if (directory / ADAPTER).is_file():
+    origin = directory if parts else directory / WEIGHTS
+    fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
+    if config.get("adapted"):
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
+
+
+def unmerged_tensors(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY) -> Iterator[tuple[str, Tensor]]:
+    """A saved selector's tensors by name, its adapter not merged; arguments and errors as `load_selector`."""
+    return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
+
+
+def _tensors(directory: Path, parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
+    if not parts:
+        return iter(read_tensors(directory / WEIGHTS).items())
+    return with_trained(_base_tensors(parts), directory)
 
 
 def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:

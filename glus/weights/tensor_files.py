@@ -6,7 +6,10 @@ is held once however many processes of a machine use it.
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled
@@ -20,6 +23,7 @@ from torch import Tensor, nn
 from glus.errors import InputError, name_some
 from glus.files import read_json
 
+WORTH_READING_AHEAD = 1 << 20  # bytes
 SHOWN = 10  # faults that an error names
 _MAPPABLE = b"PK\x03\x04"  # how the files of torch begin that are no older than 2020
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -208,12 +212,24 @@ def fill(
         given[name] = tensor.shape
         if own.get(name) == tensor.shape:
             owner, _, last = name.rpartition(".")
+            _read_ahead(tensor)
             held = _aligned(tensor.to(type_of(name) or tensor.dtype))
             model.get_submodule(owner).load_state_dict({last: held}, strict=False, assign=True)
     if twice:
         raise InputError(f"{origin} holds tensors under two names each: {name_some(twice)}; keep one of them.")
     if faults := shape_faults(own, given):
         raise InputError(f"{origin} does not fit the model: {faults}.")
+
+
+def _read_ahead(tensor: Tensor) -> None:
+    """Tells Linux that a mapped tensor is read from its beginning to its end.
+
+    Else, where memory is short, it reads single pages, at 90 MB/s instead of 180 to 610 here, whenever one is missing.
+    """
+    if sys.platform == "linux" and tensor.nbytes >= WORTH_READING_AHEAD:
+        address = tensor.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+        length = tensor.data_ptr() + tensor.nbytes - address
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), mmap.MADV_SEQUENTIAL)
 
 
 def _aligned(tensor: Tensor) -> Tensor:

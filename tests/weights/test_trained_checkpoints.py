@@ -1,8 +1,10 @@
 """A checkpoint beside its base: adapter in peft's files, parts trained in full, and a base known by its hash."""
 
+import gc
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import peft
@@ -10,6 +12,7 @@ import pytest
 import torch
 from published import write_clip, write_lisa
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
@@ -17,11 +20,18 @@ from glus import GLUS
 from glus.cli import app
 from glus.config import LoraConfig
 from glus.errors import GlusError, InputError
+from glus.manifest import read_manifest
 from glus.model.lora import add_lora, merged_state_dict
+from glus.pipeline.context import StepContext
+from glus.pipeline.runner import find_step
+from glus.pipeline.tracking import Tracker
+from glus.steps.train import save_checkpoint
+from glus.training.loop.precision import set_weight_types
 from glus.training.loop.trainable import select_parameters
 from glus.weights.adapters import require_sum
+from glus.weights.bases import weights_sha256
 from glus.weights.folder import ADAPTER, TRAINED, WEIGHTS
-from glus.weights.lisa import build_from_lisa
+from glus.weights.lisa import build_from_lisa, read_sam2
 from glus.weights.saved import LANGUAGE_MODEL, save_glus, save_trained_glus, unmerged_tensors
 
 PARTS = ["lora", "lm_head", "mm_projector", "text_hidden_fcs", "mask_decoder"]
@@ -103,6 +113,13 @@ def test_a_moved_project_and_another_working_folder(project, tmp_path, monkeypat
     GLUS.from_pretrained(tmp_path / FINAL, **{part: elsewhere / path for part, path in BASE.items()})
 
 
+@pytest.mark.parametrize(("file", "words"), [(ADAPTER, "holds no adapter"), (TRAINED, "cannot be read")])
+def test_a_lost_file_is_named(project, file, words):
+    (FINAL / file).unlink()
+    with pytest.raises(InputError, match=words):
+        GLUS.from_pretrained(FINAL)
+
+
 @pytest.mark.parametrize("part", BASE)
 def test_another_base_is_refused_by_its_hash(project, part):
     file = {"base": "weights/lisa/a.bin", "vision_tower": "weights/clip/model.safetensors"}.get(part, BASE[part])
@@ -146,7 +163,7 @@ def test_the_command_writes_a_model_that_needs_no_base(project):
     whole = GLUS.from_pretrained("whole", dtype="bfloat16").state_dict()
     assert all(torch.equal(whole[name], tensor) for name, tensor in wanted.items())
     again = CliRunner().invoke(app, ["weights", "merge", "whole", "again"])
-    assert isinstance(again.exception, InputError) and "whole already" in str(again.exception)
+    assert isinstance(again.exception, InputError) and "name an --adapter" in str(again.exception)
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.self_attn.v_proj.weight", "model.layers.0.mlp.up_proj.weight"])
@@ -156,6 +173,47 @@ def test_a_wrong_sum_is_seen(project, name):
     merged[f"{LANGUAGE_MODEL}.{name}"][3, 3] += 0.1
     with pytest.raises(GlusError, match=f"{name} is not the sum"):
         require_sum(merged, unmerged_tensors(FINAL), FINAL, LANGUAGE_MODEL)
+
+
+def times_mapped(file: str) -> int:
+    """How often a file is mapped into this process's memory."""
+    gc.collect()
+    return Path("/proc/self/maps").read_text().count(file)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process's memory")
+
+
+@linux
+def test_weights_stay_in_their_file_as_long_as_they_are_used_as_they_are(project):
+    """In bfloat16 LISA's shards are the memory; in float32, once each has been turned, none of them is held."""
+    before = times_mapped("weights/lisa/a.bin")
+    loaded = [GLUS.from_pretrained(FINAL)]
+    assert times_mapped("weights/lisa/a.bin") == before
+    loaded.append(GLUS.from_pretrained(FINAL, dtype="bfloat16"))
+    assert times_mapped("weights/lisa/a.bin") == before + 1
+
+
+def test_what_is_trained_leaves_the_file_that_it_was_read_from(project):
+    sam2 = read_sam2(Path("weights/sam2.pt"))
+    decoder = nn.Module()
+    decoder.weight = nn.Parameter(sam2["no_mem_embed"])
+    set_weight_types(decoder, decoder.parameters(), "bfloat16")
+    assert decoder.weight.data_ptr() != sam2["no_mem_embed"].data_ptr()
+    assert torch.equal(decoder.weight, sam2["no_mem_embed"])
+
+
+def test_the_step_saves_beside_the_base_and_says_which(project, config):
+    values = {"model": config.model.model_copy(update=BASE)}
+    context = StepContext(config.model_copy(update=values), find_step("train"), Path("work"), {}, Tracker())
+    save_checkpoint(context, project, select_parameters(project, PARTS), 7, Path("models/glus/step-000007"))
+    extra = read_manifest(Path("models/glus/step-000007")).extra
+    assert extra == {"checkpoint_step": 7, "weights_sha256": weights_sha256(FINAL)}
+    card = Path("models/glus/step-000007/README.md").read_text()
+    assert "| base | weights/lisa |" in card and weights_sha256(Path("weights/lisa")) in card
+    assert {path.name for path in FINAL.iterdir()} == {
+        path.name for path in Path("models/glus/step-000007").iterdir()
+    } - {"README.md", "manifest.json"}
 
 
 def test_what_a_light_checkpoint_holds_is_shown(project):
