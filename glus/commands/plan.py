@@ -98,10 +98,8 @@ def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
 def _needs_as_text(config: Config, needs: dict[str, Any]) -> Iterator[str]:
     parameters, room = needs["parameters"], needs["room"]
     trained = ", ".join(f"{part} {count / 1e6:.1f}" for part, count in parameters["trained"].items())
-    yield (
-        f"parameters: {parameters['total'] / 1e6:,.1f} million, {sum(parameters['trained'].values()) / 1e6:,.1f} of them"
-        f" trained ({trained})"
-    )
+    num_trained = sum(parameters["trained"].values())
+    yield f"parameters: {parameters['total'] / 1e6:,.1f} million, {num_trained / 1e6:,.1f} of them trained ({trained})"
     yield ""
     parts = ("weights", "gradients", "optimiser", "activations", "libraries")
     yield f"{'GiB of one process':<20}" + "".join(f"{part:>13}" for part in (*parts, "together"))

@@ -119,8 +119,8 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
             ) from error
         if is_out_of_memory(error):
             raise GlusError(
-                f"{name}: memory ran out ({error}). What was finished is kept, the last checkpoint too. `glus plan` says"
-                f" what is needed. {_LESS_MEMORY[name]}"
+                f"{name}: memory ran out ({error}). What was finished is kept, the last checkpoint too. `glus plan`"
+                f" says what is needed. {_LESS_MEMORY[name]}"
             ) from error
         raise
 

@@ -37,9 +37,16 @@ class _Vocabulary:
         return self._size - 1
 
 
-def glus_skeleton(config: Config) -> GlusModel:
-    """GLUS as it is loaded, in the types that its parts are published in: a language model in 16 bits, CLIP and SAM-2
-    in 32; where nothing is loaded, or arithmetic is in 32 bits, all in 32.
+def glus_at_work(config: Config) -> GlusModel:
+    """GLUS as it labels and segments: SAM-2 in 32 bits, the rest in those of the arithmetic."""
+    model = _glus(config)
+    model.mllm.to(getattr(torch, config.compute.precision))
+    return model
+
+
+def _glus(config: Config) -> GlusModel:
+    """GLUS as training begins with it, in the types that its parts are published in: a language model in 16 bits, CLIP
+    and SAM-2 in 32; where nothing is loaded, or arithmetic is in 32 bits, all in 32.
     """
     shape = config.model
     language, vision = _language(shape.base, shape), _vision(shape.vision_tower, shape)
@@ -61,8 +68,8 @@ def glus_skeleton(config: Config) -> GlusModel:
 
 
 def glus_in_training(config: Config) -> tuple[GlusModel, dict[str, nn.Parameter]]:
-    """The same in the clip phase, and what is trained."""
-    model = glus_skeleton(config)
+    """GLUS in the clip phase, and what is trained."""
+    model = _glus(config)
     with META:
         add_lora(model.language_model, config.model.lora)
     trained = select_parameters(model, config.train.trainable)

@@ -23,7 +23,7 @@ from glus.model.memory import memory_frames
 from glus.model.sam2 import FrameFeatures
 from glus.model.sharing import SharedCache, read_shared, read_states
 from glus.planning.live_memory import META, following
-from glus.planning.skeletons import glus_in_training, glus_skeleton
+from glus.planning.skeletons import glus_at_work, glus_in_training
 from glus.processing.conversation import INFERENCE_ANSWER, INFERENCE_QUESTION, training_prompt
 from glus.processing.sentences import IMAGE, SEG
 from glus.processing.tokenizer import IMAGE_ID
@@ -84,16 +84,20 @@ def training(config: Config) -> Work:
     )
 
 
-def segmenting(config: Config, name: str) -> Work:
-    """A video's passes: `labelling` of all frames of a share of the videos, or `segmenting` from the key frames."""
-    model = glus_skeleton(config)
+def segmenting(config: Config, name: str, num_frames: int = FRAMES_KEPT) -> Work:
+    """A video's passes: `labelling` of all frames of a share of the videos, or `segmenting` from the key frames.
+
+    Args:
+        num_frames: of the video; longer ones than `FRAMES_KEPT` need no more.
+    """
+    model, at_once = glus_at_work(config), min(num_frames, FRAMES_AT_ONCE)
     settings, per_frame = config.model, model.mllm.tokens_per_frame
-    windows = FRAMES_AT_ONCE
+    windows = at_once
     rows = windows * max(1, min(SENTENCES, CONVERSATIONS_AT_ONCE // windows))
     prompt = _row(settings.num_context_frames, settings.num_query_frames, SENTENCE, per_frame)
     context = prompt.index(IMAGE_ID) + (settings.num_context_frames + 1) * per_frame
     with torch.no_grad(), following(model) as memory:
-        kept = [_encoded(model) for _ in range(FRAMES_KEPT // FRAMES_AT_ONCE)]
+        kept = [_encoded(model, at_once) for _ in range(min(num_frames, FRAMES_KEPT) // at_once)]
         _read(model.language_model, context, (windows, per_frame), (rows, len(prompt) - context - per_frame))
         features = kept[0][0][:1].repeated(SENTENCES)
         embeddings = _empty(model.text_hidden_fcs[-1].weight, SENTENCES, model.masks.sam2.hidden_dim)
@@ -105,13 +109,13 @@ def segmenting(config: Config, name: str) -> Work:
 
 def selecting(config: Config) -> Work:
     """Scores for the frames of a clip; GLUS's parts stand for Chat-UniVi's, which have the same shapes."""
-    model = glus_skeleton(config)
+    model = glus_at_work(config)
     size, selector = sum(config.selector.model.clusters), config.keyframes
     tail = ceil(len(SENTENCE) / LETTERS) + 40
     queries = max(1, selector.batch // SENTENCES)
     with torch.no_grad(), following(model) as memory:
-        pixels = model.vision_tower.config.image_size
-        model.mllm.project(model.mllm.encode_frames(torch.empty(FRAMES_PER_PASS, 3, pixels, pixels, device=META)))
+        side, like = model.vision_tower.config.image_size, model.mm_projector.weight
+        model.mllm.project(model.mllm.encode_frames(_empty(like, FRAMES_PER_PASS, 3, side, side)))
         context = selector.max_context_frames * (size + 4) + 40
         _read(model.language_model, context, (queries, size), (queries * SENTENCES, tail))
     parts = (model.vision_tower, model.mm_projector, model.language_model)
@@ -122,15 +126,14 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=META)
 
 
-def _encoded(model: GlusModel) -> tuple:
-    """Image features and visual tokens of the frames that are encoded in one call."""
+def _encoded(model: GlusModel, count: int) -> tuple[FrameFeatures, Tensor]:
+    """Image features and visual tokens of frames that are encoded in one call."""
     clip, sam2 = model.vision_tower.config.image_size, model.masks.image_size
-    features = model.masks.encode(torch.empty(FRAMES_AT_ONCE, 3, sam2, sam2, device=META))
+    features = model.masks.encode(torch.empty(count, 3, sam2, sam2, device=META))
     strides = (features.stride4.clone(), features.stride8.clone(), features.stride16.clone())
     features = FrameFeatures(*strides, features.position[:1].clone())
-    return features, model.mllm.project(
-        model.mllm.encode_frames(torch.empty(FRAMES_AT_ONCE, 3, clip, clip, device=META))
-    )
+    pixels = torch.empty(count, 3, clip, clip, device=META)
+    return features, model.mllm.project(model.mllm.encode_frames(pixels.to(model.mllm.mm_projector.weight.dtype)))
 
 
 def _read(language_model: nn.Module, context: int, frames: tuple[int, int], endings: tuple[int, int]) -> None:
