@@ -71,7 +71,8 @@ def compare_at_mid_size(work: Path, before: Path, repeats: int) -> None:
             task = {"part": "mid", "folder": str(work), "checkpointing": checkpointing, "gradients": f"{name}.npz"}
             rows[name].append(measure(__file__, tree, task))
     print(
-        f"{'mid size':28}{'s/batch':>9}{'samples/s':>11}{'times':>7}{'peak MiB':>10}{'share':>7}{'loss':>10}{'gradients':>11}"
+        f"{'mid size':28}{'s/batch':>9}{'samples/s':>11}{'times':>7}{'peak MiB':>10}{'share':>7}{'loss':>10}"
+        f"{'gradients':>11}"
     )
     first = rows[f"build {BEFORE}"]
     seconds = {name: statistics.median(row["seconds"] for row in found) for name, found in rows.items()}
@@ -108,7 +109,8 @@ def compare_defaults(work: Path, before: Path, repeats: int) -> None:
             total[name] += seconds[name] * rows["now"][0][phase]["steps"]
         apart = abs(rows["now"][0][phase]["loss"] / rows["before"][0][phase]["loss"] - 1)
         print(
-            f"{phase:14}{seconds['before']:16.3f}{seconds['now']:12.3f}{seconds['before'] / seconds['now']:7.2f}{apart:12.1e}"
+            f"{phase:14}{seconds['before']:16.3f}{seconds['now']:12.3f}"
+            f"{seconds['before'] / seconds['now']:7.2f}{apart:12.1e}"
         )
     print(f"{'schedule, s':14}{total['before']:16.0f}{total['now']:12.0f}{total['before'] / total['now']:7.2f}")
 

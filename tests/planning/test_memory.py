@@ -1,4 +1,4 @@
-"""Memory by hand, and the estimates at the real size against what was measured there (docs/scaling.md)."""
+"""Memory by hand, and the estimates at the real size against what was measured there (docs/planning.md)."""
 
 import pytest
 import torch
