@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from glus.config import Config
@@ -31,6 +32,13 @@ WEIGHTS = {
     "model.sam2_weights": "sam2_hiera_large.pt of github.com/facebookresearch/sam2",
     "selector.model.base": "Chat-UniVi of its authors (Chat-UniVi/Chat-UniVi)",
     "selector.model.vision_tower": "openai/clip-vit-large-patch14",
+}
+
+WORKS: dict[str, Callable[[Config], Work]] = {
+    "training": training,
+    "labelling": partial(segmenting, name="labelling"),
+    "selecting": selecting,
+    "segmenting": partial(segmenting, name="segmenting"),
 }
 
 
@@ -59,7 +67,7 @@ def count_parameters(config: Config) -> Parameters:
 
 def measure_works(config: Config) -> list[Work]:
     """Memory of one process of each kind of work."""
-    return [training(config), segmenting(config, "labelling"), selecting(config), segmenting(config, "segmenting")]
+    return [measure(config) for measure in WORKS.values()]
 
 
 def fits(work: Work, config: Config, where: Room) -> bool:
@@ -72,7 +80,7 @@ def remedies(config: Config, work: Work, where: Room) -> Iterator[tuple[str, Wor
     """Changes that help a work that does not fit, one after the other until it does, with what is needed then."""
     for text, changes in _changes(config, work, where):
         config = changed(config, changes)
-        work = training(config) if work.name == "training" else segmenting(config, work.name)
+        work = WORKS[work.name](config)
         yield text, work
         if fits(work, config, where):
             return
@@ -84,6 +92,9 @@ def _changes(config: Config, work: Work, where: Room) -> Iterator[tuple[str, dic
         yield "compute.processes: 1", {"compute.processes": 1}
     if compute.precision == "float32" and config.model.base is not None:
         yield "compute.precision: bfloat16", {"compute.precision": "bfloat16"}
+    if work.name == "selecting" and config.keyframes.batch > 1:
+        batch = config.keyframes.batch // 2
+        yield f"keyframes.batch: {batch}", {"keyframes.batch": batch}
     if work.name != "training":
         return
     if not compute.activation_checkpointing:

@@ -8,7 +8,8 @@ from torch.nn import functional
 from glus.config import PRESETS, Config, load_config
 from glus.planning import works
 from glus.planning.live_memory import META, following
-from glus.planning.needs import changed, count_parameters, missing
+from glus.planning.machine import Room
+from glus.planning.needs import changed, count_parameters, fits, missing, remedies
 from glus.planning.works import segmenting, training
 
 LIBRARIES = 0.6e9  # bytes of a process before it has a model
@@ -64,6 +65,23 @@ def test_training_by_part(root, monkeypatch):
     less = training(changed(config, {"compute.activation_checkpointing": True}))
     assert less.parts["activations"] < work.parts["activations"]
     assert work.total == sum(work.parts.values())
+
+
+def test_what_does_not_fit_gets_changes_until_it_does(root, monkeypatch):
+    monkeypatch.chdir(root)
+    config = load_config()
+    assert config.compute.processes == 2
+    work = training(config)
+
+    def changes(size: float) -> list[str]:
+        where = Room("a small machine", int(size), shared=True, libraries=0)
+        assert not fits(work, config, where)
+        return [text for text, _ in remedies(config, work, where)]
+
+    assert changes(1.5 * work.total) == ["compute.processes: 1"]
+    first, second, third, _ = changes(1)  # nothing fits
+    assert (first, second) == ("compute.processes: 1", "compute.activation_checkpointing: true")
+    assert third == "train.clip.samples: 1 with train.clip.accumulation: 4, the same batch of 4"
 
 
 def test_the_real_size_has_the_published_parameters(printed):
