@@ -34,6 +34,7 @@ MID = [
     "train.trainable=[lora, embeddings, lm_head, mm_projector, text_hidden_fcs, mask_decoder]",
 ]
 SIZE = 120, 160
+STEPS = 8  # of each phase
 PHASES = ("image", "tracking", "clip")
 MEBIBYTE = 1 << 20
 
@@ -46,7 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         task = json.loads(options.worker)
-        print(json.dumps({"mid": step_at_mid_size, "tiny": steps_of_the_default}[task["part"]](task)))
+        parts = {"mid": step_at_mid_size, "tiny": steps_of_the_default, "stage": stage}
+        print(json.dumps(parts[task["part"]](task)))
         return
     with tempfile.TemporaryDirectory() as folder, build_at(BEFORE, Path(folder)) as before:
         work = Path(folder)
@@ -58,8 +60,6 @@ def main() -> None:
 
 def compare_at_mid_size(work: Path, before: Path, repeats: int) -> None:
     draw_frames(work)
-    parameters = work / "mid.yaml"
-    parameters.write_text(edited(MID))
     ways = {
         f"build {BEFORE}": (before, False),
         "this build": (ROOT, False),
@@ -70,7 +70,10 @@ def compare_at_mid_size(work: Path, before: Path, repeats: int) -> None:
         for name, (tree, checkpointing) in ways.items():
             task = {"part": "mid", "folder": str(work), "checkpointing": checkpointing, "gradients": f"{name}.npz"}
             rows[name].append(measure(__file__, tree, task))
-    print(f"{'mid size':28}{'s/batch':>9}{'samples/s':>11}{'times':>7}{'peak MiB':>10}{'share':>7}{'loss':>10}{'gradients':>11}")
+    print(
+        f"{'mid size':28}{'s/batch':>9}{'samples/s':>11}{'times':>7}{'peak MiB':>10}{'share':>7}{'loss':>10}"
+        f"{'gradients':>11}"
+    )
     first = rows[f"build {BEFORE}"]
     seconds = {name: statistics.median(row["seconds"] for row in found) for name, found in rows.items()}
     peaks = {name: statistics.median(row["peak"] for row in found) for name, found in rows.items()}
@@ -88,13 +91,16 @@ def compare_at_mid_size(work: Path, before: Path, repeats: int) -> None:
 def compare_defaults(work: Path, before: Path, repeats: int) -> None:
     project = work / "project"
     project.mkdir()
-    clips = "stage.synthetic.clips={train: {plain: 14, greyed: 14, starts_grey: 8}, valid_u: {plain: 1}, test: {plain: 1}}"
+    clips = (
+        "stage.synthetic.clips={train: {plain: 14, greyed: 14, starts_grey: 8}, valid_u: {plain: 1}, test: {plain: 1}}"
+    )
+    os.chdir(ROOT)
     (project / "params.yaml").write_text(edited([clips, "tracking.enabled=false", "compute.processes=1"]))
-    measure(__file__, ROOT, {"part": "tiny", "folder": str(project), "stage": True})
+    measure(__file__, ROOT, {"part": "stage", "folder": str(project)})
     rows: dict[str, list[dict]] = {"before": [], "now": []}
     for _ in range(repeats):
         for name, tree in (("before", before), ("now", ROOT)):
-            rows[name].append(measure(__file__, tree, {"part": "tiny", "folder": str(project), "stage": False}))
+            rows[name].append(measure(__file__, tree, {"part": "tiny", "folder": str(project)}))
     print(f"{'tiny default':14}{BEFORE + ' s/step':>16}{'this build':>12}{'times':>7}{'loss apart':>12}")
     total = {"before": 0.0, "now": 0.0}
     for phase in PHASES:
@@ -102,14 +108,18 @@ def compare_defaults(work: Path, before: Path, repeats: int) -> None:
         for name in total:
             total[name] += seconds[name] * rows["now"][0][phase]["steps"]
         apart = abs(rows["now"][0][phase]["loss"] / rows["before"][0][phase]["loss"] - 1)
-        print(f"{phase:14}{seconds['before']:16.3f}{seconds['now']:12.3f}{seconds['before'] / seconds['now']:7.2f}{apart:12.1e}")
+        print(
+            f"{phase:14}{seconds['before']:16.3f}{seconds['now']:12.3f}"
+            f"{seconds['before'] / seconds['now']:7.2f}{apart:12.1e}"
+        )
     print(f"{'schedule, s':14}{total['before']:16.0f}{total['now']:12.0f}{total['before'] / total['now']:7.2f}")
 
 
 def edited(changes: list[str]) -> str:
+    """The default parameters of the build on the path, which this is the folder of, with changes."""
     from glus.commands.params import edited as edit
 
-    return edit(ROOT / "params.yaml", changes)
+    return edit(Path("params.yaml"), changes)
 
 
 def draw_frames(work: Path) -> None:
@@ -124,10 +134,62 @@ def gradients_apart(ours: Path, theirs: Path) -> float:
     """Norm of the difference of all gradients, relative to their norm; which ones there are has to agree."""
     one, other = np.load(ours), np.load(theirs)
     assert set(one) == set(other)
-    differences, norms = ([float(np.square(part).sum()) for part in parts] for parts in (
-        (one[name] - other[name] for name in other), other.values()
-    ))
+    differences, norms = (
+        [float(np.square(part).sum()) for part in parts]
+        for parts in ((one[name] - other[name] for name in other), other.values())
+    )
     return math.sqrt(sum(differences) / sum(norms))
+
+
+def build(config, texts):
+    """A model of random weights with adapters that do something, by the build on the path."""
+    import torch
+
+    from glus.model.lora import add_lora
+    from glus.model.scratch import build_from_scratch
+    from glus.processing.conversation import conversation_texts
+    from glus.processing.sentences import IM_END, IM_START, SEG
+    from glus.processing.tokenizer import train_tokenizer
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([*conversation_texts(), *texts], config.model.language.vocabulary)
+    tokenizer.add_tokens([SEG, IM_START, IM_END])
+    model = build_from_scratch(config.model, tokenizer, seed=0)
+    add_lora(model.language_model, config.model.lora)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def train_only(model, parameters) -> None:
+    from glus.training.loop.trainer import train_mode
+
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in parameters)
+    train_mode(model)
+
+
+def draw_samples(folder: Path) -> list:
+    """Two clips with three sentences each, two of which speak of one object."""
+    from glus.training.segmentation.samples import ClipSample
+
+    split = SimpleNamespace(
+        dataset="drawn",
+        frame_path=lambda video, index: folder / f"{video.first + index}.png",
+        target_masks=lambda expression, frames: np.random.default_rng(len(expression.text)).random((4, *SIZE)) > 0.7,
+    )
+    samples = []
+    for clip in range(2):
+        video = SimpleNamespace(first=8 * clip, video_id=str(clip), frame_names=range(8))
+        said = [
+            SimpleNamespace(text=text, expression_id=text, annotation_ids=(str(number // 2),))
+            for number, text in enumerate(TEXTS[3 * clip :][:3])
+        ]
+        draw = SimpleNamespace(split=split, video=video)
+        samples.append(ClipSample(draw, [0, 1, 2, 3], [4, 5, 6, 7], said, [[0] * 4] * 3, [[3] * 4] * 3))
+    return samples
 
 
 def step_at_mid_size(task: dict) -> dict:
@@ -135,53 +197,23 @@ def step_at_mid_size(task: dict) -> dict:
     import torch
 
     from glus.config import load_config
-    from glus.model.lora import add_lora
-    from glus.model.scratch import build_from_scratch
-    from glus.processing.conversation import conversation_texts
-    from glus.processing.sentences import IM_END, IM_START, SEG
-    from glus.processing.tokenizer import train_tokenizer
     from glus.training.loop.trainable import select_parameters
-    from glus.training.loop.trainer import train_mode
     from glus.training.segmentation.contrastive import TokenBank
     from glus.training.segmentation.objectives import ClipObjective
-    from glus.training.segmentation.samples import BatchBuilder, ClipSample
+    from glus.training.segmentation.samples import BatchBuilder
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
     folder = Path(task["folder"])
-    config = load_config(folder / "mid.yaml")
-    tokenizer = train_tokenizer([*conversation_texts(), *TEXTS], config.model.language.vocabulary)
-    tokenizer.add_tokens([SEG, IM_START, IM_END])
-    model = build_from_scratch(config.model, tokenizer, seed=0)
-    add_lora(model.language_model, config.model.lora)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
+    file = folder / f"{Path.cwd().name}.yaml"
+    file.write_text(edited(MID))
+    config = load_config(file)
+    model = build(config, TEXTS)
     if task["checkpointing"]:
         from glus.model.checkpointing import checkpoint_activations
 
         checkpoint_activations(model.deep_layers)
     parameters = select_parameters(model, config.train.trainable)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in parameters)
-    train_mode(model)
-    split = SimpleNamespace(
-        dataset="drawn",
-        frame_path=lambda video, index: folder / f"{video.first + index}.png",
-        target_masks=lambda expression, frames: np.random.default_rng(len(expression.text)).random((4, *SIZE)) > 0.7,
-    )
-    samples = [
-        ClipSample(
-            SimpleNamespace(split=split, video=SimpleNamespace(first=8 * clip, video_id=str(clip), frame_names=range(8))),
-            [0, 1, 2, 3],
-            [4, 5, 6, 7],
-            [SimpleNamespace(text=text, expression_id=text, annotation_ids=("0",)) for text in TEXTS[3 * clip :][:3]],
-            [[0] * 4] * 3,
-            [[3] * 4] * 3,
-        )
-        for clip in range(2)
-    ]
-    batch = BatchBuilder(tokenizer, model.transform, model.mllm.tokens_per_frame).build(samples)
+    train_only(model, parameters)
+    batch = BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame).build(draw_samples(folder))
     objective = ClipObjective(model, config.train.loss, config.train.contrastive, config.model.memory, TokenBank(64))
     held, seconds = current_memory(), []
     for _ in range(4):
@@ -197,7 +229,7 @@ def step_at_mid_size(task: dict) -> dict:
     return {
         "seconds": statistics.median(seconds[1:]),
         "peak": peak / MEBIBYTE,
-        "losses": [float(value) for value in losses.values()],
+        "losses": [float(losses[name]) for name in ("loss", "ce", "bce", "dice", "con")],
     }
 
 
@@ -206,50 +238,36 @@ def current_memory() -> int:
     return pages * resource.getpagesize()
 
 
+def stage(task: dict) -> dict:
+    from glus.cli import main as glus
+
+    os.chdir(task["folder"])
+    try:
+        glus(["stage"])
+    except SystemExit as end:
+        assert not end.code
+    return {}
+
+
 def steps_of_the_default(task: dict) -> dict:
     """Some steps of each phase by the build on the path: CPU seconds of a step, batches included, and the last loss."""
     import torch
 
     from glus.config import load_config
-    from glus.model.lora import add_lora
-    from glus.model.scratch import build_from_scratch
-    from glus.processing.conversation import conversation_texts
-    from glus.processing.sentences import IM_END, IM_START, SEG
-    from glus.processing.tokenizer import train_tokenizer
     from glus.records.split import StagedSplit
-    from glus.training.loop.trainer import train_mode
     from glus.training.segmentation.contrastive import TokenBank
     from glus.training.segmentation.phases import build_phases
 
-    tree = Path.cwd()
-    os.chdir(task["folder"])
-    if task["stage"]:
-        from glus.cli import main as glus
-
-        try:
-            glus(["stage"])
-        except SystemExit as end:
-            assert not end.code
-        return {}
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    config = load_config()
-    os.chdir(tree)  # the shapes of SAM-2
-    folder = Path(task["folder"])
+    config, folder = load_config(), Path(task["folder"])
     split = StagedSplit(folder / "data/staged/synthetic/train", folder / "data/raw/synthetic")
     texts = {expression.text for expressions in split.expressions.values() for expression in expressions}
-    tokenizer = train_tokenizer([*conversation_texts(), *texts], config.model.language.vocabulary)
-    tokenizer.add_tokens([SEG, IM_START, IM_END])
-    model = build_from_scratch(config.model, tokenizer, seed=0)
-    add_lora(model.language_model, config.model.lora)
+    model = build(config, texts)
     bank, found = TokenBank(config.train.contrastive.bank_size), {}
     for phase in build_phases(model, [(split, 1.0)], bank, train=config.train, shape=config.model, seed=0):
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in phase.parameters)
-        train_mode(model)
+        train_only(model, phase.parameters)
         optimiser = torch.optim.AdamW(phase.parameters.values(), lr=1e-5, fused=True)
         seconds = []
-        for step in range(8):
+        for step in range(STEPS):
             start = time.process_time()
             optimiser.zero_grad(set_to_none=True)
             for turn in range(phase.accumulation):
@@ -259,9 +277,8 @@ def steps_of_the_default(task: dict) -> dict:
             optimiser.step()
             phase.end_step()
             seconds.append(time.process_time() - start)
-        found[phase.name] = {
-            "seconds": statistics.median(seconds[1:]), "steps": phase.steps, "loss": float(loss.detach()),
-        }  # fmt: skip
+        row = {"seconds": statistics.median(seconds[1:]), "steps": phase.steps, "loss": float(loss.detach())}
+        found[phase.name] = row
     return found
 
 

@@ -1,4 +1,4 @@
-"""The last layer of a language model for the tokens whose states are asked for: all are read, no others are computed."""
+"""The last layer of a language model for tokens whose states are asked for: all are read, no others are computed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from glus.errors import GlusError, KilledError
+from glus.errors import GlusError, KilledError, is_out_of_memory
 from glus.execution.device_locks import held_devices
 from glus.execution.ties import SECONDS_TO_STOP, ending_within
 from glus.files import is_disk_full
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORK = Path(".glus/work")
+_LESS = "Other programs, and compute.processes side by side on one machine, take memory too"
+_TRAINS = (
+    "Where it was left off go on: compute.activation_checkpointing: true, fewer compute.processes. Begin anew:"
+    " compute.precision: bfloat16, {0}.samples: 1 with {0}.accumulation as many times larger (the same batch)."
+)
+_LESS_MEMORY = {  # what helps, by step
+    "stage": f"{_LESS}; compute.workers: 1 needs least.",
+    "train": _TRAINS.format("train.clip"),
+    "pseudolabel": f"{_LESS}; compute.precision: bfloat16 halves a base of 16 bits.",
+    "selector": _TRAINS.format("selector"),
+    "keyframes": f"{_LESS}; a smaller keyframes.batch reads fewer frames at once.",
+    "propagate": f"{_LESS}; compute.precision: bfloat16 halves a base of 16 bits.",
+    "evaluate": f"{_LESS}.",
+}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -103,6 +117,11 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
             raise GlusError(
                 f"{name}: the disk is full ({Path.cwd()}). Free some space and start again;"
                 " what was finished is kept, nothing was published by halves."
+            ) from error
+        if is_out_of_memory(error):
+            raise GlusError(
+                f"{name}: memory ran out ({error}). What was finished is kept, the last checkpoint too. `glus plan`"
+                f" says what is needed. {_LESS_MEMORY[name]}"
             ) from error
         raise
 

@@ -113,6 +113,8 @@ def step(
     with pytest.MonkeyPatch.context() as patch:
         step.watch(patch)
         step.losses = objective(step.batch)
+        with torch.no_grad():  # training does not remember the last frame, the published code does
+            model.masks.remember(step.seen["conditioned"][-1], step.logits[:, -1])
     step.losses["loss"].backward(retain_graph=True)
     yield step
 

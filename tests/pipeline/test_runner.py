@@ -142,6 +142,16 @@ def test_a_full_disk_is_one_sentence_and_publishes_nothing(configure: Callable, 
     assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "failed"
 
 
+def test_too_little_memory_is_one_paragraph_with_what_helps(configure: Callable, act: Callable) -> None:
+    act("exhaust_memory")
+    config = configure()
+    with pytest.raises(GlusError, match=r"stage: memory ran out \(.*can't allocate memory.*compute\.workers") as caught:
+        run_step("stage", config)
+    assert caught.value.exit_code == 1
+    assert plan_step("stage", config).resumes
+    assert not Path("data/staged").exists()
+
+
 @pytest.mark.parametrize("place", ["glus.pipeline.runner.step_lock", "glus.pipeline.runner._prepare_work"])
 def test_a_full_disk_before_the_step_begins_is_the_same_sentence(
     configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch, place: str
