@@ -27,6 +27,7 @@ class PublishedTruth:
     """A split read from its published layout.
 
     Attributes:
+        root: the dataset's folder.
         release: which of the dataset's releases it is, where there are several.
         tracks: the masks.
         label_maps: video id -> folder of PNG files whose values are objects, where the dataset has such.
@@ -34,6 +35,7 @@ class PublishedTruth:
 
     dataset: str
     split: str
+    root: Path
     release: str
     videos: dict[str, Video]
     expressions: dict[str, list[Expression]]
@@ -44,6 +46,10 @@ class PublishedTruth:
     def has_masks(self) -> bool:
         """Whether it comes with ground truth."""
         return bool(self.tracks or self.label_maps)
+
+    def frame_path(self, video: Video, index: int) -> Path:
+        """Path of one frame."""
+        return self.root / video.frame_dir / f"{video.frame_names[index]}.jpg"
 
     def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
         """Annotation id -> frame index -> run lengths."""
@@ -110,6 +116,7 @@ def _open_raw(
     return PublishedTruth(
         dataset,
         split,
+        root,
         examined.raw.release,
         _videos(examined),
         _expressions(examined),
