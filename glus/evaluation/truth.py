@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
+from glus.evaluation.lmms_layout import RELEASE, find_tables, read_lmms_split
 from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import StagedSplit
@@ -78,6 +79,8 @@ def open_split(
 ) -> StagedSplit | PublishedTruth:
     """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined first.
 
+    What lmms-eval has packed again (`glus.evaluation.lmms_layout`) is told by its files.
+
     Args:
         workers: processes to examine with.
         links: folders that symbolic links of the dataset may lead into.
@@ -92,6 +95,12 @@ def open_split(
         manifest = read_manifest(staged)
         verify_files(staged, manifest)
         return StagedSplit(staged, Path(manifest.extra["frames_root"]))
+    if tables := find_tables(root, split):
+        linked = LinkedRoot.of(root, links)
+        found = read_lmms_split(linked, tables)
+        return PublishedTruth(
+            dataset, split, linked, RELEASE, found.videos, found.expressions, found.tracks, label_maps={}
+        )
     return _open_raw(dataset, root, split, workers, links, depth)
 
 
