@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from glus.commands import check, doctor, export, params, plan, report, score, segment, shard, sources, steps, weights
+from glus.commands import (
+    check,
+    compare,
+    doctor,
+    export,
+    params,
+    plan,
+    report,
+    score,
+    segment,
+    shard,
+    sources,
+    steps,
+    weights,
+)
 from glus.errors import GlusError
 from glus.files import is_disk_full
 from glus.pipeline.table import STEPS
@@ -30,7 +44,7 @@ app = typer.Typer(
 )
 # in the order of work, which is that of `glus --help`
 BEFORE: tuple[Callable[..., None], ...] = (doctor.doctor, params.params, check.check, plan.plan)
-AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, segment.segment)
+AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, compare.compare, segment.segment)
 for command in BEFORE:
     app.command()(command)
 steps.register(app)

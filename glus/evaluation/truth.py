@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
+from glus.evaluation.lmms_layout import RELEASE, find_tables, read_lmms_split
 from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import StagedSplit
@@ -27,6 +28,7 @@ class PublishedTruth:
     """A split read from its published layout.
 
     Attributes:
+        root: the dataset's folder.
         release: which of the dataset's releases it is, where there are several.
         tracks: the masks.
         label_maps: video id -> folder of PNG files whose values are objects, where the dataset has such.
@@ -34,6 +36,7 @@ class PublishedTruth:
 
     dataset: str
     split: str
+    root: Path
     release: str
     videos: dict[str, Video]
     expressions: dict[str, list[Expression]]
@@ -44,6 +47,10 @@ class PublishedTruth:
     def has_masks(self) -> bool:
         """Whether it comes with ground truth."""
         return bool(self.tracks or self.label_maps)
+
+    def frame_path(self, video: Video, index: int) -> Path:
+        """Path of one frame."""
+        return self.root / video.frame_dir / f"{video.frame_names[index]}.jpg"
 
     def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
         """Annotation id -> frame index -> run lengths."""
@@ -72,6 +79,8 @@ def open_split(
 ) -> StagedSplit | PublishedTruth:
     """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined first.
 
+    What lmms-eval has packed again (`glus.evaluation.lmms_layout`) is told by its files.
+
     Args:
         workers: processes to examine with.
         links: folders that symbolic links of the dataset may lead into.
@@ -86,6 +95,12 @@ def open_split(
         manifest = read_manifest(staged)
         verify_files(staged, manifest)
         return StagedSplit(staged, Path(manifest.extra["frames_root"]))
+    if tables := find_tables(root, split):
+        linked = LinkedRoot.of(root, links)
+        found = read_lmms_split(linked, tables)
+        return PublishedTruth(
+            dataset, split, linked, RELEASE, found.videos, found.expressions, found.tracks, label_maps={}
+        )
     return _open_raw(dataset, root, split, workers, links, depth)
 
 
@@ -110,6 +125,7 @@ def _open_raw(
     return PublishedTruth(
         dataset,
         split,
+        root,
         examined.raw.release,
         _videos(examined),
         _expressions(examined),
