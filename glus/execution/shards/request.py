@@ -74,7 +74,7 @@ class Requests:
 
     def write(self, numbers: Sequence[int]) -> Shard:
         """Asks for some pieces."""
-        file = self._folder / f"{self._count:05d}.json"
+        file = self._folder / f"{self._count:05d}-{self.token}.json"  # an orphan of an earlier run writes beside it
         self._count += 1
         threads = int(os.environ.get(THREADS, "1"))
         asked = {"token": self.token, "devices": self._devices, "threads": threads, "numbers": list(numbers)}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
 from local_imports import ROOT
 
 from glus.errors import InputError
@@ -55,6 +56,16 @@ def leave(at: int, number: int) -> None:
         sys.exit(0)
 
 
+def lose_machine(at: int, number: int) -> None:
+    """Kills all up to the worker at once, as a machine that goes dark does."""
+    if number == at and not Path("lost").exists():
+        Path("lost").touch()
+        for process in [*reversed(psutil.Process().parents()), psutil.Process()]:
+            if Path("lost").read_text() or "worker" in process.cmdline():
+                Path("lost").write_text("from the worker on")
+                process.kill()
+
+
 def refuse(at: int, number: int) -> None:
     if number == at:
         raise InputError("seven is not a number of ours")
@@ -80,7 +91,7 @@ def content(pieces: Pieces) -> list[bytes]:
 
 def environment() -> dict[str, str]:
     """Of a machine that has the project's code, and these toys."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, HERE.parent)))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, HERE / "execution")))}
 
 
 class Machines:
