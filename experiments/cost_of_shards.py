@@ -27,7 +27,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from glus.config import ComputeConfig, load_config
 from glus.execution.engines import make_missing
-from glus.execution.pieces import Pieces
+from glus.execution.pieces import StepPieces
 from glus.execution.shards.request import Requests
 from glus.execution.shards.signs import signs_of_life
 
@@ -51,7 +51,7 @@ def main() -> None:
                     report(engine, options.shards, partial(make, compute.model_copy(update=changes)))
 
 
-def processes(work: Pieces) -> None:
+def processes(work: StepPieces) -> None:
     """A process for each shard, one after the other."""
     requests = Requests(work)
     with signs_of_life(requests.lease, requests.token):
@@ -60,12 +60,12 @@ def processes(work: Pieces) -> None:
             subprocess.run([sys.executable, "-m", "glus", "shard", shard.request, shard.token], check=True)
 
 
-def make(compute: ComputeConfig, work: Pieces) -> None:
+def make(compute: ComputeConfig, work: StepPieces) -> None:
     for _ in make_missing(work, compute):
         pass
 
 
-def report(name: str, shards: int, spread: Callable[[Pieces], None]) -> None:
+def report(name: str, shards: int, spread: Callable[[StepPieces], None]) -> None:
     rounds = []
     for number in range(2):
         start, cpu = time.monotonic(), cpu_seconds()
@@ -84,9 +84,9 @@ def cpu_seconds() -> float:
     return total
 
 
-def pieces(name: str, count: int) -> Pieces:
+def pieces(name: str, count: int) -> StepPieces:
     names = tuple(f"{number:07d}.txt" for number in range(count))
-    return Pieces(Path(".glus/work") / name, names, partial(partial, write), 0)
+    return StepPieces(Path(".glus/work") / name, names, partial(partial, write), 0)
 
 
 def write(number: int, file: Path) -> None:

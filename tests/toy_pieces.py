@@ -14,17 +14,17 @@ import psutil
 from local_imports import ROOT
 
 from glus.errors import InputError
-from glus.execution.pieces import Pieces
+from glus.execution.pieces import StepPieces
 from glus.execution.shards.request import Shard
 from glus.execution.shards.spread import RunState
 
 HERE = Path(__file__).parent
 
 
-def squares(count: int, event: Callable[[int], None] | None = None, devices: int = 0) -> Pieces:
-    """Pieces 0 to `count`; `event` comes before each is written."""
+def squares(count: int, event: Callable[[int], None] | None = None, devices: int = 0) -> StepPieces:
+    """StepPieces 0 to `count`; `event` comes before each is written."""
     names = tuple(f"{number:07d}-{number**2:04x}.txt" for number in range(count))
-    return Pieces(Path(".glus/work/toy/pieces"), names, partial(Square, event), devices)
+    return StepPieces(Path(".glus/work/toy/pieces"), names, partial(Square, event), devices)
 
 
 class Square:
@@ -85,7 +85,7 @@ def made() -> list[int]:
     return [int(line) for line in Path("made").read_text().splitlines()]
 
 
-def content(pieces: Pieces) -> list[bytes]:
+def content(pieces: StepPieces) -> list[bytes]:
     return [file.read_bytes() for file in pieces.require_all()]
 
 

@@ -55,9 +55,11 @@ def worker(server: dict[str, str]) -> Iterator[None]:
 def one_more_worker(server: dict[str, str]) -> Iterator[None]:
     command = [*PREFECT, "worker", "start", "--pool", "shards", "--type", "process", "--limit", "2"]
     process = subprocess.Popen(command, cwd=ROOT, env=server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield
-    process.terminate()
-    process.wait()
+    try:
+        yield
+    finally:
+        process.kill()  # its runs have ended, and end by themselves where they have not
+        process.wait()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import GlusError, InputError
-from glus.execution.pieces import Pieces
+from glus.execution.pieces import StepPieces
 from glus.files import is_disk_full, read_json, write_json
 
 WORK = Path(".glus/work")  # requests lie below it
@@ -57,7 +57,7 @@ class Requests:
         pieces: what is to be made.
     """
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: StepPieces) -> None:
         self.token = secrets.token_hex(8)
         self._devices = pieces.devices
         self._folder = pieces.folder / FOLDER
@@ -117,9 +117,9 @@ def read_request(shard: Shard) -> Asked:
     return Asked(content["numbers"], content["devices"], content["threads"])
 
 
-def read_pieces(shard: Shard) -> Pieces:
+def read_pieces(shard: Shard) -> StepPieces:
     """The work, as the step wrote it beside the request; it may run whatever it names, as the project's code may."""
-    pieces: Pieces = pickle.loads(shard.file.with_name(PIECES).read_bytes())
+    pieces: StepPieces = pickle.loads(shard.file.with_name(PIECES).read_bytes())
     return pieces
 
 
