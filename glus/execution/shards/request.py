@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
+import shutil
 import socket
 import traceback
 from collections.abc import Sequence
@@ -61,9 +62,8 @@ class Requests:
         self.token = secrets.token_hex(8)
         self._devices = pieces.devices
         self._folder = pieces.folder / FOLDER
+        self.withdraw()  # what a run that was killed asked for
         self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.iterdir():  # by a run that was killed
-            left.unlink(missing_ok=True)
         (self._folder / PIECES).write_bytes(pickle.dumps(pieces))
         self._count = 0
 
@@ -80,6 +80,10 @@ class Requests:
         asked = {"token": self.token, "devices": self._devices, "threads": threads, "numbers": list(numbers)}
         write_json(asked, file)
         return Shard(Path.cwd().as_posix(), file.as_posix(), self.token)
+
+    def withdraw(self) -> None:
+        """Asks for nothing any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

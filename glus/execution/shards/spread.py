@@ -80,6 +80,7 @@ def spread(
                     yield from sorted(made)
                     left -= made
         finally:
+            requests.withdraw()
             cluster.cancel(list(ledger.runs))
 
 
