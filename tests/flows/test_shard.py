@@ -100,7 +100,7 @@ def test_the_runs_of_a_step_that_is_stopped_are_cancelled(worker: object, server
     wait_until(lambda: Path("at-work").exists() and Path("at-work").read_text() != "")
     at_work = psutil.Process(int(Path("at-work").read_text()))
     step.terminate()
-    assert step.wait(10) == 1
+    assert step.wait(SECONDS) == 1
     assert all_gone([at_work])
     with get_client(sync_client=True) as client:
         wait_until(lambda: not {"RUNNING", "CANCELLING", "SCHEDULED", "PENDING"} & set(states(client)))
