@@ -20,10 +20,6 @@ from functools import partial
 from pathlib import Path
 
 import psutil
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from glus.config import ComputeConfig, load_config
 from glus.execution.engines import make_missing
@@ -95,7 +91,12 @@ def write(number: int, file: Path) -> None:
 
 @contextmanager
 def agent(at_a_time: int) -> Iterator[None]:
-    """A server, the deployment of prefect.yaml, and a worker."""
+    """A server, the deployment of prefect.yaml, and a worker. Imported here: every shard imports this module."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=120), tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": home}
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
