@@ -26,7 +26,7 @@ from glus.execution.ties import end_with_parent, tied
 BIN = Path(sys.executable).parent
 HOME = Path(".prefect").resolve()
 LOGS = HOME / "logs"
-POOLS = ("cpu", "gpu")  # which steps run where: prefect.yaml
+POOLS = ("cpu", "gpu", "shards")  # what runs where: prefect.yaml
 USUAL_PORTS = {"PREFECT_SERVER_API_PORT": "4200", "MLFLOW_PORT": "5000"}  # 4200 is in pyproject.toml too
 PORTS = {variable: os.environ.get(variable) or usual for variable, usual in USUAL_PORTS.items()}
 PREFECT, MLFLOW = (f"http://127.0.0.1:{port}" for port in PORTS.values())

@@ -68,10 +68,12 @@ def test_the_steps_do_not_import_each_other_and_only_the_runner_runs_them() -> N
     assert not {file: direct(file) & modules for file in GLUS if direct(file) & modules}
 
 
-def test_only_tracking_imports_mlflow_and_only_flows_import_prefect() -> None:
+def test_only_tracking_imports_mlflow_and_only_flows_and_engines_import_prefect_and_ray() -> None:
     mlflow = {str(file) for file in FILES if "mlflow" in packages(file)}
     assert mlflow == {"glus/pipeline/mlflow_uploader.py", "glus/pipeline/machine_load.py"}
-    assert {file.parts[0] for file in FILES if "prefect" in packages(file)} == {"flows"}
+    engines = Path("glus/execution/shards")
+    assert {file for file in GLUS if "prefect" in packages(file)} == {engines / "prefect_engine.py"}
+    assert [file for file in FILES if "ray" in packages(file)] == [engines / "ray_engine.py"]
 
 
 def test_flows_know_the_steps_and_how_processes_end_and_nothing_else() -> None:

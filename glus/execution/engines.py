@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from glus.config import ComputeConfig
-from glus.execution.pieces import PieceMaker, Pieces
+from glus.execution.pieces import PieceMaker, StepPieces
 from glus.execution.processes import map_in_processes
 
 
-def make_missing(pieces: Pieces, compute: ComputeConfig) -> Iterator[int]:
+def make_missing(pieces: StepPieces, compute: ComputeConfig) -> Iterator[int]:
     """Makes the pieces that are not there yet; yields the number of each, in whatever order.
 
     Raises:

@@ -22,7 +22,7 @@ Make = Callable[[int, Path], None]  # number of a piece, file to write
 
 
 @dataclass(frozen=True)
-class Pieces:
+class StepPieces:
     """The pieces of one piece of work, made or not.
 
     Attributes:
@@ -74,7 +74,7 @@ class Pieces:
 class PieceMaker:
     """Makes pieces by their numbers, in one process; those that are there already are left."""
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: StepPieces) -> None:
         self._pieces = pieces
         self._make = pieces.build()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glus.execution.engines import make_missing
-from glus.execution.pieces import Make, Pieces, piece_name
+from glus.execution.pieces import Make, StepPieces, piece_name
 
 if TYPE_CHECKING:
     from glus.pipeline.context import StepContext
@@ -33,7 +33,7 @@ def finish_pieces(
         suffix: of the files.
 
     Raises:
-        GlusError: as `make_missing` and `Pieces.require_all` do.
+        GlusError: as `make_missing` and `StepPieces.require_all` do.
     """
     videos = list(split.videos.values()) if videos is None else videos
     names = tuple(
@@ -41,7 +41,7 @@ def finish_pieces(
         for number, video in enumerate(videos)
     )
     devices = int(context.step.devices and context.config.compute.device != "cpu")
-    pieces = Pieces(context.work / "pieces" / name, names, build, devices)
+    pieces = StepPieces(context.work / "pieces" / name, names, build, devices)
     waiting = len(pieces.missing())
     made = make_missing(pieces, context.config.compute)
     for _ in context.progress(made, f"videos of {name}", total=len(names), done=len(names) - waiting):

@@ -162,5 +162,5 @@ def test_a_shard_takes_a_device_that_no_other_holds(monkeypatch: pytest.MonkeyPa
 
 def test_a_request_lies_in_the_scratch_folder() -> None:
     shard = Requests(squares(3)).write([2])
-    assert shard == Shard(Path.cwd().as_posix(), ".glus/work/toy/pieces/.shards/00000.json", shard.token)
+    assert shard == Shard(Path.cwd().as_posix(), f".glus/work/toy/pieces/.shards/00000-{shard.token}.json", shard.token)
     assert squares(3).missing() == [0, 1, 2]

@@ -16,7 +16,7 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from flows import pipeline, segment, stages, states, summary
+from flows import pipeline, segment, shard, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
 from flows.segment import Request
@@ -203,11 +203,12 @@ def test_options_refuse_what_they_do_not_know() -> None:
 
 def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES]
+    assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES, "shard"]
     found = {deployment["name"]: deployment for deployment in deployments}
-    assert {deployment["work_pool"]["name"] for deployment in deployments} == {"cpu", "gpu"}
+    assert {deployment["work_pool"]["name"] for deployment in deployments} == {"cpu", "gpu", "shards"}
     assert found.pop("segment")["entrypoint"] == "flows/segment.py:segment"
-    assert segment.segment.name == "glus"
+    assert found.pop("shard")["entrypoint"] == "flows/shard.py:shard"
+    assert segment.segment.name == shard.shard.name == "glus"
     for name, deployment in found.items():
         assert deployment["entrypoint"] == "flows/pipeline.py:glus"
         options = Options.model_validate(deployment["parameters"]["options"])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +15,17 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
+from test_supervisor import all_gone
+from toy_pieces import content, environment, kill_once, lose_machine, made, squares
 
 from glus.errors import InputError
+from glus.execution.shards import signs
 from glus.execution.shards.prefect_engine import open_cluster
 from glus.execution.shards.spread import spread
 
-sys.path.insert(0, str(ROOT / "tests" / "execution"))
-from test_ties import gone
-from toy_pieces import content, environment, kill_once, made, squares
-
 EXPECTED = [f"{number**2}\n".encode() * 1000 for number in range(8)]
 SECONDS = 120
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +41,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def worker(server: dict[str, str]) -> Iterator[psutil.Process]:
+def worker(server: dict[str, str]) -> Iterator[None]:
     """The deployment of prefect.yaml, and a worker for two shards at a time."""
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="shards", type="process"))
-    subprocess.run([*prefect, "deploy", "--name", "shard"], cwd=ROOT, env=server, check=True, capture_output=True)
-    command = [*prefect, "worker", "start", "--pool", "shards", "--type", "process", "--limit", "2"]
+    command = [*PREFECT, "deploy", "--name", "shard"]
+    subprocess.run(command, cwd=ROOT, env=server, check=True, capture_output=True)
+    with one_more_worker(server):
+        yield
+
+
+@contextmanager
+def one_more_worker(server: dict[str, str]) -> Iterator[None]:
+    command = [*PREFECT, "worker", "start", "--pool", "shards", "--type", "process", "--limit", "2"]
     process = subprocess.Popen(command, cwd=ROOT, env=server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield psutil.Process(process.pid)
-    process.terminate()
-    process.wait()
+    try:
+        yield
+    finally:
+        process.kill()  # its runs have ended, and end by themselves where they have not
+        process.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +100,22 @@ def test_the_runs_of_a_step_that_is_stopped_are_cancelled(worker: object, server
     wait_until(lambda: Path("at-work").exists() and Path("at-work").read_text() != "")
     at_work = psutil.Process(int(Path("at-work").read_text()))
     step.terminate()
-    assert step.wait(10) == 1
-    assert gone(at_work)
+    assert step.wait(SECONDS) == 1
+    assert all_gone([at_work])
     with get_client(sync_client=True) as client:
         wait_until(lambda: not {"RUNNING", "CANCELLING", "SCHEDULED", "PENDING"} & set(states(client)))
         assert states(client).count("CANCELLED") == 4
+
+
+def test_the_shards_of_a_lost_machine_go_to_another(
+    worker: object, server: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(signs, "SECONDS_TO_BELIEVE", 30.0)
+    with one_more_worker(server):
+        list(spread(squares(8, partial(lose_machine, 6)), 2, open_cluster))
+    assert content(squares(8)) == EXPECTED
+    assert sorted(made()) == list(range(8))
+    assert "A shard was lost" in caplog.text
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

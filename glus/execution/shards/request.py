@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
+import shutil
 import socket
 import traceback
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import GlusError, InputError
-from glus.execution.pieces import Pieces
+from glus.execution.pieces import StepPieces
 from glus.files import is_disk_full, read_json, write_json
 
 WORK = Path(".glus/work")  # requests lie below it
@@ -57,13 +58,12 @@ class Requests:
         pieces: what is to be made.
     """
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: StepPieces) -> None:
         self.token = secrets.token_hex(8)
         self._devices = pieces.devices
         self._folder = pieces.folder / FOLDER
+        self.withdraw()  # what a run that was killed asked for
         self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.iterdir():  # by a run that was killed
-            left.unlink(missing_ok=True)
         (self._folder / PIECES).write_bytes(pickle.dumps(pieces))
         self._count = 0
 
@@ -74,12 +74,16 @@ class Requests:
 
     def write(self, numbers: Sequence[int]) -> Shard:
         """Asks for some pieces."""
-        file = self._folder / f"{self._count:05d}.json"
+        file = self._folder / f"{self._count:05d}-{self.token}.json"  # an orphan of an earlier run writes beside it
         self._count += 1
         threads = int(os.environ.get(THREADS, "1"))
         asked = {"token": self.token, "devices": self._devices, "threads": threads, "numbers": list(numbers)}
         write_json(asked, file)
         return Shard(Path.cwd().as_posix(), file.as_posix(), self.token)
+
+    def withdraw(self) -> None:
+        """Asks for nothing any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,9 @@ def read_request(shard: Shard) -> Asked:
     return Asked(content["numbers"], content["devices"], content["threads"])
 
 
-def read_pieces(shard: Shard) -> Pieces:
+def read_pieces(shard: Shard) -> StepPieces:
     """The work, as the step wrote it beside the request; it may run whatever it names, as the project's code may."""
-    pieces: Pieces = pickle.loads(shard.file.with_name(PIECES).read_bytes())
+    pieces: StepPieces = pickle.loads(shard.file.with_name(PIECES).read_bytes())
     return pieces
 
 

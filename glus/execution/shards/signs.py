@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SECONDS_BETWEEN_SIGNS = 5.0
-SECONDS_TO_BELIEVE = 120.0  # without a sign; network file systems may show a change a minute late
+SECONDS_TO_BELIEVE = 120.0  # without a further sign; network file systems may show a change a minute late
+SECONDS_TO_BEGIN = 900.0  # without the first one: programs are read from a slow disk by many at once
 
 
 @contextmanager
@@ -69,7 +70,7 @@ class Watch:
         """Whether nothing has changed for so long that nobody can be alive there."""
         if (found := self._read()) != self._seen:
             self._seen, self._since = found, time.monotonic()
-        return time.monotonic() - self._since > SECONDS_TO_BELIEVE
+        return time.monotonic() - self._since > (SECONDS_TO_BELIEVE if self._seen else SECONDS_TO_BEGIN)
 
     def _read(self) -> str:
         try:

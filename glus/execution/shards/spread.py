@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from glus.errors import KilledError
-from glus.execution.pieces import Pieces
+from glus.execution.pieces import StepPieces
 from glus.execution.shards.request import Requests, Shard, raise_outcome
 from glus.execution.shards.signs import Watch, signs_of_life
 
@@ -55,7 +55,7 @@ class _Run:
 
 
 def spread(
-    pieces: Pieces, num_shards: int, open_cluster: Callable[[], AbstractContextManager[Cluster]]
+    pieces: StepPieces, num_shards: int, open_cluster: Callable[[], AbstractContextManager[Cluster]]
 ) -> Iterator[int]:
     """Makes the missing pieces elsewhere; yields the number of each when its file is there.
 
@@ -80,6 +80,7 @@ def spread(
                     yield from sorted(made)
                     left -= made
         finally:
+            requests.withdraw()
             cluster.cancel(list(ledger.runs))
 
 
@@ -93,7 +94,7 @@ def cut(numbers: Sequence[int], count: int) -> list[list[int]]:
 class _Ledger:
     """The runs that were asked for and have not ended."""
 
-    def __init__(self, pieces: Pieces, requests: Requests, cluster: Cluster) -> None:
+    def __init__(self, pieces: StepPieces, requests: Requests, cluster: Cluster) -> None:
         self.runs: dict[str, _Run] = {}
         self._pieces, self._requests, self._cluster = pieces, requests, cluster
         self._done_since = math.inf

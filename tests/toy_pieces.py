@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
 from local_imports import ROOT
 
 from glus.errors import InputError
-from glus.execution.pieces import Pieces
+from glus.execution.pieces import StepPieces
 from glus.execution.shards.request import Shard
 from glus.execution.shards.spread import RunState
 
 HERE = Path(__file__).parent
 
 
-def squares(count: int, event: Callable[[int], None] | None = None, devices: int = 0) -> Pieces:
-    """Pieces 0 to `count`; `event` comes before each is written."""
+def squares(count: int, event: Callable[[int], None] | None = None, devices: int = 0) -> StepPieces:
+    """StepPieces 0 to `count`; `event` comes before each is written."""
     names = tuple(f"{number:07d}-{number**2:04x}.txt" for number in range(count))
-    return Pieces(Path(".glus/work/toy/pieces"), names, partial(Square, event), devices)
+    return StepPieces(Path(".glus/work/toy/pieces"), names, partial(Square, event), devices)
 
 
 class Square:
@@ -55,6 +56,16 @@ def leave(at: int, number: int) -> None:
         sys.exit(0)
 
 
+def lose_machine(at: int, number: int) -> None:
+    """Kills all up to the worker at once, as a machine that goes dark does."""
+    if number == at and not Path("lost").exists():
+        Path("lost").touch()
+        for process in [*reversed(psutil.Process().parents()), psutil.Process()]:
+            if Path("lost").read_text() or "worker" in process.cmdline():
+                Path("lost").write_text("from the worker on")
+                process.kill()
+
+
 def refuse(at: int, number: int) -> None:
     if number == at:
         raise InputError("seven is not a number of ours")
@@ -74,13 +85,13 @@ def made() -> list[int]:
     return [int(line) for line in Path("made").read_text().splitlines()]
 
 
-def content(pieces: Pieces) -> list[bytes]:
+def content(pieces: StepPieces) -> list[bytes]:
     return [file.read_bytes() for file in pieces.require_all()]
 
 
 def environment() -> dict[str, str]:
     """Of a machine that has the project's code, and these toys."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, HERE.parent)))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, HERE / "execution")))}
 
 
 class Machines:
