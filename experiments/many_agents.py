@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 from experiments.light_project import computed, write_light_project
 from glus.execution.ties import tied
@@ -37,7 +37,11 @@ def prefect_server() -> Iterator[str]:
 
 def run_agents(folders: list[Path], server: str, log: Path) -> list[int]:
     """Runs the flow in all clones at once; their exit codes."""
-    environment = os.environ | {"PREFECT_API_URL": server, "PREFECT_HOME": str(HOME / "prefect"), "DO_NOT_TRACK": "true"}
+    environment = os.environ | {
+        "PREFECT_API_URL": server,
+        "PREFECT_HOME": str(HOME / "prefect"),
+        "DO_NOT_TRACK": "true",
+    }
     with log.open("ab") as output:
         running = [
             subprocess.Popen(

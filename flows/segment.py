@@ -26,7 +26,9 @@ class Request(BaseModel):
     key_frame: int | None = Field(default=None, ge=0, description="Frame to start from, both ways (counted from 0).")
     frames: str | None = Field(default=None, description="Only frames A to B, B not included, as A:B.")
     every: int = Field(default=1, ge=1, description="Only every N-th frame.")
-    window_stride: int = Field(default=1, ge=1, description="Frames that one reading of the language model answers for.")
+    window_stride: int = Field(
+        default=1, ge=1, description="Frames that one reading of the language model answers for."
+    )
     formats: list[str] = Field(default=[], description="Further forms of the masks; `glus segment --help` lists them.")
 
     def command(self) -> list[str]:

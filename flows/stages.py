@@ -95,8 +95,8 @@ def _plan(name: str, place: Place) -> dict[str, Any]:
 def _claimed(name: str) -> Iterator[None]:
     """Of the agents that would compute the same, one does; the others wait, and find it pushed.
 
-    The claim is a concurrency limit of the Prefect server. It goes when the work has succeeded, so that they do not pile
-    up there; whoever then no longer finds it goes on without, as there is nothing left to compute.
+    The claim is a concurrency limit of the Prefect server. It goes when the work has succeeded, so that they do not
+    pile up there; whoever then no longer finds it goes on without, as there is nothing left to compute.
     """
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):  # another agent was a moment faster

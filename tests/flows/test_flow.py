@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from local_imports import ROOT
@@ -16,6 +17,7 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from flows import commands as flow_commands
 from flows import pipeline, segment, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
@@ -159,14 +161,13 @@ def test_the_bar_follows_the_lines_of_a_step(monkeypatch: pytest.MonkeyPatch, ca
     for _ in show_progress(range(4), "train: clips", total=5, done=1, unit="clips"):
         pass
     seen: list[Any] = []
-    bar = ProgressArtifact(
-        "train",
-        create=lambda percent, key, description: seen.append((percent, key)) or "id",
-        update=lambda name, percent, description: seen.append((percent, name)),
-    )
+    name = UUID(int=1)
+    monkeypatch.setattr(flow_commands, "create_progress_artifact", lambda at, key, description: seen.append(at) or name)
+    monkeypatch.setattr(flow_commands, "update_progress_artifact", lambda to, at, description: seen.append((to, at)))
+    bar = ProgressArtifact("train")
     for line in ["Running stage 'train':", *caplog.messages, "Updating lock file 'dvc.lock'"]:
         bar.read(line)
-    assert seen == [(40.0, "progress-train"), (60.0, "id"), (80.0, "id"), (100.0, "id")]
+    assert seen == [40.0, (name, 60.0), (name, 80.0), (name, 100.0)]
 
 
 def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: pytest.MonkeyPatch) -> None:
