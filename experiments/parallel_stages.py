@@ -1,7 +1,7 @@
 """Many processes of dvc in one project at once: is each stage that has run recorded?
 
-`python -m experiments.parallel_stages STAGES ROUNDS`: a matrix of stages that cost nothing, each started by a command of
-its own at the same moment, as the tasks of a flow start them (`dvc --wait-for-lock repro -s`).
+`python -m experiments.parallel_stages STAGES ROUNDS`: a matrix of stages that cost nothing, each started by a command
+of its own at the same moment, as the tasks of a flow start them (`dvc --wait-for-lock repro -s`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """What MLflow is told: in order, once it answers, also by a later step; and nothing that is secret is written down."""
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -41,9 +40,10 @@ def step(server: Server, name: str, *kinds: str, uri: str = URI) -> None:
     for message in ({"kind": "begin", "execution": name}, *({"kind": kind} for kind in kinds)):
         outbox.put(message)
     outbox.close("KILLED")
-    Delivery(outbox.letters, server, [(spool, each) for spool, messages in unsent(uri) for each in messages]).run()
-    del outbox
-    gc.collect()  # frees the locks, as the end of a process does
+    left = [(spool, each) for spool, messages in unsent(uri) for each in messages]
+    Delivery(outbox.letters, server, left).run()
+    for spool in {outbox._spool, *(spool for spool, _ in left)}:
+        spool._file.close()  # frees the lock, as the end of the process does
 
 
 def test_steps_while_a_server_is_away_are_told_by_the_next_one_in_order(server: Server) -> None:
