@@ -70,7 +70,9 @@ def compare_at_mid_size(work: Path, before: Path, repeats: int) -> None:
         for name, (tree, checkpointing) in ways.items():
             task = {"part": "mid", "folder": str(work), "checkpointing": checkpointing, "gradients": f"{name}.npz"}
             rows[name].append(measure(__file__, tree, task))
-    print(f"{'mid size':28}{'s/batch':>9}{'samples/s':>11}{'times':>7}{'peak MiB':>10}{'share':>7}{'loss':>10}{'gradients':>11}")
+    print(
+        f"{'mid size':28}{'s/batch':>9}{'samples/s':>11}{'times':>7}{'peak MiB':>10}{'share':>7}{'loss':>10}{'gradients':>11}"
+    )
     first = rows[f"build {BEFORE}"]
     seconds = {name: statistics.median(row["seconds"] for row in found) for name, found in rows.items()}
     peaks = {name: statistics.median(row["peak"] for row in found) for name, found in rows.items()}
@@ -88,7 +90,9 @@ def compare_at_mid_size(work: Path, before: Path, repeats: int) -> None:
 def compare_defaults(work: Path, before: Path, repeats: int) -> None:
     project = work / "project"
     project.mkdir()
-    clips = "stage.synthetic.clips={train: {plain: 14, greyed: 14, starts_grey: 8}, valid_u: {plain: 1}, test: {plain: 1}}"
+    clips = (
+        "stage.synthetic.clips={train: {plain: 14, greyed: 14, starts_grey: 8}, valid_u: {plain: 1}, test: {plain: 1}}"
+    )
     (project / "params.yaml").write_text(edited([clips, "tracking.enabled=false", "compute.processes=1"]))
     measure(__file__, ROOT, {"part": "tiny", "folder": str(project), "stage": True})
     rows: dict[str, list[dict]] = {"before": [], "now": []}
@@ -102,7 +106,9 @@ def compare_defaults(work: Path, before: Path, repeats: int) -> None:
         for name in total:
             total[name] += seconds[name] * rows["now"][0][phase]["steps"]
         apart = abs(rows["now"][0][phase]["loss"] / rows["before"][0][phase]["loss"] - 1)
-        print(f"{phase:14}{seconds['before']:16.3f}{seconds['now']:12.3f}{seconds['before'] / seconds['now']:7.2f}{apart:12.1e}")
+        print(
+            f"{phase:14}{seconds['before']:16.3f}{seconds['now']:12.3f}{seconds['before'] / seconds['now']:7.2f}{apart:12.1e}"
+        )
     print(f"{'schedule, s':14}{total['before']:16.0f}{total['now']:12.0f}{total['before'] / total['now']:7.2f}")
 
 
@@ -124,9 +130,10 @@ def gradients_apart(ours: Path, theirs: Path) -> float:
     """Norm of the difference of all gradients, relative to their norm; which ones there are has to agree."""
     one, other = np.load(ours), np.load(theirs)
     assert set(one) == set(other)
-    differences, norms = ([float(np.square(part).sum()) for part in parts] for parts in (
-        (one[name] - other[name] for name in other), other.values()
-    ))
+    differences, norms = (
+        [float(np.square(part).sum()) for part in parts]
+        for parts in ((one[name] - other[name] for name in other), other.values())
+    )
     return math.sqrt(sum(differences) / sum(norms))
 
 
@@ -172,7 +179,9 @@ def step_at_mid_size(task: dict) -> dict:
     )
     samples = [
         ClipSample(
-            SimpleNamespace(split=split, video=SimpleNamespace(first=8 * clip, video_id=str(clip), frame_names=range(8))),
+            SimpleNamespace(
+                split=split, video=SimpleNamespace(first=8 * clip, video_id=str(clip), frame_names=range(8))
+            ),
             [0, 1, 2, 3],
             [4, 5, 6, 7],
             [SimpleNamespace(text=text, expression_id=text, annotation_ids=("0",)) for text in TEXTS[3 * clip :][:3]],

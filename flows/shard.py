@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from prefect import flow
 from prefect.states import Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.pipeline import SECONDS_TO_STOP, supervised
-from glus.execution.ties import end_with_reader
+from flows.commands import Place
+from flows.pipeline import end_with_worker
 
 
 class Request(BaseModel):
@@ -27,11 +26,10 @@ class Request(BaseModel):
 @flow(name="glus", log_prints=False)
 def shard(shard: Request) -> State[None] | None:
     """Works on the videos in a process of its own; the step itself sees what was done, and asks again where need be."""
-    if os.environ.get("PREFECT__FLOW_RUN_ID"):
-        end_with_reader(sys.stdout.fileno(), SECONDS_TO_STOP)
+    end_with_worker()
     folder = Path(shard.project)
     if not (folder / shard.request).is_file():
         return Failed(message=f"{folder / shard.request} is not on this machine; see docs/engines.md.")
     command = [sys.executable, "-m", "glus", "shard", shard.request, shard.token]
-    code = supervised(command, folder, "")
+    code = Place(folder, execution="").run(command)
     return Failed(message=f"The shard ended with exit code {code}; its log says why.") if code != 0 else None

@@ -82,9 +82,7 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """The same on another device."""
-        return Layout(
-            self.positions.to(device), self.asked.to(device), self.every.to(device), self.last.to(device)
-        )
+        return Layout(self.positions.to(device), self.asked.to(device), self.every.to(device), self.last.to(device))
 
 
 def lay_out(lengths: Sequence[int], parents: Sequence[int | None], asked: Sequence[int]) -> Layout:
@@ -102,7 +100,9 @@ def lay_out(lengths: Sequence[int], parents: Sequence[int | None], asked: Sequen
         own = torch.arange(starts[number], starts[number + 1])
         branches.append(own if parent is None else torch.cat([branches[parent], own]))
         depths.append(0 if parent is None else depths[parent] + 1)
-    positions = torch.cat([torch.arange(len(branch))[-length:] for branch, length in zip(branches, lengths, strict=True)])
+    positions = torch.cat(
+        [torch.arange(len(branch))[-length:] for branch, length in zip(branches, lengths, strict=True)]
+    )
     chosen = torch.tensor(asked)
     owners = torch.bucketize(chosen, torch.tensor(starts[1:]), right=True)
     by_depth: dict[int, list[tuple[Tensor, Tensor]]] = {}
@@ -174,7 +174,9 @@ def _attend(
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     answers = []
     for part in branches.parts:
-        gathered = (_take(of, at).transpose(1, 2) for of, at in ((query, part.asking), (key, part.read), (value, part.read)))
+        gathered = (
+            _take(of, at).transpose(1, 2) for of, at in ((query, part.asking), (key, part.read), (value, part.read))
+        )
         found, _ = sdpa_attention_forward(module, *gathered, part.visible, **options)
         answers.append(found.flatten(0, 1))
     return _take(torch.cat(answers), branches.places).unsqueeze(0), None

@@ -139,9 +139,7 @@ class SelectorModel(nn.Module):
             torch.tensor(labels, device=logits.device),
         )
 
-    def _stretches(
-        self, readings: Sequence[Reading]
-    ) -> tuple[list[Tensor], list[int | None], list[tuple[Tail, int]]]:
+    def _stretches(self, readings: Sequence[Reading]) -> tuple[list[Tensor], list[int | None], list[tuple[Tail, int]]]:
         """Embeddings [length, D] and parents of stretches, and which of them are the tails.
 
         Of each reading: its context, its query frames, then each query frame's tails.

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from flows import commands as flow_commands
-from flows import pipeline, segment, stages, states, summary
+from flows import pipeline, segment, serve, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
 from flows.segment import Request
@@ -204,9 +204,10 @@ def test_options_refuse_what_they_do_not_know() -> None:
 
 def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES]
+    assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES, "shard"]
     found = {deployment["name"]: deployment for deployment in deployments}
-    assert {deployment["work_pool"]["name"] for deployment in deployments} == {"cpu", "gpu"}
+    assert {deployment["work_pool"]["name"] for deployment in deployments} == set(serve.POOLS)
+    assert found.pop("shard")["entrypoint"] == "flows/shard.py:shard"
     assert found.pop("segment")["entrypoint"] == "flows/segment.py:segment"
     assert segment.segment.name == "glus"
     for name, deployment in found.items():

@@ -55,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
             patch.setenv(name, value)
         state = pipeline.glus(return_state=True)
         assert state.is_completed()
-        database = Path(PREFECT_API_DATABASE_CONNECTION_URL.value().get_secret_value().partition(":///")[2])
+        database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition(":///")[2])
         yield Finished(str(state.state_details.flow_run_id), project, ledger, database)
 
 
