@@ -13,7 +13,7 @@ from flows.commands import Place, ProgressArtifact
 from flows.pipeline import end_with_worker, execution_name
 
 
-class Request(BaseModel):
+class VideoRequest(BaseModel):
     """What `glus segment` is asked for. Paths lie on the machine of the worker and count from the clone."""
 
     model_config = ConfigDict(extra="forbid")
@@ -44,7 +44,7 @@ class Request(BaseModel):
 
 
 @flow(name="glus", log_prints=False)
-def segment(request: Request) -> State[None] | None:
+def segment(request: VideoRequest) -> State[None] | None:
     """Segments what sentences describe in videos; killed and run again, it goes on where it was."""
     end_with_worker()
     code = Place(Path.cwd(), execution_name()).run(request.command(), ProgressArtifact("segment"))

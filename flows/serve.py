@@ -26,8 +26,7 @@ from glus.execution.ties import end_with_parent, tied
 BIN = Path(sys.executable).parent
 HOME = Path(".prefect").resolve()
 LOGS = HOME / "logs"
-WORKERS = ("cpu", "gpu")  # which steps run where: prefect.yaml
-POOLS = (*WORKERS, "shards")  # for the last one other machines have workers
+POOLS = ("cpu", "gpu", "shards")  # what runs where: prefect.yaml
 USUAL_PORTS = {"PREFECT_SERVER_API_PORT": "4200", "MLFLOW_PORT": "5000"}  # 4200 is in pyproject.toml too
 PORTS = {variable: os.environ.get(variable) or usual for variable, usual in USUAL_PORTS.items()}
 PREFECT, MLFLOW = (f"http://127.0.0.1:{port}" for port in PORTS.values())
@@ -56,7 +55,7 @@ def main() -> int:
         _wait_for(f"{PREFECT}/api/health", running["server"], "server")
         crash_lost_flow_runs("its process is gone")
         _deploy()
-        for pool in WORKERS:
+        for pool in POOLS:
             running[f"worker-{pool}"] = _start(f"worker-{pool}", _worker_command(pool))
         _wait_for(f"{MLFLOW}/health", running["mlflow"], "mlflow")
         _announce()

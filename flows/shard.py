@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from prefect import flow
-from prefect.states import Failed, State
+from prefect.states import Cancelled, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.commands import Place
-from flows.pipeline import end_with_worker
+from flows.commands import Place, ProgressArtifact
+from flows.pipeline import end_with_worker, execution_name
 
 
 class Request(BaseModel):
@@ -28,8 +28,9 @@ def shard(shard: Request) -> State[None] | None:
     """Works on the videos in a process of its own; the step itself sees what was done, and asks again where need be."""
     end_with_worker()
     folder = Path(shard.project)
-    if not (folder / shard.request).is_file():
-        return Failed(message=f"{folder / shard.request} is not on this machine; see docs/engines.md.")
-    command = [sys.executable, "-m", "glus", "shard", shard.request, shard.token]
-    code = Place(folder, execution="").run(command)
+    asked, command = folder / shard.request, [sys.executable, "-m", "glus", "shard", shard.request, shard.token]
+    code = Place(folder, execution_name()).run(command, ProgressArtifact("shard")) if asked.is_file() else 0
+    if not asked.is_file():
+        why = f"{asked} is not there: the step has ended, or this machine has another folder there (docs/engines.md)."
+        return Cancelled(message=why)
     return Failed(message=f"The shard ended with exit code {code}; its log says why.") if code != 0 else None

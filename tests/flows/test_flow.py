@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from flows import commands as flow_commands
-from flows import pipeline, segment, serve, stages, states, summary
+from flows import pipeline, segment, shard, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
-from flows.segment import Request
+from flows.segment import VideoRequest
 from flows.workspace import prepare_smoke
 from glus.execution.progress import show_progress
 from glus.pipeline.table import STEPS
@@ -206,10 +206,10 @@ def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
     assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES, "shard"]
     found = {deployment["name"]: deployment for deployment in deployments}
-    assert {deployment["work_pool"]["name"] for deployment in deployments} == set(serve.POOLS)
-    assert found.pop("shard")["entrypoint"] == "flows/shard.py:shard"
+    assert {deployment["work_pool"]["name"] for deployment in deployments} == {"cpu", "gpu", "shards"}
     assert found.pop("segment")["entrypoint"] == "flows/segment.py:segment"
-    assert segment.segment.name == "glus"
+    assert found.pop("shard")["entrypoint"] == "flows/shard.py:shard"
+    assert segment.segment.name == shard.shard.name == "glus"
     for name, deployment in found.items():
         assert deployment["entrypoint"] == "flows/pipeline.py:glus"
         options = Options.model_validate(deployment["parameters"]["options"])
@@ -218,7 +218,9 @@ def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
 
 
 def test_a_request_says_what_the_command_line_says() -> None:
-    request = Request(videos=["-a.mp4", "b"], expressions=["--the dog"], output="out", key_frame=0, formats=["png"])
+    request = VideoRequest(
+        videos=["-a.mp4", "b"], expressions=["--the dog"], output="out", key_frame=0, formats=["png"]
+    )
     assert request.command()[4:] == [
         *("--model=models/glus/final", "--key-frame=0", "--every=1", "--window-stride=1"),
         *("--output=out", "--expression=--the dog", "--format=png", "--", "-a.mp4", "b"),
