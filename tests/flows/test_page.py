@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from local_imports import ROOT
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from experiments.light_project import computed, write_light_project
+from experiments.many_agents import prefect_server
 from flows import pipeline
 from glus.pipeline.table import STEPS
 
@@ -32,35 +32,36 @@ SECRETS = {
 
 @dataclass(frozen=True)
 class Finished:
-    """The run, where it worked, and the server that knows it."""
+    """The run, and the folder that holds its project, the ledger, and the server's home and log."""
 
     id: str
-    project: Path
-    ledger: Path
-    database: Path
+    folder: Path
+
+    @property
+    def project(self) -> Path:
+        return self.folder / "project"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     folder = tmp_path_factory.mktemp("light")
-    project, ledger = folder / "project", folder / "ledger"
-    write_light_project(project, ledger)
+    project = write_light_project(folder / "project", folder / "ledger")
     for name in ("sources", "stage"):  # as if a dvc had been killed between the step's end and recording it
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-m", "glus", name], cwd=project, env=environment, check=True)
-    with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
+    with pytest.MonkeyPatch.context() as patch, prefect_server(folder / "server") as server:
         patch.chdir(project)
         patch.setenv("PYTHONPATH", str(ROOT))
         for name, value in SECRETS.items():
             patch.setenv(name, value)
-        state = pipeline.glus(return_state=True)
-        assert state.is_completed()
-        database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition(":///")[2])
-        yield Finished(str(state.state_details.flow_run_id), project, ledger, database)
+        with temporary_settings({PREFECT_API_URL: server}):
+            state = pipeline.glus(return_state=True)
+            assert state.is_completed()
+            yield Finished(str(state.state_details.flow_run_id), folder)
 
 
 def test_each_step_was_computed_once_and_is_recorded(finished: Finished) -> None:
-    assert computed(finished.ledger) == [f"{name} 0" for name in NAMES]
+    assert computed(finished.folder / "ledger") == [f"{name} 0" for name in NAMES]
     recorded = YAML(typ="safe").load((finished.project / "dvc.lock").read_text())["stages"]
     assert recorded.keys() == {"sources", *NAMES}
     status = [sys.executable, "-m", "dvc", "status", "--json"]
@@ -72,9 +73,9 @@ def test_no_secret_of_the_environment_is_written_down(finished: Finished) -> Non
     with get_client(sync_client=True) as client:
         logs = "\n".join(log.message for log in client.read_logs())
     assert "Running stage 'train'" in logs
-    files = [*finished.project.rglob("*"), *finished.database.parent.iterdir()]
-    assert finished.database in files
-    assert not [file for file in files if file.is_file() and MARK.encode() in file.read_bytes()]
+    files = [file for file in finished.folder.rglob("*") if file.is_file()]
+    assert finished.folder / "server" / "prefect.db" in files
+    assert not [file for file in files if MARK.encode() in file.read_bytes()]
     assert MARK not in logs
 
 
