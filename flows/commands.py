@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -69,15 +68,8 @@ class Place:
 class ProgressArtifact:
     """A bar on the page of a task run, drawn from the lines in which a step says how far it is."""
 
-    def __init__(
-        self,
-        step: str,
-        create: Callable[..., UUID] = create_progress_artifact,
-        update: Callable[..., UUID] = update_progress_artifact,
-    ) -> None:
+    def __init__(self, step: str) -> None:
         self._step = step
-        self._create = create
-        self._update = update
         self._id: UUID | None = None
 
     def read(self, line: str) -> None:
@@ -86,9 +78,11 @@ class ProgressArtifact:
         if percent is None:
             return
         if self._id is None:
-            self._id = self._create(percent, key=f"progress-{self._step}", description=line)
+            created = create_progress_artifact(percent, key=f"progress-{self._step}", description=line)
+            assert isinstance(created, UUID)  # a coroutine only where an event loop runs
+            self._id = created
         else:
-            self._update(self._id, percent, description=line)
+            update_progress_artifact(self._id, percent, description=line)
 
 
 def _lines(output: IO[str] | None) -> list[str] | map[str]:

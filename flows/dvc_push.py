@@ -1,8 +1,8 @@
 """A script: sends all that other agents need to restore the steps of the project in this folder to its DVC remote.
 
-`dvc push --run-cache` leaves out metrics and plots that git keeps (`cache: false`); without them `dvc repro --pull` runs a
-step again (findings/dvc-run-cache-without-metrics.sh). The entries of the run cache go last: whoever finds one finds
-everything.
+`dvc push --run-cache` leaves out metrics and plots that git keeps (`cache: false`); without them `dvc repro --pull`
+runs a step again (findings/dvc-run-cache-without-metrics.sh). The entries of the run cache go last: whoever finds one
+finds everything.
 """
 
 import sys

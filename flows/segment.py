@@ -13,7 +13,7 @@ from flows.commands import Place, ProgressArtifact
 from flows.pipeline import end_with_worker, execution_name
 
 
-class Request(BaseModel):
+class VideoRequest(BaseModel):
     """What `glus segment` is asked for. Paths lie on the machine of the worker and count from the clone."""
 
     model_config = ConfigDict(extra="forbid")
@@ -26,7 +26,9 @@ class Request(BaseModel):
     key_frame: int | None = Field(default=None, ge=0, description="Frame to start from, both ways (counted from 0).")
     frames: str | None = Field(default=None, description="Only frames A to B, B not included, as A:B.")
     every: int = Field(default=1, ge=1, description="Only every N-th frame.")
-    window_stride: int = Field(default=1, ge=1, description="Frames that one reading of the language model answers for.")
+    window_stride: int = Field(
+        default=1, ge=1, description="Frames that one reading of the language model answers for."
+    )
     formats: list[str] = Field(default=[], description="Further forms of the masks; `glus segment --help` lists them.")
 
     def command(self) -> list[str]:
@@ -42,7 +44,7 @@ class Request(BaseModel):
 
 
 @flow(name="glus", log_prints=False)
-def segment(request: Request) -> State[None] | None:
+def segment(request: VideoRequest) -> State[None] | None:
     """Segments what sentences describe in videos; killed and run again, it goes on where it was."""
     end_with_worker()
     code = Place(Path.cwd(), execution_name()).run(request.command(), ProgressArtifact("segment"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from httpx import HTTPStatusError
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -95,11 +96,13 @@ def _plan(name: str, place: Place) -> dict[str, Any]:
 def _claimed(name: str) -> Iterator[None]:
     """Of the agents that would compute the same, one does; the others wait, and find it pushed.
 
-    The claim is a concurrency limit of the Prefect server. It goes when the work has succeeded, so that they do not pile
-    up there; whoever then no longer finds it goes on without, as there is nothing left to compute.
+    The claim is a concurrency limit of the Prefect server. It goes when the work has succeeded, so that they do not
+    pile up there; whoever then no longer finds it goes on without, as there is nothing left to compute.
     """
     with get_client(sync_client=True) as client:
-        with suppress(ObjectAlreadyExists):  # another agent was a moment faster
+        try:
+            client.upsert_global_concurrency_limit_by_name(name, 1)
+        except (ObjectAlreadyExists, HTTPStatusError):  # another agent was a moment faster (SQLite: status 500)
             client.upsert_global_concurrency_limit_by_name(name, 1)
         with concurrency(name, lease_duration=SECONDS_OF_LEASE, raise_on_lease_renewal_failure=False):
             yield

@@ -5,9 +5,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable
 from contextlib import chdir, closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -154,6 +156,37 @@ def test_doctor_names_what_stands_in_the_way(run: Run) -> None:
     assert findings["facts"]["torch"]
     Path("params.yaml").write_text("seed: zero")
     assert any("seed = 'zero'" in problem for problem in json.loads(run("doctor", "--json")[1])["problems"])
+
+
+class OlderServer(BaseHTTPRequestHandler):
+    """Says that it is an older Prefect or MLflow, and has no experiment."""
+
+    def do_GET(self) -> None:
+        found = {"/api/admin/version": b'"3.7.0"', "/version": b"3.16.1"}.get(self.path)
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(found or b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_doctor_compares_the_versions_of_clients_and_servers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy2(ROOT / "glus" / "presets" / "tiny.yaml", "params.yaml")
+    with HTTPServer(("127.0.0.1", 0), OlderServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url.replace("//", "//ann:password@"))
+        code, out, _ = run("doctor", "--json")
+        server.shutdown()
+    assert code == 1
+    assert "password" not in out
+    findings = json.loads(out)
+    assert findings["facts"]["prefect server"] == "3.7.0"
+    problems = "\n".join(findings["problems"])
+    assert f"the Prefect server has version 3.7.0, the installed client {version('prefect')}" in problems
+    assert f"The MLflow server {url} has version 3.16.1, the installed client {version('mlflow')}" in problems
 
 
 def test_doctor_checks_what_the_present_parameters_need(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

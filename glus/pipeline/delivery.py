@@ -63,7 +63,7 @@ class Delivery:
         self._lost_pictures = False
 
     def run(self) -> None:
-        """Returns when all is done, or when waiting does not help; what is not sent by then is kept for a later step."""
+        """Returns when all is done, or when waiting does not help: the rest is kept for a later step."""
         try:
             while self._ended is None or self._waiting:
                 self._receive()

@@ -31,13 +31,13 @@ def identity(step: Step, fingerprint: str) -> str:
 
 
 def result_state(step: Step, config: Config) -> dict[str, str]:
-    """Hash of the content of everything below a step's outputs, by path: artifacts by their manifest, files by bytes."""
+    """Hash of all that lies below a step's outputs, by path: artifacts by their manifest, other files by bytes."""
     found: dict[str, str] = {}
-    for output in resolve(step.outputs, config):
-        artifacts = _artifacts(Path(output))
-        files = [file for file in _files(Path(output)) if not any(file.is_relative_to(folder) for folder in artifacts)]
-        found |= {folder.as_posix(): read_manifest(folder).content_sha256 for folder in artifacts}
-        found |= {file.as_posix(): hash_file(file) for file in files}
+    for output in map(Path, resolve(step.outputs, config)):
+        manifests = {folder: read_manifest(folder) for folder in _artifacts(output)}
+        listed = {folder / name for folder, manifest in manifests.items() for name in [*manifest.files, MANIFEST]}
+        found |= {folder.as_posix(): manifest.content_sha256 for folder, manifest in manifests.items()}
+        found |= {file.as_posix(): hash_file(file) for file in _files(output) if file not in listed}
     return found
 
 

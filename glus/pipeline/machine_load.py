@@ -1,4 +1,4 @@
-"""How busy the machine is while a step is at work: processors, memory, disk, network and GPUs, as MLflow measures them."""
+"""How busy the machine is while a step is at work: processors, memory, disk, network, GPUs, as MLflow measures them."""
 
 from __future__ import annotations
 

@@ -161,8 +161,8 @@ def _version_problem(client: str, server: str, uri: str) -> str | None:
     if client.split(".")[:2] == server.split(".")[:2]:
         return None
     return (
-        f"The MLflow server {uri} has version {server}, the installed client {client}. Install the server's version here"
-        " (in constraints.txt, then `make setup`), or move the server: all agents and the server go together."
+        f"The MLflow server {uri} has version {server}, the installed client {client}. Install the server's version"
+        " here (constraints.txt, then `make setup`), or move the server: all agents and the server go together."
     )
 
 

@@ -12,7 +12,7 @@ LOCK = Path("dvc.lock")
 
 
 def output_digests() -> dict[str, str]:
-    """MD5 of each output of each recorded stage, by path; nothing where no lock file is, or another process writes it."""
+    """MD5 of each output of each recorded stage, by path; nothing without a lock file, or while it is being written."""
     try:
         recorded: dict[str, Any] = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"]
         return {out["path"]: out["md5"] for stage in recorded.values() for out in stage.get("outs", []) if "md5" in out}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from local_imports import ROOT
@@ -16,10 +17,11 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from flows import commands as flow_commands
 from flows import pipeline, segment, shard, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
-from flows.segment import Request
+from flows.segment import VideoRequest
 from flows.workspace import prepare_smoke
 from glus.execution.progress import show_progress
 from glus.pipeline.table import STEPS
@@ -159,14 +161,13 @@ def test_the_bar_follows_the_lines_of_a_step(monkeypatch: pytest.MonkeyPatch, ca
     for _ in show_progress(range(4), "train: clips", total=5, done=1, unit="clips"):
         pass
     seen: list[Any] = []
-    bar = ProgressArtifact(
-        "train",
-        create=lambda percent, key, description: seen.append((percent, key)) or "id",
-        update=lambda name, percent, description: seen.append((percent, name)),
-    )
+    name = UUID(int=1)
+    monkeypatch.setattr(flow_commands, "create_progress_artifact", lambda at, key, description: seen.append(at) or name)
+    monkeypatch.setattr(flow_commands, "update_progress_artifact", lambda to, at, description: seen.append((to, at)))
+    bar = ProgressArtifact("train")
     for line in ["Running stage 'train':", *caplog.messages, "Updating lock file 'dvc.lock'"]:
         bar.read(line)
-    assert seen == [(40.0, "progress-train"), (60.0, "id"), (80.0, "id"), (100.0, "id")]
+    assert seen == [40.0, (name, 60.0), (name, 80.0), (name, 100.0)]
 
 
 def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +218,9 @@ def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
 
 
 def test_a_request_says_what_the_command_line_says() -> None:
-    request = Request(videos=["-a.mp4", "b"], expressions=["--the dog"], output="out", key_frame=0, formats=["png"])
+    request = VideoRequest(
+        videos=["-a.mp4", "b"], expressions=["--the dog"], output="out", key_frame=0, formats=["png"]
+    )
     assert request.command()[4:] == [
         *("--model=models/glus/final", "--key-frame=0", "--every=1", "--window-stride=1"),
         *("--output=out", "--expression=--the dog", "--format=png", "--", "-a.mp4", "b"),
