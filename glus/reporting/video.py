@@ -152,6 +152,7 @@ def _add_stream(container: av.container.OutputContainer, size: tuple[int, int]) 
     odd = size[0] % 2 or size[1] % 2
     stream.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"  # halved colours want even sides
     stream.codec_context.max_b_frames = 0  # so that the file says the length of its last frame
+    stream.codec_context.thread_count = 1  # so that its bytes do not depend on the machine's cores
     stream.options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
     return stream
 
