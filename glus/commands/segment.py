@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glus.errors import InputError
-from glus.segmenting.requests import DESCRIPTIONS, Format, SegmentRequest
+from glus.segmenting.requests import DESCRIPTIONS, PRECISIONS, Format, Precision, SegmentRequest
 
 FORMATS = (
     "Films that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), folders of frames (jpg, jpeg, png, bmp, webp) in the"
@@ -37,6 +37,9 @@ def segment(  # noqa: PLR0913
     window_stride: Annotated[
         int, typer.Option(min=1, help="Frames that one reading of the language model answers for; 1 is the paper's.")
     ] = 1,
+    precision: Annotated[
+        Precision, typer.Option(help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + ".")
+    ] = Precision.FLOAT32,
     formats: Annotated[list[Format] | None, typer.Option("--format", help=f"May be given again. {FORMS}.")] = None,
 ) -> None:
     """Segment what sentences describe in videos; killed and started again, it goes on where it was.
@@ -52,6 +55,7 @@ def segment(  # noqa: PLR0913
         every=every,
         key_frame=anchor if key_frame is None else key_frame,
         window_stride=window_stride,
+        precision=precision,
         formats=tuple(dict.fromkeys(formats or [])),
         key_frame_option="--key-frame" if anchor is None else "--anchor",
     )

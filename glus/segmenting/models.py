@@ -7,9 +7,12 @@ from functools import cached_property
 import torch
 
 from glus.api import GLUS, KeyFrameSelector
+from glus.inference.quantised import Bits, bitsandbytes, quantise
 from glus.manifest import verify_where_listed
 from glus.segmenting.finished import require_model
-from glus.segmenting.requests import SegmentRequest
+from glus.segmenting.requests import Precision, SegmentRequest
+
+BITS: dict[Precision, Bits] = {Precision.INT8: 8, Precision.INT4: 4}
 
 
 class Models:
@@ -18,27 +21,35 @@ class Models:
     def __init__(self, request: SegmentRequest) -> None:
         self._request = request
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.dtype = "bfloat16" if self.device == "cuda" else "float32"
+        self._bits = BITS.get(request.precision)
+        self._dtype = request.precision if self._bits is None else Precision.BFLOAT16
 
     @property
     def compute(self) -> dict[str, str]:
         """What rounding depends on."""
-        return {"device": self.device, "dtype": self.dtype}
+        return {"device": self.device, "dtype": self._request.precision.value}
 
     def require(self) -> None:
-        """Checks that the folders are there, before anything is loaded.
+        """Checks that the folders and the library that is needed are there, before anything is loaded.
 
         Raises:
-            InputError: one is not.
+            InputError: a folder is not.
+            GlusError: the library is not.
         """
         for folder in filter(None, (self._request.model, self._request.selector)):
             require_model(folder)
+        if self._bits is not None:
+            bitsandbytes()
 
     @cached_property
     def glus(self) -> GLUS:
         """The model."""
         verify_where_listed(self._request.model)
-        return GLUS.from_pretrained(self._request.model, dtype=self.dtype, device=self.device)
+        if self._bits is None:
+            return GLUS.from_pretrained(self._request.model, dtype=self._dtype, device=self.device)
+        model = GLUS.from_pretrained(self._request.model, dtype=self._dtype)
+        quantise(model, self._bits, self.device)
+        return model.to(self.device)
 
     @cached_property
     def selector(self) -> KeyFrameSelector | None:
@@ -46,4 +57,4 @@ class Models:
         folder = self._request.selector
         if folder is not None:
             verify_where_listed(folder)
-        return KeyFrameSelector.from_pretrained(folder, dtype=self.dtype, device=self.device) if folder else None
+        return KeyFrameSelector.from_pretrained(folder, dtype=self._dtype, device=self.device) if folder else None

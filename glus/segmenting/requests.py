@@ -20,6 +20,21 @@ class Format(StrEnum):
     CUTOUT = "cutout"
 
 
+class Precision(StrEnum):
+    """How exactly is computed; `PRECISIONS` says what each is."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+PRECISIONS = {
+    Precision.FLOAT32: "as trained",
+    Precision.BFLOAT16: "CLIP and the language model in 16 bits",
+    Precision.INT8: "the same, and the language model's layers in 8 bits (needs bitsandbytes)",
+    Precision.INT4: "in 4 bits (NF4)",
+}
 DESCRIPTIONS = {
     Format.PARQUET: "masks.parquet, run lengths with frame names and times; always written",
     Format.PNG: "masks/00/FRAME.png, 0 and 255, a folder for each sentence",
@@ -40,6 +55,7 @@ class SegmentRequest:
         every: of those, every n-th one.
         key_frame: number of the film's frame that segmentation starts from, both ways.
         window_stride: frames that a window of query frames answers for.
+        precision: of the model and the selector.
         formats: beside Parquet.
         key_frame_option: what the user calls the key frame; `--anchor` is its older name.
     """
@@ -50,6 +66,7 @@ class SegmentRequest:
     every: int = 1
     key_frame: int | None = None
     window_stride: int = 1
+    precision: Precision = Precision.FLOAT32
     formats: tuple[Format, ...] = ()
     key_frame_option: str = "--key-frame"
 

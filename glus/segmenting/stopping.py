@@ -6,12 +6,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
 import torch
 
-from glus.errors import GlusError, is_out_of_memory
+from glus.errors import GlusError, InputError, is_out_of_memory
 from glus.files import is_disk_full
 from glus.segmenting.jobs import Job
 
@@ -46,7 +47,7 @@ class Stop:
 
 @contextmanager
 def plain_failures(job: Job) -> Iterator[None]:
-    """Says what to do about a full disk or too little memory.
+    """Says what to do about a full disk, too little memory, or a folder that cannot be written.
 
     Raises:
         GlusError: instead of what Python, Arrow, FFmpeg and torch raise.
@@ -64,6 +65,9 @@ def plain_failures(job: Job) -> Iterator[None]:
             where = "GPU" if isinstance(error, torch.cuda.OutOfMemoryError) else "machine"
             raise GlusError(
                 f"The {where} has too little memory for {len(job.sentences)} sentences at a time. {kept}; close other"
-                " programs and give the command again, or ask for fewer sentences in another folder."
+                " programs and give the command again, or ask in another folder for fewer sentences or a lower"
+                " --precision."
             ) from error
+        if isinstance(error, OSError) and Path(str(error.filename)).is_relative_to(job.output):
+            raise InputError(f"{job.output} cannot be written ({error.strerror}); name another folder.") from error
         raise
