@@ -22,18 +22,19 @@ from glus.records.split import StagedSplit
 from glus.records.video import Video
 
 SPLIT, FAMILY, RATE = "synthetic/test", "appearance", 10
+CLIP, BESIDE = 3, "the blue circle"  # two objects that touch
 SIZE_PX, SHOWN, GAP_PX = 256, 5, 8
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clip", type=int, default=0, help="which of the clips with a sentence about looks")
-    parser.add_argument("-e", "--expression", action="append", default=[], help="another sentence")
+    parser.add_argument("--clip", type=int, default=CLIP, help="which of the clips with a sentence about looks")
+    parser.add_argument("-e", "--expression", default=BESIDE, help="a second sentence")
     parser.add_argument("--output", type=Path, default=Path("docs/images/segment.png"))
     options = parser.parse_args()
     split = open_split(load_config(), SPLIT)
     video, sentence = clips(split)[options.clip]
-    sentences = [sentence, *options.expression]
+    sentences = [sentence, options.expression]
     with tempfile.TemporaryDirectory() as folder:
         film, result = Path(folder) / "clip.mp4", Path(folder) / "out"
         write_film(split, video, film)
@@ -53,7 +54,7 @@ def clips(split: StagedSplit) -> list[tuple[Video, str]]:
 def write_film(split: StagedSplit, video: Video, path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=RATE, width=SIZE_PX, height=SIZE_PX, pix_fmt="yuv420p")
-        stream.options = {"qscale": "2"}
+        stream.bit_rate = 8_000_000  # the noise is to be seen, not the encoder
         for picture in staged_frames(split, video):
             larger = picture.resize((SIZE_PX, SIZE_PX), Image.Resampling.BICUBIC)
             container.mux(stream.encode(av.VideoFrame.from_image(larger)))

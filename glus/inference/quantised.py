@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from types import ModuleType
 from typing import Literal
 
@@ -21,6 +22,7 @@ def bitsandbytes() -> ModuleType:
     Raises:
         GlusError: it is not installed, or cannot be used here.
     """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a cast at every product
     try:
         return importlib.import_module("bitsandbytes")
     except (ImportError, RuntimeError) as error:

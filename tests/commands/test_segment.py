@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -303,6 +304,22 @@ def test_bad_input_is_one_paragraph_and_leaves_nothing(segment, tmp_path, argume
     assert named in errors
     assert errors.count("glus: ") == 1
     assert not Path("out").exists()
+
+
+def test_a_precision_is_part_of_the_question_and_needs_its_library(segment, film, monkeypatch):
+    assert segment(film, "-e", RED, "-o", "out", "--precision", "bfloat16")[0] == 0
+    assert "dtype was 'bfloat16', is 'float32'" in segment(film, "-e", RED, "-o", "out")[2]
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    code, _, errors = segment(film, "-e", RED, "-o", "other", "--precision", "int8")
+    assert (code, Path("other").exists()) == (1, False)
+    assert "int8 and int4 need the library bitsandbytes" in errors
+
+
+def test_a_folder_that_cannot_be_written_is_said(segment, film):
+    Path("file").touch()
+    code, _, errors = segment(film, "-e", RED, "-o", "file/out")
+    assert code == 2
+    assert "file/out cannot be written (Not a directory); name another folder" in errors
 
 
 def test_no_model_is_said_before_anything_is_written(segment, film):
