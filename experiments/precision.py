@@ -39,7 +39,7 @@ def main() -> None:
         start = time.process_time()
         found = score(model, options.every)
         seconds = time.process_time() - start
-        families = ", ".join(f"{family} {np.mean(found[family]):.2f}" for family in FAMILIES)
+        families = ", ".join(f"{family} {np.mean(found[family]):.2f}" for family in FAMILIES if family in found)
         values = np.concatenate(list(found.values()))
         print(f"{precision}: {families}, all {values.mean():.2f} ({len(values)} sentences, {seconds:.0f} s of CPU)")
 
