@@ -29,7 +29,7 @@ from glus.commands import (
     steps,
     weights,
 )
-from glus.errors import GlusError
+from glus.errors import GlusError, is_out_of_memory
 from glus.files import is_disk_full
 from glus.pipeline.table import STEPS
 
@@ -98,12 +98,19 @@ def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
     except Exception as error:  # the last stop: whatever happened, the user reads one paragraph
         if debug:
             traceback.print_exc()
-        if is_disk_full(error):
-            return 1, f"the disk is full ({error}). Free some space and start again."
-        return 1, f"{type(error).__name__}: {error}{_keep_traceback()}"
+        return 1, _last_words(error)
     if code == INTERRUPTED:
         return 1, _interrupted(arguments[0])
     return code, ""
+
+
+def _last_words(error: Exception) -> str:
+    """One paragraph about an error that no command has foreseen."""
+    if is_disk_full(error):
+        return f"the disk is full ({error}). Free some space and start again."
+    if is_out_of_memory(error):
+        return f"the machine has too little memory ({error}). Close other programs and start again."
+    return f"{type(error).__name__}: {error}{_keep_traceback()}"
 
 
 def _interrupted(command: str) -> str:

@@ -43,7 +43,10 @@ def plain_words(error: BaseException) -> str:
     return _OBJECT.sub("the file", str(error))
 
 
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # torch raises RuntimeError on a CPU
+# torch raises RuntimeError on a CPU, the loader of libraries ImportError, the system OSError
+_NO_MEMORY = (
+    "not enough memory", "can't allocate memory", "out of memory", "failed to map segment", "cannot allocate memory",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -23,7 +23,7 @@ from glus.model.glus import GlusModel
 from glus.model.lora import merged_state_dict
 from glus.model.scratch import build_from_scratch
 from glus.records.tables import read_table
-from glus.segmenting import pieces, run
+from glus.segmenting import jobs, pieces, run
 from glus.weights.saved import save_glus
 
 T, WIDTH, HEIGHT, RATE = 10, 64, 48, 25
@@ -313,6 +313,16 @@ def test_a_precision_is_part_of_the_question_and_needs_its_library(segment, film
     code, _, errors = segment(film, "-e", RED, "-o", "other", "--precision", "int8")
     assert (code, Path("other").exists()) == (1, False)
     assert "int8 and int4 need the library bitsandbytes" in errors
+
+
+def test_too_little_memory_for_the_libraries_is_said(segment, film, monkeypatch):
+    def failing(*_: object) -> None:
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(jobs, "plan_jobs", failing)
+    code, _, errors = segment(film, "-e", RED, "-o", "out")
+    assert code == 1
+    assert "the machine has too little memory (libtorch_cpu.so: failed to map segment" in errors
 
 
 def test_a_folder_that_cannot_be_written_is_said(segment, film):
