@@ -55,6 +55,7 @@ def quantise(model: GlusModel, bits: Bits, device: str | torch.device) -> None:
 
 def _quantised(modules: ModuleType, linear: nn.Linear, bits: Bits) -> nn.Module:
     size, bias = (linear.in_features, linear.out_features), linear.bias is not None
+    layer: nn.Module
     if bits == 8:
         layer = modules.Linear8bitLt(*size, bias=bias, has_fp16_weights=False)
     else:
