@@ -92,6 +92,7 @@ def write(number: int, file: Path) -> None:
 @contextmanager
 def agent(at_a_time: int) -> Iterator[None]:
     """A server, the deployment of prefect.yaml, and a worker. Imported here: every shard imports this module."""
+    os.environ |= {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.settings import PREFECT_API_URL

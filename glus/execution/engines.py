@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
-from glus.config import ComputeConfig
 from glus.execution.pieces import PieceMaker, StepPieces
 from glus.execution.processes import map_in_processes
+
+if TYPE_CHECKING:
+    from glus.config import ComputeConfig
 
 
 def make_missing(pieces: StepPieces, compute: ComputeConfig) -> Iterator[int]:

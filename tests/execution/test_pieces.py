@@ -5,9 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from local_imports import ROOT
 from toy_pieces import content, kill_once, made, refuse, squares
 
-from glus.config import ComputeConfig
+from glus.config import ComputeConfig, load_config
 from glus.errors import GlusError, InputError, KilledError
 from glus.execution.engines import make_missing
 from glus.execution.pieces import piece_name
@@ -18,9 +19,7 @@ SENTENCES = [Expression("dog", "0", "a dog", (), ("1",), None), Expression("dog"
 
 
 def compute(processes: int) -> ComputeConfig:
-    return ComputeConfig(
-        engine="local", shards=1, device="cpu", precision="float32", processes=processes, threads=1, workers=0
-    )
+    return load_config(ROOT / "params.yaml").compute.model_copy(update={"processes": processes})
 
 
 @pytest.fixture(autouse=True)
