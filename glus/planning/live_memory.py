@@ -81,8 +81,9 @@ def _flash_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
-    **_: Any,
+    enable_gqa: bool = False,
 ) -> Tensor:
+    """As torch's own; heads that share keys are not followed apart."""
     if attn_mask is not None:
         attn_mask = torch.empty(attn_mask.shape, dtype=query.dtype, device=META)
     attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
