@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from glus.files import write_json
+from glus.files import read_json, write_json
 from glus.paths import REPORTS, RUNS
 from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from glus.pipeline.table import Step
 
 PACKAGES = ("glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
+EXECUTIONS = Path(".glus/executions")  # of each step that has begun and not finished
 PICTURES = (".png", ".jpg", ".svg")
 LARGEST_PICTURE = 1_000_000  # bytes
 MOST_PICTURES = 24
@@ -86,17 +87,21 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def open_tracker(config: Config) -> Tracker:
-    """Joins the MLflow run of this pipeline execution, or begins it."""
+def open_tracker(config: Config, step: Step, fingerprint: str) -> Tracker:
+    """Joins the MLflow run of this pipeline execution, or that of the one whose interrupted step it resumes."""
     if not config.tracking.enabled:
         return Tracker()
+    execution, note = execution_key(), _execution_of(step)
+    before = read_json(note) if note.exists() else {}
+    write_json({"fingerprint": fingerprint, "execution": execution}, note)
     commit, dirty = git_state()
     parameters = flatten(config.model_dump(mode="json"))
     return start_tracking(
         RunDescription(
             experiment=config.tracking.experiment,
             name=run_name(config),
-            execution=execution_key(),
+            execution=execution,
+            resumes=before.get("execution") if before.get("fingerprint") == fingerprint else None,
             run_id=os.environ.get("MLFLOW_RUN_ID"),
             parameters={
                 key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()
@@ -110,6 +115,15 @@ def open_tracker(config: Config) -> Tracker:
             },
         )
     )
+
+
+def forget_execution(step: Step) -> None:
+    """A step has finished: to run it again does not resume it."""
+    _execution_of(step).unlink(missing_ok=True)
+
+
+def _execution_of(step: Step) -> Path:
+    return EXECUTIONS / f"{step.name}.json"
 
 
 def track_outputs(tracker: Tracker, step: Step) -> None:

@@ -20,7 +20,7 @@ from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
 from glus.pipeline.fingerprint import fingerprint
 from glus.pipeline.lock import step_lock
-from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
+from glus.pipeline.provenance import RunClock, forget_execution, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
     """
     try:
-        with step_lock(name), _sigterm_interrupts():
+        with step_lock(name), interrupted_by_sigterm():
             plan = plan_step(name, config)
             _prepare_work(plan, fresh)
             resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
@@ -101,15 +101,28 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         raise
 
 
+def run_beside(name: str, config: Config) -> None:
+    """What a process does that takes part in a step that another process runs.
+
+    Raises:
+        GlusError: as `run_step`.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    with interrupted_by_sigterm():
+        importlib.import_module(f"glus.steps.{name}").run_beside(config)
+
+
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def interrupted_by_sigterm(seconds: float = SECONDS_TO_STOP) -> Iterator[None]:
+    """SIGTERM raises `Interrupted`; after it and after Ctrl-C the process ends within some seconds."""
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, lambda *_: None)  # it may come from the parent's end and from a group's
         raise Interrupted
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with ending_within(SECONDS_TO_STOP):
+        with ending_within(seconds):
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -127,8 +140,8 @@ def _prepare_work(plan: Plan, fresh: bool) -> None:
 
 
 def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None:
-    clock, tracker, outcome = RunClock(), open_tracker(config), "failed"
-    step = plan.step
+    step, outcome = plan.step, "failed"
+    clock, tracker = RunClock(), open_tracker(config, step, plan.fingerprint)
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
         importlib.import_module(f"glus.steps.{step.name}").run(context, **options)
@@ -140,6 +153,8 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         raise
     finally:
         mlflow_run = tracker.finish(outcome)
+        if outcome == "done":
+            forget_execution(step)
         with _tolerating_full_disk():
             clock.record(step, plan.fingerprint, outcome, mlflow_run)
 

@@ -38,6 +38,7 @@ class Step:
         outputs: artifacts that it writes.
         outside: keys of `params.yaml` that name files from outside of the pipeline, which decide its result too.
         summary: one line for people.
+        trains: it may be shared by several processes that train together.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Step:
     outputs: tuple[str, ...]
     summary: str
     outside: tuple[str, ...] = ()
+    trains: bool = False
 
 
 EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
@@ -64,6 +66,7 @@ STEPS: tuple[Step, ...] = (
         _paths(MODELS, TRAINING_METRICS, TRAINING_CURVES),
         "GLUS, with the early-stop checkpoint",
         ("model.base", "model.vision_tower", "model.sam2_weights", "model.sam2_config"),
+        trains=True,
     ),
     Step(
         "pseudolabel",
@@ -79,6 +82,7 @@ STEPS: tuple[Step, ...] = (
         _paths(SELECTOR, SELECTOR_METRICS, SELECTOR_CURVES, SELECTOR_PICTURE),
         "the key-frame selector, fine-tuned on the labels",
         ("selector.model.base", "selector.model.vision_tower"),
+        trains=True,
     ),
     Step(
         "keyframes",

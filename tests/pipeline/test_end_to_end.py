@@ -114,7 +114,7 @@ def content(project: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("step", "piece"),
     [
-        ("train", "checkpoints/last.pt"),
+        ("train", "checkpoints/step-000012/facts.json"),
         ("pseudolabel", "labels/shard-*.parquet"),
         ("propagate", "parts/synthetic/test/*/done"),
     ],
