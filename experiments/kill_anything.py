@@ -31,6 +31,7 @@ from glus.pipeline.table import STEPS, Step
 
 HOME = Path(".glus/kills").resolve()
 TRAINING = ("train", "selector")
+TRAINING_PROCESSES = ("first training process", "second training process")
 SECONDS_TO_END = 10.0
 MISSED = "not there"
 
@@ -42,14 +43,15 @@ class Run:
     step: Step
     dvc: subprocess.Popen[bytes]
 
-    def part(self, *words: str) -> psutil.Process | None:
-        """The first process below dvc whose command holds the words."""
+    def part(self, *words: str, number: int = 0) -> psutil.Process | None:
+        """Of the processes below dvc whose commands hold the words, parents before children, that of a number."""
+        found = [process for process in self._below() if all(word in " ".join(_command(process)) for word in words)]
+        return found[number] if number < len(found) else None
+
+    def _below(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.dvc.pid).children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    if all(word in " ".join(process.cmdline()) for word in words):
-                        return process
-        return None
+            return psutil.Process(self.dvc.pid).children(recursive=True)
+        return []
 
     def wait_for(self, find: Callable[[], object]) -> bool:
         """Whether something is found before the run ends."""
@@ -58,6 +60,12 @@ class Run:
                 return False
             time.sleep(0.002)
         return True
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 def start(folder: Path, step: Step, *options: str) -> Run:
@@ -78,9 +86,10 @@ def kill(run: Run, victim: str) -> bool:
     elif victim.startswith("group"):
         os.killpg(run.dvc.pid, signal.SIGTERM if victim == "group, SIGTERM" else signal.SIGKILL)
     else:
-        words = ("-m glus", run.step.name) if victim.startswith("step") else ("multiprocessing.spawn",)
-        run.wait_for(lambda: run.part(*words))
-        part = run.part(*words)
+        words = ("multiprocessing.spawn",) if victim == "pool worker" else ("-m glus", run.step.name)
+        number = TRAINING_PROCESSES.index(victim) + 1 if victim in TRAINING_PROCESSES else 0  # below the step
+        run.wait_for(lambda: run.part(*words, number=number))
+        part = run.part(*words, number=number)
         if part is None:
             return False
         with suppress(psutil.NoSuchProcess):
@@ -180,8 +189,8 @@ def try_kill(step: Step, victim: str, moment: Callable[[Run], bool]) -> list[str
 def attempts(step: Step, seconds: float, kills: int) -> Iterator[tuple[str, Callable[[Run], bool]]]:
     """Victims and moments: random ones, then the window after each of a step's outputs."""
     generator = random.Random(step.name)
-    part = "training process" if step.name in TRAINING else "pool worker"
-    for victim in ("step", "dvc", "group, SIGTERM", "group, SIGKILL", part):
+    parts = TRAINING_PROCESSES if step.name in TRAINING else ("pool worker",)
+    for victim in ("step", "dvc", "group, SIGTERM", "group, SIGKILL", *parts):
         for _ in range(kills):
             wait = generator.uniform(0, seconds)
             yield victim, lambda run, wait=wait: time.sleep(wait) or run.dvc.poll() is None

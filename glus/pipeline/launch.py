@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -66,10 +67,11 @@ def launch(arguments: Sequence[str], compute: ComputeConfig) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _let_only_us_speak()
-    os.environ[PARENT], os.environ[TOLD_ELSEWHERE] = str(os.getpid()), "1"
+    told = {PARENT: str(os.getpid()), TOLD_ELSEWHERE: "1"}
     if compute.machines == 1 and sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are here, whatever the host is called
-    with TemporaryDirectory(prefix="glus-launch-") as folder, interrupted_by_sigterm(SECONDS_TO_STOP + 2):
+        told["GLOO_SOCKET_IFNAME"] = "lo"  # all processes are here, whatever the host is called
+    folders = TemporaryDirectory(prefix="glus-launch-")
+    with folders as folder, _telling(told), interrupted_by_sigterm(SECONDS_TO_STOP + 2):
         config = LaunchConfig(
             min_nodes=compute.machines,
             max_nodes=compute.machines,
@@ -89,9 +91,20 @@ def launch(arguments: Sequence[str], compute: ComputeConfig) -> None:
             raise explained(error.failures) from None
         except RendezvousError as error:
             raise GlusError(
-                f"The {compute.machines} machines did not meet at {compute.rendezvous} ({error}). Start the same command"
-                " on each of them, with that address reachable from all."
+                f"The {compute.machines} machines did not meet at {compute.rendezvous} ({error}). Start the same"
+                " command on each of them, with that address reachable from all."
             ) from error
+
+
+@contextmanager
+def _telling(variables: Mapping[str, str]) -> Iterator[None]:
+    """What processes that are started meanwhile find in their environment."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
 
 
 def _let_only_us_speak() -> None:

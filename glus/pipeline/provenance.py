@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from glus.config import Config
     from glus.pipeline.table import Step
 
-PACKAGES = ("glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
+PACKAGES = ("accelerate", "glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
 EXECUTIONS = Path(".glus/executions")  # of each step that has begun and not finished
 PICTURES = (".png", ".jpg", ".svg")
 LARGEST_PICTURE = 1_000_000  # bytes

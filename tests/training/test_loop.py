@@ -158,14 +158,20 @@ def failing(loss, batch):
 def test_an_infinite_loss_is_an_error_with_its_step_and_samples(tmp_path):
     batch = Batch(torch.ones(1, 1), ("mevis/7/2", "mevis/7/3"))
     module, phases = failing(lambda module: lambda batch: {"loss": module(batch.values).sum() * math.inf}, batch)
-    with pytest.raises(GlusError, match=r"step 1 \(one\): the loss is not finite \(loss -?inf\) for mevis/7/2; mevis/7/3"):
+    with pytest.raises(
+        GlusError, match=r"step 1 \(one\): the loss is not finite \(loss -?inf\) for mevis/7/2; mevis/7/3"
+    ):
         run(module, phases, tmp_path)
 
 
 def test_infinite_gradients_are_an_error_before_they_reach_the_weights(tmp_path):
-    module, phases = failing(lambda module: lambda batch: {"loss": module(batch.values).sum().abs().sqrt() * 0}, Batch(torch.zeros(1, 1)))
+    module, phases = failing(
+        lambda module: lambda batch: {"loss": module(batch.values).sum().abs().sqrt() * 0}, Batch(torch.zeros(1, 1))
+    )
     nn.init.zeros_(module.bias)
-    with pytest.raises(GlusError, match=r"step 1 \(one\): the loss is not finite \(loss 0, grad_norm nan\) for video/0"):
+    with pytest.raises(
+        GlusError, match=r"step 1 \(one\): the loss is not finite \(loss 0, grad_norm nan\) for video/0"
+    ):
         run(module, phases, tmp_path)
     assert float(module.bias.detach()) == 0
 
@@ -187,7 +193,9 @@ def test_what_no_loss_reaches_is_frozen_and_named(tmp_path, caplog):
         lambda batch: {"loss": module["used"](batch.values).sum()},
     )  # fmt: skip
     run(module, [phase], tmp_path)
-    assert "one: the loss does not reach unused.weight; unused.bias; frozen" in [each.message for each in caplog.records]
+    assert "one: the loss does not reach unused.weight; unused.bias; frozen" in [
+        each.message for each in caplog.records
+    ]
     assert not module["unused"].weight.requires_grad and torch.equal(module["unused"].weight, before)
 
 

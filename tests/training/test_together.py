@@ -6,11 +6,9 @@ from itertools import chain
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from test_loop import COMPUTE, Batch, optimiser, run
 from together import together
 from torch import nn
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from glus.errors import ConfigError, KilledError
 from glus.training.loop.group import from_first, gather_in_order, num_processes, rank, sum_values
@@ -81,7 +79,9 @@ def train(folder, stop=None, strategy="ddp", global_mean=False, phases=1):
 
 def assert_equal_weights(found, expected):
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            found[name], tensor, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_one_two_three_and_one_again_train_what_one_trains(tmp_path):

@@ -1,4 +1,4 @@
-"""What is seen of training: rows of logged means, saved with the checkpoints, so that a resumed run has each row once."""
+"""What is seen of training: rows of logged means, saved with the checkpoints, so that a resumed run has each once."""
 
 from __future__ import annotations
 

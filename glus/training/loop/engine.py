@@ -187,7 +187,7 @@ class Engine:
 
     def _gather_blocks(self) -> list[FSDPModule]:
         parts = self._wrapped.modules() if self._wrapped is not None else ()
-        blocks = [part for part in parts if isinstance(part, FSDPModule)]
+        blocks: list[FSDPModule] = [part for part in parts if isinstance(part, FSDPModule)]
         for block in blocks:
             block.unshard()
         return blocks
@@ -244,14 +244,11 @@ def open_engine(compute: ComputeConfig) -> Iterator[Engine]:
     """Meets the other processes, if there are any, and parts from them when all is done.
 
     Raises:
-        InputError: DeepSpeed is asked for and not installed.
+        InputError: DeepSpeed is asked for and is not installed, or has no GPU.
     """
-    if compute.strategy == "zero2" and find_spec("deepspeed") is None:
-        raise InputError(
-            "compute.strategy is zero2, for which DeepSpeed is needed: install it with `pip install deepspeed`"
-            " (the extra `glus[deepspeed]`), or set compute.strategy to ddp or fsdp."
-        )
     device = resolve_device(compute)
+    if compute.strategy == "zero2":
+        require_deepspeed(device)
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     accelerator = Accelerator(
         cpu=device.type == "cpu",
@@ -269,6 +266,24 @@ def open_engine(compute: ComputeConfig) -> Iterator[Engine]:
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)  # one at a time, and another one may follow
         GradientState._reset_state()
+
+
+def require_deepspeed(device: torch.device) -> None:
+    """Refuses a strategy that would quietly become another one.
+
+    Raises:
+        InputError: DeepSpeed is not installed, or training runs on the CPU.
+    """
+    if find_spec("deepspeed") is None:
+        raise InputError(
+            "compute.strategy is zero2, for which DeepSpeed is needed: install the extra `glus[deepspeed]`, or set"
+            " compute.strategy to ddp or fsdp."
+        )
+    if device.type == "cpu":
+        raise InputError(
+            "compute.strategy is zero2, which is for GPUs, but training runs on the CPU (compute.device); set"
+            " compute.strategy to ddp or fsdp."
+        )
 
 
 def _of_group(device: torch.device) -> list[KwargsHandler]:

@@ -17,7 +17,7 @@ WAITING = timedelta(days=30)  # the others wait for what the first does after tr
 
 
 class _Waiting:
-    group: dist.ProcessGroup | None = None
+    group: Any = None
 
 
 def rank() -> int:

@@ -12,23 +12,23 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import DistError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from glus.config import ComputeConfig
-from glus.errors import ConfigError, GlusError, InputError, KilledError, LostProcessError, name_some
+from glus.errors import ConfigError, GlusError, InputError, name_some
 from glus.execution.processes import process_number, start_beside
 from glus.training.loop.checkpoints import Checkpoints, State, join_tensors, split_tensors
 from glus.training.loop.engine import Engine, Moments, in_one_piece, load_weights
 from glus.training.loop.group import from_first, num_processes, rank, sum_values
+from glus.training.loop.lost import naming_killed_processes
 from glus.training.loop.optimiser import build_optimiser
 from glus.training.loop.pace import Pace
 from glus.training.loop.phase import Batch, Hooks, Phase, Stateful
@@ -125,7 +125,7 @@ class Trainer:
         self.module.to(self.engine.device)
         done = self._restore()
         first = 0
-        with _naming_killed_processes():
+        with naming_killed_processes():
             for phase in self.phases:
                 if done < first + phase.steps:
                     self._run_phase(phase, first, done - first)
@@ -273,9 +273,7 @@ class Trainer:
         state = self.checkpoints.load(step)
         parameters = {name: each for name, each in self.module.named_parameters() if name in self._trained}
         weights = {
-            name.removeprefix("weights/"): value
-            for name, value in state.tensors.items()
-            if name.startswith("weights/")
+            name.removeprefix("weights/"): value for name, value in state.tensors.items() if name.startswith("weights/")
         }
         _require_equal_parameters(step, parameters, weights)
         load_weights(parameters, weights)
@@ -326,25 +324,6 @@ def _require_equal_parameters(step: int, own: Mapping[str, Tensor], saved: Mappi
             f"the checkpoint after step {step} is of other parameters: {name_some(differences)}."
             " Start anew with --fresh, or go back to the parameters that it was made with."
         )
-
-
-@contextmanager
-def _naming_killed_processes() -> Iterator[None]:
-    """Says in plain words what torch says of the end of a process that this one needs."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker (pid" in str(error):
-            raise KilledError(
-                "A process that makes training batches (compute.workers) was killed, perhaps because memory ran out."
-                " Start again to go on from the last checkpoint."
-            ) from error
-        if isinstance(error, DistError) or any(word in str(error) for word in ("gloo", "NCCL")):
-            raise LostProcessError(
-                "Another training process has ended, so that this one could not go on. Start again to go on from the"
-                " last checkpoint."
-            ) from error
-        raise
 
 
 def train_mode(module: nn.Module) -> None:
