@@ -10,17 +10,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from builds import ROOT, build_at, measure
 
-ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "2f5c2ac"
 TEXTS = [
     "the white dog that jumps over the fence", "the yellow bird on the left", "which of the two cars turns left",
@@ -47,7 +43,7 @@ def main() -> None:
 
 
 def compare(num_frames: int, repeats: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, build_before(Path(folder)) as before:
+    with tempfile.TemporaryDirectory() as folder, build_at(BEFORE, Path(folder)) as before:
         work = Path(folder)
         build_model(work / "model")
         clip = np.random.default_rng(0).integers(0, 256, (num_frames, 120, 160, 3), dtype=np.uint8)
@@ -55,7 +51,7 @@ def compare(num_frames: int, repeats: int) -> None:
 
         def run(tree: Path, way: str, num_texts: int, **settings: int) -> dict:
             task = {"folder": str(work), "way": way, "texts": TEXTS[:num_texts], "settings": settings}
-            return measure(tree, task | {"repeats": repeats})
+            return measure(__file__, tree, task | {"repeats": repeats})
 
         print(f"{num_frames} frames; s: CPU seconds per sentence and frame; tokens: of the language model")
         print(f"{'':34}{'s':>8}{'tokens':>9}{'times less time':>17}{'times fewer tokens':>20}{'difference':>12}")
@@ -78,18 +74,6 @@ def compare(num_frames: int, repeats: int) -> None:
                 assert not exact or difference <= 1e-4, "an exact way gives other logits"
 
 
-@contextmanager
-def build_before(work: Path) -> Iterator[Path]:
-    """A working tree of the commit that this build is compared with."""
-    tree = work / "before"
-    git = ["git", "-C", str(ROOT), "worktree"]
-    subprocess.run([*git, "add", "--detach", "--quiet", str(tree), BEFORE], check=True)
-    try:
-        yield tree
-    finally:
-        subprocess.run([*git, "remove", "--force", str(tree)], check=True)
-
-
 def build_model(folder: Path) -> None:
     from glus.commands.params import edited
     from glus.config import load_config
@@ -107,21 +91,6 @@ def build_model(folder: Path) -> None:
     tokenizer.add_tokens([SEG, IM_START, IM_END])
     model = build_from_scratch(config.model, tokenizer, seed=0)
     save_glus(model, model.state_dict(), folder)
-
-
-def measure(tree: Path, task: dict) -> dict:
-    """What a process of one working tree reports."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--worker", json.dumps(task)],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tree, ROOT))), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout)
 
 
 def segment_clip(task: dict) -> None:

@@ -4,12 +4,20 @@ The plain one decodes every mask and follows the official scorer step by step: J
 pixels, F frame by frame. Its disk is dilated by an FFT, the fastest of the plain ways (scipy's binary dilation takes
 7 times as long at 480p, 40 times at 1080p). Masks are drawn blobs and, where the reference data is there, the golden
 sequences; results have to be equal.
+
+Then whole folders of label maps, PNG files included, beside vos-benchmark 0.1.0 from PyPI in an environment of its own:
+the same folders, one process and one thread each, CPU time after imports. Every object is seen in the first frame that
+counts, since vos-benchmark counts an object from the frame in which it is first seen; J and F have to be equal.
 """
 
 import json
 import math
 import os
+import subprocess
+import sys
+import tempfile
 import time
+import venv
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +27,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from scipy import ndimage, signal
 
+from glus.evaluation.folder_scoring import Request, score_folder
 from glus.masks import decode_rle, encode_rle
 from glus.metrics import boundary_f, jaccard_rle
 from glus.metrics.scoring import VideoTask, score_predictions
@@ -26,8 +35,22 @@ from glus.records.video import Expression, Video
 
 BOUND_TH = 0.008
 NUM_FRAMES = {(480, 854): 40, (1080, 1920): 10}
+NUM_OBJECTS = 2  # of DAVIS's validation videos on average
 REPEATS = 3
 SHARED = Path(os.environ.get("GLUS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+VOS_BENCHMARK = "vos-benchmark==0.1.0"
+THEIRS = """
+import json, sys, time, cv2
+from vos_benchmark.benchmark import VideoEvaluator
+cv2.setNumThreads(1)
+truth, predictions, video = sys.argv[1:]
+evaluate = VideoEvaluator(truth, predictions, skip_first_and_last=True)
+start = time.process_time()
+measures = evaluate(video)[1:]
+seconds = time.process_time() - start
+print(json.dumps([*(sum(of_objects.values()) / len(of_objects) for of_objects in measures), seconds]))
+"""
 
 Clip = list[np.ndarray]  # bool [H, W] for each frame
 
@@ -158,12 +181,81 @@ def compare(kind: str, size: tuple[int, int], clip: tuple[Clip, Clip]) -> None:
         )
 
 
+def label_maps(size: tuple[int, int]) -> tuple[Clip, Clip]:
+    """Predicted and true label maps, uint8 [H, W]."""
+    random = np.random.default_rng(1)
+
+    def picture(index: int) -> np.ndarray:
+        labels = np.zeros(size, dtype=np.uint8)
+        for label in range(1, NUM_OBJECTS + 1):
+            centre = 0.3 + 0.4 * index / NUM_FRAMES[size], label / (NUM_OBJECTS + 1)
+            labels[blob(random, size, centre)] = label
+        return labels
+
+    pred, gt = ([picture(index) for index in range(NUM_FRAMES[size])] for _ in range(2))
+    return pred, gt
+
+
+def write_set(root: Path, size: tuple[int, int]) -> None:
+    """Writes one video in Ref-DAVIS17's layout below `root`, and its predictions beside it."""
+    frames = [f"{index:05d}" for index in range(NUM_FRAMES[size])]
+    for folder, clip in zip((root / "predictions/v", root / "valid/Annotations/v"), label_maps(size), strict=True):
+        folder.mkdir(parents=True)
+        for frame, labels in zip(frames, clip, strict=True):
+            picture = Image.fromarray(labels)
+            picture.putpalette([value for colour in range(256) for value in (colour, 255 - colour, 0)])
+            picture.save(folder / f"{frame}.png")
+    (root / "valid/JPEGImages/v").mkdir(parents=True)
+    for frame in frames:
+        Image.new("RGB", size[::-1]).save(root / f"valid/JPEGImages/v/{frame}.jpg")
+    expressions = {str(4 * k): {"exp": "it", "obj_id": str(k + 1)} for k in range(NUM_OBJECTS)}
+    lists = root / "meta_expressions/valid/meta_expressions.json"
+    lists.parent.mkdir(parents=True)
+    lists.write_text(json.dumps({"videos": {"v": {"frames": frames, "expressions": expressions}}}))
+
+
+def compare_folders(python: Path, size: tuple[int, int], folder: Path) -> None:
+    """Scores the same folders by vos-benchmark and here."""
+    write_set(folder, size)
+    num_frames = NUM_FRAMES[size] - 2  # that count
+    predictions = folder / "predictions"
+    request = Request("ref_davis17", folder, "valid", predictions, "davis17_semi_supervised", False, 1, ())
+    command = [str(python), "-c", THEIRS, str(folder / "valid/Annotations"), str(predictions), "v"]
+    times: list[tuple[float, float]] = []
+    for _ in range(REPEATS):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        j, f, theirs = json.loads(done.stdout)
+        start = time.process_time()
+        found = score_folder(request).table["all"].measures
+        times.append((theirs, time.process_time() - start))
+        assert np.allclose((found["J"], found["F"]), (j, f), rtol=0, atol=1e-10), (found, j, f)
+    theirs, ours = (1000 * sorted(values)[REPEATS // 2] / num_frames for values in zip(*times, strict=True))
+    what = f"folders, {NUM_OBJECTS} objects, PNG included"
+    print(f"{'drawn':<7} {size[0]:>4}p  {what:<37} {theirs:>7.2f} ms {ours:>7.3f} ms {theirs / ours:>6.1f} x")
+
+
+def vos_benchmark(folder: Path) -> Path:
+    """The Python of a new environment that has it."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", VOS_BENCHMARK], check=True)
+    return python
+
+
 def main() -> None:
     print(f"{'masks':<7} {'size':>5}  {'what, per frame':<37} {'plain':>10} {'here':>10} {'ratio':>8}")
     for size in NUM_FRAMES:
         for kind, clip in (("drawn", drawn_clip(size)), ("golden", golden_clip(size))):
             if clip:
                 compare(kind, size, clip)
+    with tempfile.TemporaryDirectory() as made:
+        try:
+            python = vos_benchmark(Path(made, "environment"))
+        except subprocess.CalledProcessError:
+            sys.exit(f"{VOS_BENCHMARK} cannot be installed here, so nothing stands beside whole folders.")
+        print(f"{'masks':<7} {'size':>5}  {'what, per frame that counts':<37} {'theirs':>10} {'here':>10} {'ratio':>8}")
+        for size in NUM_FRAMES:
+            compare_folders(python, size, Path(made, str(size[0])))
 
 
 if __name__ == "__main__":

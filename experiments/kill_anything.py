@@ -2,7 +2,8 @@
 
 For each of the seven steps and each victim: are all processes gone within 10 seconds, is the lock free, is the record
 of the run true, are the artifacts equal byte by byte? Runs the smoke preset in a copy of the project below `.glus/`;
-`python -m experiments.kill_anything KILLS [STEP ...]`, some 20 s for each kill.
+`python -m experiments.kill_anything KILLS [STEP ...]`, some 20 s for each kill. Every victim of every step is killed
+once before any is killed twice; the table so far is in `.glus/kills/table.txt`.
 """
 
 import fcntl
@@ -32,8 +33,14 @@ from glus.pipeline.table import STEPS, Step
 HOME = Path(".glus/kills").resolve()
 TRAINING = ("train", "selector")
 TRAINING_PROCESSES = ("first training process", "second training process")
+GROUP = {f"group, {number.name}": number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)}
 SECONDS_TO_END = 10.0
+SECONDS_UNTIL_STUCK = 50.0  # of a busy machine, which 10 seconds may be too little for
+SECONDS_AT_MOST = 300.0  # of a step on a busy machine
 MISSED = "not there"
+NOT_NEEDED = "went on without"
+HARMLESS = ("kills", MISSED, NOT_NEEDED)
+TRIES = 3  # of a moment at which the victim is there
 
 
 @dataclass(frozen=True)
@@ -70,11 +77,17 @@ def _command(process: psutil.Process) -> list[str]:
 
 def start(folder: Path, step: Step, *options: str) -> Run:
     command = [sys.executable, "-m", "dvc", "repro", "-q", "-s", *options, "sources", step.name]
+    tie = tied()
+
+    def prepare() -> None:
+        tie()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the experiment runs in the background
+
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
     with (folder / ".glus" / "kills.log").open("ab") as log:
         dvc = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True, preexec_fn=tied()
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True, preexec_fn=prepare
         )
     return Run(step, dvc)
 
@@ -83,8 +96,8 @@ def kill(run: Run, victim: str) -> bool:
     """Kills a part of a run; False where it is not, or no longer, there."""
     if victim == "dvc":
         run.dvc.kill()
-    elif victim.startswith("group"):
-        os.killpg(run.dvc.pid, signal.SIGTERM if victim == "group, SIGTERM" else signal.SIGKILL)
+    elif victim in GROUP:
+        os.killpg(run.dvc.pid, GROUP[victim])
     else:
         words = ("multiprocessing.spawn",) if victim == "pool worker" else ("-m glus", run.step.name)
         number = TRAINING_PROCESSES.index(victim) + 1 if victim in TRAINING_PROCESSES else 0  # below the step
@@ -106,26 +119,49 @@ def processes_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def outcome(folder: Path, run: Run) -> Iterator[str]:
+def outcome(folder: Path, run: Run, victim: str) -> Iterator[str]:
     """What is not as it should be after a kill."""
     deadline = time.monotonic() + SECONDS_TO_END
-    while (left := processes_in(folder)) and time.monotonic() < deadline:
-        run.dvc.poll()
-        time.sleep(0.05)
-    for process in left:
-        yield "alive after 10 s"
-        process.kill()
-    with (folder / ".glus" / "locks" / f"{run.step.name}.lock").open("a") as lock:
-        while not is_free(lock):  # the kernel frees it a moment after a dying process has left its folder
-            if time.monotonic() > deadline:
-                yield "locked"
-                break
-            time.sleep(0.05)
+    if not left_after(folder, run, SECONDS_TO_END):
+        yield from locked(folder, run.step, deadline)
+    elif victim == "pool worker" and ends_well(run):  # it had nothing left to do
+        yield NOT_NEEDED
+    else:
+        yield f"alive after {SECONDS_TO_END:.0f} s"
+        left = left_after(folder, run, SECONDS_UNTIL_STUCK)
+        if left:  # else the machine was busy
+            yield f"alive after {SECONDS_TO_END + SECONDS_UNTIL_STUCK:.0f} s"
+        for process in left:
+            process.kill()
     record = folder / "runs" / f"{run.step.name}.json"
     if record.exists() and json.loads(record.read_text())["outcome"] == "done":
         missing = [path for path in run.step.outputs if not (folder / path).exists()]
         if missing:
             yield "recorded as done"
+
+
+def left_after(folder: Path, run: Run, seconds: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while (left := processes_in(folder)) and time.monotonic() < deadline:
+        run.dvc.poll()
+        time.sleep(0.05)
+    return left
+
+
+def ends_well(run: Run) -> bool:
+    """Whether the step, given all the time that it may need, does what it should."""
+    with suppress(subprocess.TimeoutExpired):
+        return run.dvc.wait(SECONDS_AT_MOST) == 0
+    return False
+
+
+def locked(folder: Path, step: Step, deadline: float) -> Iterator[str]:
+    with (folder / ".glus" / "locks" / f"{step.name}.lock").open("a") as lock:
+        while not is_free(lock):  # the kernel frees it a moment after a dying process has left its folder
+            if time.monotonic() > deadline:
+                yield "locked"
+                return
+            time.sleep(0.05)
 
 
 def is_free(lock: IO[str]) -> bool:
@@ -148,22 +184,24 @@ def content(folder: Path, step: Step) -> dict[str, str]:
 
 
 def undisturbed() -> dict[str, float]:
-    """Makes the reference once; how long each step takes, in seconds."""
-    times = HOME / "seconds.json"
-    if not times.exists():
-        shutil.rmtree(HOME, ignore_errors=True)
-        shutil.move(prepare_smoke(Path.cwd()), HOME / "reference")
-        params = HOME / "reference" / "params.yaml"
-        params.write_text(edited(params, ["tracking.enabled=false"]))
-        (HOME / "reference" / ".glus").mkdir()
-        seconds = {}
-        for step in STEPS:
-            begin = time.monotonic()
-            if start(HOME / "reference", step).dvc.wait() != 0:
-                sys.exit(f"{step.name} failed undisturbed; see {HOME}/reference/.glus/kills.log")
-            seconds[step.name] = time.monotonic() - begin
-        times.write_text(json.dumps(seconds))
-    return json.loads(times.read_text())
+    """Makes the reference, once for the code as it is; how long each step takes, in seconds."""
+    code = {file.as_posix(): hash_file(file) for file in sorted(Path("glus").rglob("*.py"))}
+    notes = HOME / "reference.json"
+    if notes.exists() and json.loads(notes.read_text())["code"] == code:
+        return json.loads(notes.read_text())["seconds"]
+    shutil.rmtree(HOME, ignore_errors=True)
+    shutil.move(prepare_smoke(Path.cwd()), HOME / "reference")
+    params = HOME / "reference" / "params.yaml"
+    params.write_text(edited(params, ["tracking.enabled=false"]))
+    (HOME / "reference" / ".glus").mkdir()
+    seconds = {}
+    for step in STEPS:
+        begin = time.monotonic()
+        if start(HOME / "reference", step).dvc.wait() != 0:
+            sys.exit(f"{step.name} failed undisturbed; see {HOME}/reference/.glus/kills.log")
+        seconds[step.name] = time.monotonic() - begin
+    notes.write_text(json.dumps({"code": code, "seconds": seconds}))
+    return seconds
 
 
 def try_kill(step: Step, victim: str, moment: Callable[[Run], bool]) -> list[str]:
@@ -176,7 +214,7 @@ def try_kill(step: Step, victim: str, moment: Callable[[Run], bool]) -> list[str
     try:
         if not moment(run) or not kill(run, victim):
             return [MISSED]
-        faults = list(outcome(folder, run))
+        faults = list(outcome(folder, run, victim))
     finally:
         for process in processes_in(folder):
             process.kill()
@@ -186,14 +224,18 @@ def try_kill(step: Step, victim: str, moment: Callable[[Run], bool]) -> list[str
     return faults + ["differs"] * (content(folder, step) != content(HOME / "reference", step))
 
 
-def attempts(step: Step, seconds: float, kills: int) -> Iterator[tuple[str, Callable[[Run], bool]]]:
-    """Victims and moments: random ones, then the window after each of a step's outputs."""
-    generator = random.Random(step.name)
-    parts = TRAINING_PROCESSES if step.name in TRAINING else ("pool worker",)
-    for victim in ("step", "dvc", "group, SIGTERM", "group, SIGKILL", *parts):
-        for _ in range(kills):
-            wait = generator.uniform(0, seconds)
-            yield victim, lambda run, wait=wait: time.sleep(wait) or run.dvc.poll() is None
+def moments(step: Step, seconds: float, generator: random.Random) -> Iterator[tuple[str, Callable[[Run], bool]]]:
+    """Victims and when to kill them: at a random moment; then in the window after each of a step's outputs."""
+
+    def later(run: Run) -> bool:
+        time.sleep(generator.uniform(0, seconds))
+        return run.dvc.poll() is None
+
+    for victim in ("step", "dvc", *GROUP):
+        yield victim, later
+    if step.name != "stage":  # which works in one process in the smoke preset
+        for victim in TRAINING_PROCESSES if step.name in TRAINING else ("pool worker",):
+            yield victim, later
     for output in step.outputs:
 
         def published(run: Run, output: str = output) -> bool:
@@ -201,26 +243,43 @@ def attempts(step: Step, seconds: float, kills: int) -> Iterator[tuple[str, Call
             run.wait_for(lambda: not target.exists())  # dvc removes it first
             return run.wait_for(target.exists)
 
-        for _ in range(kills):
-            yield f"step, after {output}", published
+        yield f"step, after {output}", published
+
+
+def one_of_each(
+    step: Step, seconds: float, generator: random.Random, rows: dict[tuple[str, str], Counter[str]]
+) -> None:
+    """Kills each victim of a step once and counts."""
+    for victim, moment in moments(step, seconds, generator):
+        faults = [MISSED]
+        for _ in range(TRIES):
+            if faults == [MISSED]:
+                faults = try_kill(step, victim, moment)
+        row = rows.setdefault((step.name, victim), Counter())
+        row.update([MISSED] if faults == [MISSED] else ["kills", *set(faults)])
+        (HOME / "table.txt").write_text(table(rows))
+
+
+def table(rows: dict[tuple[str, str], Counter[str]]) -> str:
+    """Kills so far and what went wrong, by step and victim."""
+    lines = [f"{'step':<12} {'victim':<40} kills  what went wrong"]
+    order = [step.name for step in STEPS]
+    shown = dict(sorted(rows.items(), key=lambda item: order.index(item[0][0])))
+    for (step, victim), row in (shown | {("", "all"): sum(rows.values(), Counter())}).items():
+        wrong = {word: count for word, count in row.items() if word not in HARMLESS}
+        beside = "".join(f" ({row[word]} {word})" for word in (MISSED, NOT_NEEDED) if row[word])
+        lines.append(f"{step:<12} {victim:<40} {row['kills']:>5}  {wrong or '-'}{beside}")
+    return "\n".join(lines) + "\n"
 
 
 def main(kills: int, names: list[str]) -> None:
-    seconds = undisturbed()
-    total: Counter[str] = Counter()
-    print(f"{'step':<12} {'victim':<40} kills  what went wrong", flush=True)
-    for step in STEPS:
-        if names and step.name not in names:
-            continue
-        rows: dict[str, Counter[str]] = {}
-        for victim, moment in attempts(step, seconds[step.name], kills):
-            faults = try_kill(step, victim, moment)
-            rows.setdefault(victim, Counter()).update(["kills" if faults != [MISSED] else MISSED, *set(faults)])
-        for victim, row in rows.items():
-            wrong = {word: count for word, count in row.items() if word not in ("kills", MISSED)}
-            print(f"{step.name:<12} {victim:<40} {row['kills']:>5}  {wrong or '-'}", flush=True)
-            total.update({"kills": row["kills"]} | wrong)
-    print(f"{'':<12} {'all':<40} {total.pop('kills', 0):>5}  {dict(total) or '-'}")
+    seconds, rows = undisturbed(), {}
+    steps = [step for step in STEPS if not names or step.name in names]
+    generators = {step: random.Random(step.name) for step in steps}
+    for number in range(kills):
+        for step in steps:
+            one_of_each(step, seconds[step.name], generators[step], rows)
+        print(f"after {number + 1} of {kills} rounds\n{table(rows)}", flush=True)
 
 
 if __name__ == "__main__":

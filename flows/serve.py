@@ -1,4 +1,4 @@
-"""`make serve`: Prefect server and worker and MLflow on loopback, with homes inside the project; Ctrl-C stops all.
+"""`make serve`: Prefect server and workers and MLflow on loopback, with homes inside the project; Ctrl-C stops all.
 
 The ports are those that the two programs read themselves: `make serve PREFECT_SERVER_API_PORT=4300 MLFLOW_PORT=5100`.
 """
@@ -26,7 +26,7 @@ from glus.execution.ties import end_with_parent, tied
 BIN = Path(sys.executable).parent
 HOME = Path(".prefect").resolve()
 LOGS = HOME / "logs"
-POOL = "glus"
+POOLS = ("cpu", "gpu", "shards")  # what runs where: prefect.yaml
 USUAL_PORTS = {"PREFECT_SERVER_API_PORT": "4200", "MLFLOW_PORT": "5000"}  # 4200 is in pyproject.toml too
 PORTS = {variable: os.environ.get(variable) or usual for variable, usual in USUAL_PORTS.items()}
 PREFECT, MLFLOW = (f"http://127.0.0.1:{port}" for port in PORTS.values())
@@ -36,7 +36,6 @@ SECONDS_BETWEEN_REPAIRS = 10.0
 
 SERVER_COMMAND = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1"]
 SERVER_COMMAND += ["--port", PORTS["PREFECT_SERVER_API_PORT"]]
-WORKER_COMMAND = [str(BIN / "prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
 
 
 def main() -> int:
@@ -56,7 +55,8 @@ def main() -> int:
         _wait_for(f"{PREFECT}/api/health", running["server"], "server")
         crash_lost_flow_runs("its process is gone")
         _deploy()
-        running["worker"] = _start("worker", WORKER_COMMAND)
+        for pool in POOLS:
+            running[f"worker-{pool}"] = _start(f"worker-{pool}", _worker_command(pool))
         _wait_for(f"{MLFLOW}/health", running["mlflow"], "mlflow")
         _announce()
         return _watch(running)
@@ -107,6 +107,10 @@ def _mlflow_command() -> list[str]:
     return [str(BIN / "mlflow"), "server", *options, *address, "--workers", "1"]
 
 
+def _worker_command(pool: str) -> list[str]:
+    return [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--type", "process", "--limit", "1"]
+
+
 def _start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
     """Starts a program that ends with this one; its output goes to a log."""
     print(f"starting {name} (log: {(LOGS / name).relative_to(Path.cwd())}.log)", flush=True)
@@ -133,7 +137,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], name: str) -> None:
 
 def _deploy() -> None:
     for command in (
-        ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
+        *(["work-pool", "create", pool, "--type", "process", "--overwrite"] for pool in POOLS),
         ["--no-prompt", "deploy", "--all"],
         ["automation", "delete", "crashed without a word"],
         ["automation", "create", "--from-file", "flows/stuck_runs.yaml"],
@@ -171,18 +175,23 @@ def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
 
 
 def _stop_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Worker first, so that its flows stop; then their states are put right, then the servers go."""
-    for name in ("worker", "server", "mlflow"):
-        if name not in running:
-            continue
-        if name == "server" and "worker" in running and running[name].poll() is None:
-            with suppress(HTTPError):  # the next start does it
-                crash_lost_flow_runs("`make serve` was stopped")
-        print(f"stopping {name}", flush=True)
-        process = running[name]
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
+    """Workers first, so that their flows stop; then their states are put right, then the servers go."""
+    workers = [name for name in running if name.startswith("worker")]
+    for name in workers:
+        _stop_program(name, running[name])
+    if workers and running["server"].poll() is None:
+        with suppress(HTTPError):  # the next start does it
+            crash_lost_flow_runs("`make serve` was stopped")
+    for name in ("server", "mlflow"):
+        if name in running:
+            _stop_program(name, running[name])
+
+
+def _stop_program(name: str, process: subprocess.Popen[bytes]) -> None:
+    print(f"stopping {name}", flush=True)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,34 @@
-"""A copy of the project for smoke runs, so that its own artifacts stay untouched."""
+"""Where a flow run works: the project's folder, or a copy of it for smoke runs, whose artifacts stay apart."""
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from flows.commands import Place
+
 SMOKE = Path(".glus/smoke")
+
+
+@contextmanager
+def workplace(project: Path, execution: str, *, smoke: bool) -> Iterator[Place]:
+    """The project itself, or its copy made anew, which one flow run at a time has to itself; others wait for it.
+
+    Runs in the project share it: DVC's locks let one of two that want the same step wait.
+    """
+    if not smoke:
+        yield Place(project, execution)
+        return
+    lock = (project / SMOKE).with_suffix(".lock")
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield Place(prepare_smoke(project), execution, (held.fileno(),))
 
 
 def prepare_smoke(project: Path) -> Path:

@@ -27,11 +27,13 @@ class GLUS(GlusModel):
         *,
         dtype: str = "float32",
         device: str | torch.device = "cpu",
+        base: str | Path | None = None,
         vision_tower: str | Path | None = None,
+        sam2_weights: str | Path | None = None,
         sam2_config: str | None = None,
         load_gamma: bool = True,
     ) -> GLUS:
-        """Loads a model of our own format, which carries everything, or a released checkpoint, in evaluation mode.
+        """Loads a model of our own format, or a released checkpoint, in evaluation mode.
 
         Arguments and errors: see `glus.weights.loading.load_model`.
         """
@@ -39,7 +41,9 @@ class GLUS(GlusModel):
             path,
             dtype=dtype,
             device=device,
+            base=base,
             vision_tower=vision_tower,
+            sam2_weights=sam2_weights,
             sam2_config=sam2_config,
             load_gamma=load_gamma,
         )
@@ -64,13 +68,14 @@ class KeyFrameSelector(SelectorModel):
         *,
         dtype: str = "float32",
         device: str | torch.device = "cpu",
+        base: str | Path | None = None,
         vision_tower: str | Path | None = None,
     ) -> KeyFrameSelector:
         """Reads what `save_pretrained` wrote, a published selector, or Chat-UniVi (with a fresh score head).
 
         Arguments and errors: see `glus.weights.selector_loading.load_selector_model`.
         """
-        network = load_selector_model(path, dtype=dtype, device=device, vision_tower=vision_tower)
+        network = load_selector_model(path, dtype=dtype, device=device, base=base, vision_tower=vision_tower)
         model = cls(
             vision_tower=network.vision_tower,
             mm_projector=network.mm_projector,

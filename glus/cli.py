@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from glus.commands import check, doctor, export, params, plan, report, score, segment, sources, steps, weights
+from glus.commands import (
+    check,
+    compare,
+    doctor,
+    export,
+    params,
+    plan,
+    report,
+    score,
+    segment,
+    shard,
+    sources,
+    steps,
+    weights,
+)
 from glus.errors import GlusError, LostProcessError
 from glus.execution.endings import Cause, Ending
 from glus.files import is_disk_full
@@ -31,13 +45,14 @@ app = typer.Typer(
 )
 # in the order of work, which is that of `glus --help`
 BEFORE: tuple[Callable[..., None], ...] = (doctor.doctor, params.params, check.check, plan.plan)
-AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, segment.segment)
+AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, compare.compare, segment.segment)
 for command in BEFORE:
     app.command()(command)
 steps.register(app)
 for command in AFTER:
     app.command()(command)
 app.command(hidden=True)(sources.sources)
+app.command(hidden=True)(shard.shard)
 app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
 

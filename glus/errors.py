@@ -47,6 +47,14 @@ def plain_words(error: BaseException) -> str:
     return _OBJECT.sub("the file", str(error))
 
 
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # torch raises RuntimeError on a CPU
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, torch or a card says that there is no memory left."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
+
+
 NUM_NAMED = 5  # things that an error names before it only counts
 
 

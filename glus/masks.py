@@ -149,14 +149,16 @@ def read_index_png(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is empty, damaged, or a colour picture.
     """
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes)")
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        if not content:
+            raise InputError(f"{path} is empty (0 bytes)")
+        with Image.open(io.BytesIO(content)) as image:
             image.verify()  # checksums, which decoding does not look at
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # as viewers show it
+            if image.info:  # else there is no orientation to look for, which takes a tenth of the time
+                ImageOps.exif_transpose(image, in_place=True)  # as viewers show it
             mode, pixels = image.mode, np.asarray(image)
     except UNDECODABLE as error:
         raise InputError(f"{path} cannot be decoded: {plain_words(error)}") from error

@@ -47,6 +47,13 @@ def publish(source: Path, target: Path) -> None:
     _remove(old)
 
 
+def publish_file(source: Path, target: Path) -> None:
+    """Renames a file that was written beside its target, synced: it is there whole, or not at all."""
+    _sync(source)
+    source.replace(target)
+    _sync(target.parent)
+
+
 def _write_aside(source: Path, aside: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, aside, copy_function=_link_or_copy)

@@ -5,9 +5,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable
 from contextlib import chdir, closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from setuptools.command.editable_wheel import _simple_layout
 from glus.cli import main
 from glus.commands.segment import FORMATS
 from glus.config import load_config
+from glus.evaluation.results import SHA256
+from glus.files import hash_file
+from glus.manifest import write_manifest
 from glus.media.pictures import PICTURE_SUFFIXES
 from glus.pipeline.table import STEPS
 
@@ -153,12 +158,43 @@ def test_doctor_names_what_stands_in_the_way(run: Run) -> None:
     assert any("seed = 'zero'" in problem for problem in json.loads(run("doctor", "--json")[1])["problems"])
 
 
+class OlderServer(BaseHTTPRequestHandler):
+    """Says that it is an older Prefect or MLflow, and has no experiment."""
+
+    def do_GET(self) -> None:
+        found = {"/api/admin/version": b'"3.7.0"', "/version": b"3.16.1"}.get(self.path)
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(found or b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_doctor_compares_the_versions_of_clients_and_servers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy2(ROOT / "glus" / "presets" / "tiny.yaml", "params.yaml")
+    with HTTPServer(("127.0.0.1", 0), OlderServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url.replace("//", "//ann:password@"))
+        code, out, _ = run("doctor", "--json")
+        server.shutdown()
+    assert code == 1
+    assert "password" not in out
+    findings = json.loads(out)
+    assert findings["facts"]["prefect server"] == "3.7.0"
+    problems = "\n".join(findings["problems"])
+    assert f"the Prefect server has version 3.7.0, the installed client {version('prefect')}" in problems
+    assert f"The MLflow server {url} has version 3.16.1, the installed client {version('mlflow')}" in problems
+
+
 def test_doctor_checks_what_the_present_parameters_need(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy2(ROOT / "glus" / "presets" / "glus_s.yaml", "params.yaml")
     Path("weights/LISA-7B-v1").mkdir(parents=True)
     with closing(sqlite3.connect("mlflow.db")) as database:
         database.execute("CREATE TABLE films (title TEXT)")
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     code, out, _ = run("doctor", "--json")
     findings = json.loads(out)
@@ -172,6 +208,43 @@ def test_doctor_checks_what_the_present_parameters_need(run: Run, monkeypatch: p
     assert "mlflow.db has the schema none" in problems
     assert findings["facts"]["mlflow store"] == "sqlite:///mlflow.db"
     assert findings["facts"]["mlflow client"] == version("mlflow")
+
+
+@pytest.mark.parametrize("command", [["sources"], ["plan"], ["train"], ["keyframes", "--dry-run"]])
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_done(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """`dvc repro` begins with `glus sources`."""
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("device: auto", "device: cuda"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, out, err = run(*command)
+    assert (code, out) == (2, "")
+    assert err == "glus: compute.device is cuda, but torch finds no GPU here; set it to auto or cpu.\n"
+    assert run("stage", "--dry-run")[0] == 0  # needs none
+    assert not Path("sources").exists()
+
+
+def test_report_tells_other_results_and_old_ones(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that is not the report's is refused; where what was evaluated has changed since, the results say so."""
+    Path("metrics").mkdir()
+    results = {"mevis": {"valid": {"protocol": "no ground truth", "num_expressions": 7}}}
+    Path("metrics/evaluate.json").write_text(json.dumps(results))
+    Path("predictions").mkdir()
+    predictions = write_manifest(Path("predictions"), step="propagate", parameters={}, inputs={})
+    Path("reports").mkdir()
+    inputs = {"predictions": predictions.content_sha256}
+    extra = {SHA256: hash_file(Path("metrics/evaluate.json"))}
+    write_manifest(Path("reports"), step="evaluate", parameters={}, inputs=inputs, extra=extra)
+
+    code, out, err = run("report")
+    assert (code, err) == (0, "") and "7 expressions predicted" in out
+    write_manifest(Path("predictions"), step="propagate", parameters={}, inputs={}, extra={"other": True})
+    assert run("report")[0] == 0
+    assert "metrics/evaluate.json is outdated: predictions changed since it was evaluated." in caplog.text
+    Path("metrics/evaluate.json").write_text(json.dumps(results).replace("7", "8"))
+    code, out, err = run("report")
+    assert (code, out) == (2, "")
+    assert err.startswith("glus: metrics/evaluate.json does not hold the results that reports shows: its SHA-256 is")
 
 
 @pytest.mark.parametrize(

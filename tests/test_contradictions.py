@@ -82,6 +82,11 @@ ROWS: list[tuple[str, str]] = [
         "propagate.comparisons.window_strides",
     ),
     ("propagate.comparisons.strided=[appearance] propagate.comparisons.window_strides=[]", "propagate.comparisons"),
+    # a part that starts at random and stays so
+    (
+        "train.clip.fresh_text_hidden_fcs=true train.trainable=[lora] train.clip.optimiser.rate_factors={}",
+        "train.clip.fresh_text_hidden_fcs",
+    ),
     # sizes that do not divide
     ("model.token_pool=5", "model.token_pool"),
     ("model.token_pool=128", "model.token_pool"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from local_imports import ROOT
+from ruamel.yaml import YAML
 from test_imports import ROOMS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").glob("*.md") if path.stem != "LOG")])
@@ -13,6 +14,10 @@ PLACES = ("glus", "flows", "tests", "experiments", "benchmarks", "docs", ".ci")
 QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 FILE_AND_NAME = re.compile(r"^(\S+\.py): ([\w.]+)$")
+DEPLOYMENTS = {
+    Path("glus", deployment["name"])
+    for deployment in YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
+}
 MADE_BY_FOLLOWING = {Path("glus/staging/readers/plain.py"), Path("glus/weights/ported.py")}  # in docs/extending.md
 
 
@@ -38,7 +43,7 @@ def defined_names(file: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_path_that_is_named_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    missing = {path for path in named_paths(text) - MADE_BY_FOLLOWING if not (ROOT / path).exists()}
+    missing = {path for path in named_paths(text) - MADE_BY_FOLLOWING - DEPLOYMENTS if not (ROOT / path).exists()}
     missing |= {Path(link) for link in LINK.findall(text) if not (document.parent / link).exists()}
     assert not missing
 

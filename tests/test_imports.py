@@ -14,8 +14,8 @@ from local_imports import ROOT, direct, imported_names, reachable
 ROOMS = (
     "errors", "paths", "files", "publishing", "masks", "media", "config", "manifest", "records", "execution",
     "processing", "model", "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes",
-    "training/loop", "training/segmentation", "training/selector", "reporting", "segmenting", "pipeline", "steps",
-    "commands", "cli",
+    "training/loop", "training/segmentation", "training/selector", "reporting", "segmenting", "pipeline",
+    "planning", "steps", "commands", "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}
 FILES = sorted(path.relative_to(ROOT) for folder in ("glus", "flows") for path in (ROOT / folder).rglob("*.py"))
@@ -68,16 +68,19 @@ def test_the_steps_do_not_import_each_other_and_only_the_runner_runs_them() -> N
     assert not {file: direct(file) & modules for file in GLUS if direct(file) & modules}
 
 
-def test_only_tracking_imports_mlflow_and_only_flows_import_prefect() -> None:
-    assert [file for file in FILES if "mlflow" in packages(file)] == [Path("glus/pipeline/mlflow_uploader.py")]
-    assert {file.parts[0] for file in FILES if "prefect" in packages(file)} == {"flows"}
+def test_only_tracking_imports_mlflow_and_only_flows_and_engines_import_prefect_and_ray() -> None:
+    mlflow = {str(file) for file in FILES if "mlflow" in packages(file)}
+    assert mlflow == {"glus/pipeline/mlflow_uploader.py", "glus/pipeline/machine_load.py"}
+    engines = Path("glus/execution/shards")
+    assert {file for file in GLUS if "prefect" in packages(file)} == {engines / "prefect_engine.py"}
+    assert [file for file in FILES if "ray" in packages(file)] == [engines / "ray_engine.py"]
 
 
 def test_flows_know_the_steps_and_how_processes_end_and_nothing_else() -> None:
     found = {
         target for file in FILES if file.parts[0] == "flows" for target in direct(file) if target.parts[0] == "glus"
     }
-    known = {"glus/pipeline/table.py", "glus/paths.py", "glus/execution/ties.py"}
+    known = {"glus/pipeline/table.py", "glus/paths.py", "glus/execution/ties.py", "glus/execution/progress.py"}
     assert found <= set(map(Path, known))
 
 

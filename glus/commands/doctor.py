@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import platform
 import shutil
 import socket
+import urllib.request
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +28,8 @@ PORTS = {"prefect": ("PREFECT_SERVER_API_PORT", "4200"), "mlflow": ("MLFLOW_PORT
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
     """Check versions, device, parameters and what they need, MLflow, folders and ports; exit code 1 for a problem."""
     facts, problems = _facts(), _problems()
+    of_prefect, found = _prefect()
+    facts, problems = facts | of_prefect, problems + found
     config, of_parameters = _parameters()
     problems += of_parameters
     if config is not None:
@@ -110,27 +115,56 @@ def _where(key: str) -> str:
 def _device_problems(config: Config) -> list[str]:
     import torch
 
-    gpus = torch.cuda.device_count()
-    wanted = config.compute.processes
-    if config.compute.device == "cuda" and gpus == 0:
-        return ["compute.device is cuda, but torch finds no GPU here; cpu or auto runs without"]
+    from glus.errors import InputError
+    from glus.execution.devices import require_device
+
+    try:
+        require_device(config.compute)
+    except InputError as error:
+        return [str(error)]
+    gpus, wanted = torch.cuda.device_count(), config.compute.processes
     if config.compute.device != "cpu" and 0 < gpus < wanted:
-        return [f"compute.processes is {wanted}, one for each GPU, but there are {gpus}"]
+        return [f"compute.processes is {wanted}, but there are {gpus} GPUs: several processes would share one"]
     return []
+
+
+def _prefect() -> tuple[dict[str, str], list[str]]:
+    """The server's version, where the environment names a server, and whether it is the client's."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return {"prefect server": "not asked (PREFECT_API_URL is not set)"}, []
+    secret = os.environ.get("PREFECT_API_AUTH_STRING", "")
+    headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"} if secret else {}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url}/admin/version", headers=headers), timeout=3
+        ) as answer:
+            server = str(json.load(answer))
+    except (OSError, ValueError) as error:
+        return {"prefect server": "no answer"}, [f"the Prefect server of PREFECT_API_URL does not answer ({error})"]
+    client = _version("prefect")
+    if server.split(".")[:2] == client.split(".")[:2]:
+        return {"prefect server": server}, []
+    problem = (
+        f"the Prefect server has version {server}, the installed client {client}; they go together (docs/agents.md)"
+    )
+    return {"prefect server": server}, [problem]
 
 
 def _mlflow(config: Config) -> tuple[dict[str, str], list[str]]:
     """What is known of MLflow's client, server and database, and why it would not take a run."""
-    from glus.pipeline.mlflow_store import examine, tracking_uri
+    from glus.pipeline.mlflow_store import examine, tracking_uri, without_password
+    from glus.pipeline.spool import UNSENT
 
     if not config.tracking.enabled:
         return {"mlflow store": "not used (tracking.enabled is false)"}, []
     uri = tracking_uri()
     state = examine(uri, config.tracking.experiment)
     facts = {
-        "mlflow store": uri,
+        "mlflow store": without_password(uri),
         "mlflow client": state.client,
         "mlflow server": state.server or "none",
         "mlflow schema": state.schema or "not known" if state.server is None else "the server's",
+        "mlflow unsent": f"{len(list(UNSENT.glob('*')))} steps",
     }
     return facts, [state.problem] if state.problem else []

@@ -1,4 +1,4 @@
-"""`glus export`: predictions as PNG trees, COCO JSON and server zips, and the check of a server zip."""
+"""`glus export`: predictions as PNG trees, COCO JSON and server zips, the check of a zip, and splits for lmms-eval."""
 
 from __future__ import annotations
 
@@ -87,6 +87,28 @@ def submission(
         write_submission(wanted, answers, file, processes)
         count = check_submission(wanted, file, processes)
     typer.echo(f"{output} written and checked: {_counts(truth, count)}")
+
+
+@app.command("lmms-eval")
+def lmms_eval(
+    dataset: Dataset,
+    root: Root,
+    split: Split,
+    output: Output,
+    processes: Processes = 1,
+    allow_links: AllowLinks = None,
+) -> None:
+    """Write a split's sentences and true masks as lmms-eval's rvos tasks read them: Parquet and JSON."""
+    from glus.evaluation.lmms_layout import write_lmms_split
+    from glus.evaluation.truth import open_ground_truth
+
+    refuse_existing(output)
+    truth = open_ground_truth(dataset, root, split, processes, allow_links or ())
+    with new_folder(output) as folder:
+        count = write_lmms_split(truth, folder)
+    typer.echo(
+        f"{output} written: {count} expressions, no films (lmms-eval looks for videos/<video>.mp4, 6 frames a second)"
+    )
 
 
 @app.command()

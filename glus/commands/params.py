@@ -23,7 +23,7 @@ def params(
     preset: Annotated[str | None, typer.Option(help="Start from a preset instead of the present params.yaml.")] = None,
 ) -> None:
     """Write params.yaml from a preset and overrides; with neither, check the present one."""
-    origin = _preset_file(preset) if preset else PARAMS
+    origin = preset_file(preset) if preset else PARAMS
     text = edited(origin, overrides or [])
     if preset or overrides:
         _write(text)
@@ -95,7 +95,12 @@ def _presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def _preset_file(name: str) -> Path:
+def preset_file(name: str) -> Path:
+    """The file of a preset.
+
+    Raises:
+        InputError: there is none of that name.
+    """
     from glus.config import PRESETS
 
     if name not in _presets():

@@ -1,42 +1,144 @@
-"""`glus plan`: which steps are up to date, and which `dvc repro` would run."""
+"""`glus plan`: which steps `dvc repro` would run, and what they need: memory, hours, disk, weights and data."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glus.commands.params import preset_file
 from glus.errors import GlusError
+from glus.execution.devices import require_device
 from glus.execution.ties import tied
 from glus.files import to_json
 from glus.pipeline.sources import SOURCES, update_sources
 from glus.pipeline.table import STEPS
 
+if TYPE_CHECKING:
+    from glus.config import Config
 
-def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False) -> None:
-    """Show the seven steps: what is up to date, what would run, and why."""
+GIB = 1 << 30
+
+
+def plan(
+    preset: Annotated[
+        str | None, typer.Option(help="What this preset would need, instead of the present params.yaml.")
+    ] = None,
+    samples_per_second: Annotated[
+        float | None, typer.Option(min=1e-6, help="Rate of training, of all devices; else that of the last training.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Show what would run and why, and what it needs: memory, hours, disk, what is missing. Loads no weights."""
     from glus.config import load_config
 
-    update_sources(load_config())
+    config = load_config(preset_file(preset)) if preset else load_config()
+    if preset is None:
+        require_device(config.compute)
+    rows = [] if preset else _steps(config)
+    if not as_json:
+        _print_steps(rows)
+    needs = _needs(config, samples_per_second)
+    if as_json:
+        typer.echo(to_json({"steps": rows, "needs": needs}))
+        return
+    for line in _needs_as_text(config, needs):
+        typer.echo(line)
+
+
+def _steps(config: Config) -> list[dict[str, Any]]:
+    update_sources(config)
     changes = _changes()
     rows = [{"step": step.name, "state": "", "why": changes.get(step.name, [])} for step in STEPS]
     stale = False
     for row in rows:
         row["state"] = "changed" if row["why"] else "after a changed step" if stale else "up to date"
         stale = stale or bool(row["why"])
-    if as_json:
-        typer.echo(to_json(rows))
-        return
+    return rows
+
+
+def _print_steps(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         typer.echo(f"{row['step']:<12} {row['state']:<21} {'; '.join(row['why'])}".rstrip())
-    if stale:
-        typer.echo("`dvc repro` would run the changed steps, and those after them unless their inputs come out equal.")
+    if any(row["why"] for row in rows):
+        typer.echo(
+            "`dvc repro` would run the changed steps, and those after them unless their inputs come out equal.\n"
+        )
+    elif rows:
+        typer.echo("Everything is up to date: `dvc repro` would do nothing.\n")
+
+
+def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
+    from glus.planning import needs
+    from glus.planning.machine import room
+
+    works, where, parameters = needs.measure_works(config), room(config.compute), needs.count_parameters(config)
+    rate = samples_per_second or needs.measured_rate()
+    return {
+        "parameters": {"total": parameters.total, "trained": parameters.trained},
+        "memory": {work.name: {**work.parts, "libraries": where.libraries} for work in works},
+        "room": {"name": where.name, "bytes": where.size, "shared": where.shared},
+        "does_not_fit": {
+            work.name: [
+                {"change": text, "bytes": then.total + where.libraries}
+                for text, then in needs.remedies(config, work, where)
+            ]
+            for work in works
+            if not needs.fits(work, config, where)
+        },
+        "samples": needs.num_samples(config),
+        "samples_per_second": rate,
+        "disk": needs.disk_bytes(config),
+        "missing": needs.missing(config),
+    }
+
+
+def _needs_as_text(config: Config, needs: dict[str, Any]) -> Iterator[str]:
+    parameters, room = needs["parameters"], needs["room"]
+    trained = ", ".join(f"{part} {count / 1e6:.1f}" for part, count in parameters["trained"].items())
+    num_trained = sum(parameters["trained"].values())
+    yield f"parameters: {parameters['total'] / 1e6:,.1f} million, {num_trained / 1e6:,.1f} of them trained ({trained})"
+    yield ""
+    parts = ("weights", "gradients", "optimiser", "activations", "libraries")
+    yield f"{'GiB of one process':<20}" + "".join(f"{part:>13}" for part in (*parts, "together"))
+    for name, sizes in needs["memory"].items():
+        cells = [*(sizes.get(part, 0) for part in parts), sum(sizes.values())]
+        yield f"{name:<20}" + "".join(f"{size / GIB:>13.2f}" for size in cells)
+    processes = config.compute.processes
+    beside = f", where {processes} processes run side by side" if room["shared"] and processes > 1 else ""
+    yield f"{room['name']} has {room['bytes'] / GIB:.1f} GiB{beside}."
+    for name, changes in needs["does_not_fit"].items():
+        helps = "; ".join(f"{change['change']} ({change['bytes'] / GIB:.1f} GiB)" for change in changes)
+        yield f"{name} does not fit. What helps, one after the other: {helps or 'a larger machine'}."
+    yield ""
+    yield from _training_as_text(config, needs)
+    disk = ", ".join(f"{name} {size / GIB:.2f} GiB" for name, size in needs["disk"].items())
+    yield f"disk: {disk}, beside predictions and reports"
+    for line in needs["missing"]:
+        yield f"missing: {line}"
+
+
+def _training_as_text(config: Config, needs: dict[str, Any]) -> Iterator[str]:
+    clip, processes = config.train.clip, config.compute.processes
+    batch = clip.samples * clip.accumulation
+    yield (
+        f"training: {clip.steps:,} steps of {batch} clips: {clip.samples} at once, {clip.accumulation} batches a step,"
+        f" {clip.accumulation // processes} in each of {processes} processes"
+    )
+    choices = [samples for samples in range(1, 9) if batch % (samples * processes) == 0 and samples != clip.samples]
+    if choices:
+        pairs = ", ".join(f"{samples} with {batch // samples}" for samples in choices)
+        yield f"the same batch of {batch} by other train.clip.samples and train.clip.accumulation: {pairs}"
+    rate = needs["samples_per_second"]
+    if rate:
+        yield f"hours of training: {needs['samples'] / rate / 3600:.1f} at {rate:g} clips a second"
     else:
-        typer.echo("Everything is up to date: `dvc repro` would do nothing.")
+        yield "hours of training: not known before a first run; --samples-per-second states a rate"
 
 
 def _changes() -> dict[str, list[str]]:
@@ -61,4 +163,7 @@ def _describe(change: str | dict[str, dict[str, Any]]) -> list[str]:
 
 def _name(path: str) -> str:
     """What a person calls a dependency."""
-    return "raw data or given weights" if Path(path).parent == SOURCES else path
+    if Path(path).parent != SOURCES:
+        return path
+    optional = any(step.for_selector for step in STEPS if step.name == Path(path).stem)
+    return "given weights, or whether a selector is needed" if optional else "raw data or given weights"

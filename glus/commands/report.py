@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+
+logger = logging.getLogger(__name__)
+
 
 def report() -> None:
     """Print the results table and the path of the HTML report."""
     from glus.paths import EVALUATION_METRICS
     from glus.reporting import print_report
 
+    _verify()
     print_report(EVALUATION_METRICS)
+
+
+def _verify() -> None:
+    """Compares the results with what `evaluate` noted in the manifest of its report; warns where they are outdated.
+
+    Raises:
+        ArtifactError: other results than those of the report; it is incomplete.
+    """
+    from glus.errors import ArtifactError
+    from glus.evaluation.results import SHA256
+    from glus.files import hash_file
+    from glus.manifest import MANIFEST, read_manifest
+    from glus.paths import EVALUATION_METRICS, REPORTS
+    from glus.pipeline.artifacts import changed_inputs
+
+    if not REPORTS.is_dir() or not EVALUATION_METRICS.is_file():
+        return  # metrics are in git, reports are not
+    manifest = read_manifest(REPORTS)
+    found, expected = hash_file(EVALUATION_METRICS), str(manifest.extra.get(SHA256))
+    if found != expected:
+        raise ArtifactError(
+            f"{EVALUATION_METRICS} does not hold the results that {REPORTS} shows: its SHA-256 is {found[:12]},"
+            f" {REPORTS / MANIFEST} says {expected[:12]}. Put it back, or run `glus evaluate` (or `dvc repro evaluate`)"
+            " again."
+        )
+    if changed := changed_inputs(manifest):
+        logger.warning(
+            "%s is outdated: %s changed since it was evaluated. `glus evaluate` (or `dvc repro evaluate`) brings it up"
+            " to date.",
+            EVALUATION_METRICS,
+            " and ".join(changed),
+        )

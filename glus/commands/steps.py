@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from glus.execution.devices import require_device
 from glus.execution.ties import tie_to_parent
 from glus.files import to_json
 from glus.paths import RUNS
@@ -50,6 +51,8 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
     from glus.config import load_config
 
     config = load_config()
+    if step.devices:
+        require_device(config.compute)
     if dry_run:
         return _show_plan(step, as_json)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
@@ -81,6 +84,7 @@ def _set_threads(threads: int) -> None:
 def _show_plan(step: Step, as_json: bool) -> None:
     from glus.config import load_config
     from glus.pipeline.artifacts import resolve
+    from glus.pipeline.finished import is_finished
     from glus.pipeline.runner import plan_step
 
     config = load_config()
@@ -91,6 +95,8 @@ def _show_plan(step: Step, as_json: bool) -> None:
         "inputs": plan.inputs,
         "outputs": resolve(step.outputs, config),
         "resumes": plan.resumes,
+        "identity": plan.identity,
+        "finished": is_finished(step, config, plan.identity),
     }
     if as_json:
         typer.echo(to_json(facts))
@@ -101,4 +107,5 @@ def _show_plan(step: Step, as_json: bool) -> None:
         typer.echo(f"reads       {path} ({digest[:12]})")
     for path in facts["outputs"]:  # type: ignore[attr-defined]
         typer.echo(f"writes      {path}")
-    typer.echo("It would resume an interrupted run." if plan.resumes else "It would start from the beginning.")
+    resumes = "It would resume an interrupted run." if plan.resumes else "It would start from the beginning."
+    typer.echo("Its result lies there, made from all this." if facts["finished"] else resumes)

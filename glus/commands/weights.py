@@ -80,20 +80,72 @@ def import_(
 @app.command()
 def merge(
     checkpoint: Checkpoint,
-    adapter: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter in peft's format.")],
     output: Output,
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder of a LoRA adapter in peft's format; not needed where training wrote it.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="Where the base of a trained checkpoint lies now.")] = None,
     vision_tower: VisionTower = None,
     sam2_config: Sam2Config = "sam2_hiera_l.yaml",
     sam2_weights: Sam2Weights = None,
 ) -> None:
-    """Merge a LoRA adapter into a checkpoint; the result is of our format."""
-    from glus.weights.adapters import merge_adapter
+    """Write a whole model that needs no base: what `glus train` saved with its base, or a checkpoint with an adapter.
 
+    What is written is compared with the sum of weights and adapter, computed once more in float64.
+    """
     refuse_existing(output)
+    elsewhere = {"base": base, "vision_tower": vision_tower, "sam2_weights": sam2_weights}
+    if adapter is not None:
+        notes = _merge_adapter(checkpoint, adapter, output, vision_tower, sam2_config, sam2_weights)
+        typer.echo(f"{output} written, with {adapter} merged; it is their sum.{notes}")
+        return
+    with new_folder(output) as folder:
+        _write_whole(checkpoint, folder, elsewhere)
+    typer.echo(f"{output} written: the sum of {checkpoint} and its base, which it does not need any more.")
+
+
+def _write_whole(checkpoint: Path, folder: Path, elsewhere: Mapping[str, Path | None]) -> None:
+    """Writes a model together with the base that it was trained from."""
+    from glus.weights import saved, selector_saved
+    from glus.weights.adapters import require_sum
+    from glus.weights.bases import recorded_base
+    from glus.weights.folder import WEIGHTS
+    from glus.weights.tensor_files import read_tensors
+
+    kind = _format(checkpoint)
+    if not recorded_base(checkpoint):
+        raise InputError(f"{checkpoint} ({kind}) is no training's result beside a base; name an --adapter to merge.")
+    if kind == selector_saved.FORMAT:
+        selector = selector_saved.load_selector(checkpoint, elsewhere)
+        selector_saved.save_selector(selector, selector.state_dict(), folder)
+        plain, adapted = selector_saved.unmerged_tensors(checkpoint, elsewhere), selector_saved.LANGUAGE_MODEL
+    else:
+        model = saved.load_glus(checkpoint, elsewhere)
+        saved.save_glus(model, model.state_dict(), folder)
+        saved.write_model_card(folder, {"Source": checkpoint.name})
+        plain, adapted = saved.unmerged_tensors(checkpoint, elsewhere), saved.LANGUAGE_MODEL
+    require_sum(read_tensors(folder / WEIGHTS), plain, checkpoint, adapted)
+
+
+def _merge_adapter(
+    checkpoint: Path,
+    adapter: Path,
+    output: Path,
+    vision_tower: Path | None,
+    sam2_config: str,
+    sam2_weights: Path | None,
+) -> str:
+    """Writes a checkpoint with an adapter from elsewhere merged; returns what there is to say about it."""
+    from glus.weights.adapters import merge_adapter, require_sum
+    from glus.weights.saved import LANGUAGE_MODEL
+
     model, notes = _load(checkpoint, vision_tower, sam2_config, sam2_weights, load_gamma=True)
-    weights = merge_adapter(model, adapter)
-    _write(model, weights, output, _facts(checkpoint, vision_tower, sam2_config) | {"Adapter": adapter.name})
-    typer.echo(f"{output} written, with {adapter} merged.{notes}")
+    plain = dict(model.state_dict())
+    merge_adapter(model, LANGUAGE_MODEL, adapter)
+    merged = model.state_dict()
+    require_sum(merged, plain.items(), adapter, LANGUAGE_MODEL)
+    _write(model, merged, output, _facts(checkpoint, vision_tower, sam2_config) | {"Adapter": adapter.name})
+    return notes
 
 
 def _facts(checkpoint: Path, vision_tower: Path | None, sam2_config: str) -> dict[str, str]:
@@ -131,7 +183,11 @@ def _format(checkpoint: Path) -> str:
 
 
 def _load(
-    checkpoint: Path, vision_tower: Path | None, sam2_config: str, sam2_weights: Path | None, load_gamma: bool
+    checkpoint: Path,
+    vision_tower: Path | None,
+    sam2_config: str,
+    sam2_weights: Path | None,
+    load_gamma: bool,
 ) -> tuple[GlusModel, str]:
     """The model, and what there is to say about it."""
     from glus.weights.lisa import build_from_lisa
@@ -140,7 +196,7 @@ def _load(
 
     kind = _format(checkpoint)
     if kind == "glus":
-        return load_glus(checkpoint), ""
+        return load_glus(checkpoint, {"vision_tower": vision_tower, "sam2_weights": sam2_weights}), ""
     if kind not in ("published GLUS", "LISA"):
         raise InputError(f"{checkpoint} is of format {kind}; glus, a published GLUS or LISA is expected.")
     options: dict[str, Any] = {"vision_tower": _named(vision_tower, "--vision-tower", kind), "sam2_config": sam2_config}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 # The datasets there are: each has a reader of its name in `glus/staging/readers/`.
-DATASETS = ("mevis", "refer_youtube_vos", "ref_davis17", "revos", "lvvis", "reasonvos", "synthetic", "own")
+DATASETS = ("mevis", "refer_youtube_vos", "ref_davis17", "revos", "lvvis", "reasonvos", "long_rvos", "synthetic", "own")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -25,6 +25,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {  # dataset -> families of its expressio
     ),
     "revos": ("referring", "reasoning", "absent"),
     "reasonvos": ("sentence", "phrase"),
+    "long_rvos": ("static", "dynamic", "hybrid"),
 }  # fmt: skip
 
 

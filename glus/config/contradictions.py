@@ -206,6 +206,12 @@ def phases_can_be_optimised(config: Config) -> Iterator[str]:
             yield f"{key}.optimiser.rate_factors: {', '.join(untrained)} is not trained there; take it out"
 
 
+def what_starts_anew_is_trained(config: Config) -> Iterator[str]:
+    """A part that starts at random is trained: it would stay random, and is not saved where the rest is a base's."""
+    if config.train.clip.fresh_text_hidden_fcs and "text_hidden_fcs" not in config.train.trainable:
+        yield "train.clip.fresh_text_hidden_fcs: true, but text_hidden_fcs is not in train.trainable and stays random"
+
+
 def families_exist(config: Config) -> Iterator[str]:
     """Families that are trained on or compared by exist, and generated clips to train on are spoken of in them."""
     known = {family for families in FAMILIES.values() for family in families}
@@ -275,6 +281,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     training_has_a_start_and_clips,
     given_weights_have_a_use,
     phases_can_be_optimised,
+    what_starts_anew_is_trained,
     families_exist,
     windows_answer_for_their_frames,
     outside_paths_are_safe,

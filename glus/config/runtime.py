@@ -22,8 +22,11 @@ class TrackingConfig(Section):
 class ComputeConfig(Section):
     """Where and how wide; but for the precision, nothing here changes an artifact beyond float rounding."""
 
+    engine: Literal["local", "prefect", "ray"]  # where shards of videos are worked on, see docs/engines.md
+    shards: NumProcesses  # that a step's videos are spread in by `prefect` and `ray`
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
+    activation_checkpointing: bool  # layers are computed again in the backward pass instead of being kept: less memory
     processes: NumProcesses  # that train, segment and score side by side on one machine; one for each GPU
     machines: NumProcesses  # that train together, each with as many processes
     rendezvous: str | None  # host:port of one of the machines, where they meet; null: there is one

@@ -12,8 +12,10 @@ import numpy as np
 from glus.errors import InputError, name_some
 from glus.evaluation.predictions import read_tracks
 from glus.manifest import verify_where_listed
-from glus.masks import decode_rle, encode_rle, read_index_png
+from glus.masks import decode_rle, read_index_png
+from glus.metrics.pixel_spans import label_spans, mask_spans
 from glus.metrics.scoring import Track
+from glus.metrics.spans import NOTHING, Clip, FrameSpans, Spans
 from glus.records.ground_truth import GroundTruth
 from glus.records.video import Expression, Key, Video
 
@@ -32,32 +34,48 @@ class PngTrack:
     folder: Path
     files: Mapping[int, str]
 
-    def read_masks(self, video: Video) -> dict[int, str]:
-        """The run lengths of each file, whose pixels are 0 and 1, or 0 and 255.
+    def read_mask(self, index: int, video: Video) -> np.ndarray:
+        """The mask of one frame, bool [H, W].
 
         Raises:
             InputError: an unreadable file, a colour picture, another size or other values; names the file.
         """
-        return {index: encode_rle(self._read_mask(self.folder / file, video)) for index, file in self.files.items()}
-
-    def read_labels(self, video: Video) -> dict[int, dict[int, str]]:
-        """The run lengths of each label but 0: label -> frame index -> run lengths. Raises as `read_masks`."""
-        labels: dict[int, dict[int, str]] = {}
-        for index, file in self.files.items():
-            pixels = _read_png(self.folder / file, video)
-            for label in np.flatnonzero(np.bincount(pixels.ravel())).tolist():
-                labels.setdefault(label, {})[index] = encode_rle(pixels == label)
-        labels.pop(0, None)
-        return labels
-
-    @staticmethod
-    def _read_mask(path: Path, video: Video) -> np.ndarray:
-        pixels = _read_png(path, video)
-        largest = int(pixels.max())
-        if largest not in (0, 1, 255) or ((pixels != 0) & (pixels != largest)).any():
-            found = ", ".join(map(str, np.unique(pixels)[:6].tolist()))
-            raise InputError(f"{path} holds the values {found}; a mask holds 0 and 1, or 0 and 255.")
+        pixels = self._read(index, video)
+        self._check_values(index, np.unique(pixels))
         return pixels != 0
+
+    def read_masks(self, video: Video) -> FrameSpans:
+        """The pixels of all files, whose values are 0 and 1, or 0 and 255. Raises as `read_mask`."""
+        clip = clip_of(video)
+        tracks = [NOTHING]
+        for index in sorted(self.files):
+            spans, values = mask_spans(self._read(index, video), index, clip)
+            self._check_values(index, values)
+            tracks.append(spans)
+        spans = Spans(np.concatenate([track.starts for track in tracks]), np.concatenate([t.ends for t in tracks]))
+        return FrameSpans(spans, frozenset(self.files))
+
+    def read_labels(self, video: Video, down_columns: bool) -> dict[int, Spans]:
+        """The pixels of each label but 0. Raises as `read_mask`, but for values.
+
+        Args:
+            down_columns: whether spans go along columns, as those of run lengths do, or along rows, which is faster.
+        """
+        clip = clip_of(video)
+        pictures = ((index, self._read(index, video)) for index in sorted(self.files))
+        if down_columns:
+            pictures = ((index, np.ascontiguousarray(pixels.T)) for index, pixels in pictures)
+        return label_spans(pictures, clip)
+
+    def _read(self, index: int, video: Video) -> np.ndarray:
+        return _read_png(self.folder / self.files[index], video)
+
+    def _check_values(self, index: int, values: np.ndarray) -> None:
+        others = values[values > 0]
+        if len(others) > 1 or not np.isin(others, (1, 255)).all():
+            found = ", ".join(map(str, values[:6].tolist()))
+            path = self.folder / self.files[index]
+            raise InputError(f"{path} holds the values {found}; a mask holds 0 and 1, or 0 and 255.")
 
 
 def _read_png(path: Path, video: Video) -> np.ndarray:
@@ -73,8 +91,13 @@ def _read_png(path: Path, video: Video) -> np.ndarray:
     return pixels
 
 
-def read_rles(track: Track | PngTrack, video: Video) -> Track:
-    """The run lengths of a track, from its files where it has such. Raises as `PngTrack.read_masks`."""
+def clip_of(video: Video) -> Clip:
+    """The line of pixels that a video's tracks are stretches of."""
+    return Clip(video.num_frames, video.height_px, video.width_px)
+
+
+def read_files(track: Track | PngTrack, video: Video) -> Track | FrameSpans:
+    """A track that can be scored, read from its files where it has such. Raises as `PngTrack.read_mask`."""
     return track.read_masks(video) if isinstance(track, PngTrack) else track
 
 
@@ -84,7 +107,10 @@ def decode_masks(track: Track | PngTrack, video: Video) -> Iterator[tuple[int, n
     Raises:
         InputError: a mask cannot be used; names it.
     """
-    for index, counts in sorted(read_rles(track, video).items()):
+    if isinstance(track, PngTrack):
+        yield from ((index, track.read_mask(index, video)) for index in sorted(track.files))
+        return
+    for index, counts in sorted(track.items()):
         try:
             yield index, decode_rle(counts, video.height_px, video.width_px)
         except InputError as error:

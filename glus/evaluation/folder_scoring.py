@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glus.errors import InputError, name_some
-from glus.evaluation.answers import Answers, PngTrack, find_answers, find_label_maps, read_rles
+from glus.evaluation.answers import Answers, PngTrack, find_answers, find_label_maps, read_files
 from glus.evaluation.completeness import describe_missing, find_missing
 from glus.evaluation.label_maps import (
     LABEL_MAP_PROTOCOLS,
@@ -28,12 +28,12 @@ from glus.evaluation.scorecard import (
     Scorecard,
     num_missing,
 )
-from glus.evaluation.truth import PublishedTruth, open_ground_truth, release_of
+from glus.evaluation.truth import LABEL_MAPS, SCORES, PublishedTruth, open_ground_truth, release_of
 from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_bar
 from glus.metrics.boundary import BOUND_TH
 from glus.metrics.protocols import PROTOCOLS, Protocol, dataset_version, protocol_of
-from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_predictions
+from glus.metrics.scoring import ExpressionScore, Measures, Track, VideoTask, score_predictions
 from glus.records.ground_truth import GroundTruth
 from glus.records.split import StagedSplit
 from glus.records.video import Key, Video
@@ -68,7 +68,8 @@ def score_folder(request: Request) -> Scorecard:
         InputError: the dataset or the predictions are faulty or incomplete; names what.
     """
     protocol = find_protocol(request.dataset, request.protocol)
-    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, request.links)
+    depth = LABEL_MAPS if isinstance(protocol, LabelMapProtocol) else SCORES
+    truth = open_ground_truth(request.dataset, request.root, request.split, request.processes, request.links, depth)
     if isinstance(protocol, LabelMapProtocol):
         return _score_objects(request, protocol, truth)
     return _score_expressions(request, protocol, truth)
@@ -86,7 +87,7 @@ def find_protocol(dataset: str, name: str | None) -> Protocol | LabelMapProtocol
     if name not in known:
         raise InputError(f"{name!r} is not a protocol; there are {', '.join(known)}.")
     protocol = known[name]
-    if dataset not in protocol.datasets and protocol != protocol_of(dataset):
+    if protocol.datasets and dataset not in protocol.datasets and protocol != protocol_of(dataset):
         raise InputError(f"{name} is a protocol of {', '.join(protocol.datasets)}, not of {dataset}.")
     return protocol
 
@@ -104,18 +105,33 @@ def _score_expressions(
     answers = find_answers(request.predictions, truth)
     expressions = expressions_by_key(truth)
     missing = _missing(request, truth, answers, expressions)
-    jobs = (_job(truth, video, answers) for video in truth.videos.values())
-    of_videos = _in_processes(partial(partial, _score_video), jobs, request, len(truth.videos))
-    scores = [score for of_video in of_videos for score in of_video]
+    scores = score_answers(truth, answers, request.processes, protocol.further)
     return ExpressionScorecard(
         heading=_heading(request, protocol, truth, len(expressions)),
         num_videos=len(truth.videos),
         num_expressions=len(expressions),
         missing=missing,
-        notes=answers.notes,
-        means=protocol.average(scores),
+        notes=[*answers.notes, *([f"{protocol.name}: {protocol.caution}."] if protocol.caution else [])],
+        means=protocol.summarise(scores),
         scores=scores,
     )
+
+
+def score_answers(
+    truth: GroundTruth, answers: Answers, processes: int, further: Measures | None = None
+) -> list[ExpressionScore]:
+    """Scores every expression of a split; a frame that is not answered scores 0.
+
+    Args:
+        further: measures that the protocol alone has.
+
+    Raises:
+        InputError: a mask cannot be used; names it.
+    """
+    jobs = (_job(truth, video, answers) for video in truth.videos.values())
+    build = partial(partial, _score_video, further=further)
+    of_videos = _in_processes(build, jobs, processes, f"{truth.dataset}/{truth.split}", len(truth.videos))
+    return [score for of_video in of_videos for score in of_video]
 
 
 def _job(truth: GroundTruth, video: Video, answers: Answers) -> tuple[VideoTask, dict[str, Track | PngTrack]]:
@@ -126,10 +142,10 @@ def _job(truth: GroundTruth, video: Video, answers: Answers) -> tuple[VideoTask,
     return task, tracks
 
 
-def _score_video(job: tuple[VideoTask, dict[str, Track | PngTrack]]) -> list[ExpressionScore]:
+def _score_video(job: tuple[VideoTask, dict[str, Track | PngTrack]], further: Measures | None) -> list[ExpressionScore]:
     task, tracks = job
-    masks = {name: read_rles(track, task.video) for name, track in tracks.items()}
-    return score_predictions(replace(task, predictions=masks), BOUND_TH)
+    masks = {name: read_files(track, task.video) for name, track in tracks.items()}
+    return score_predictions(replace(task, predictions=masks), BOUND_TH, further)
 
 
 def _score_objects(
@@ -149,12 +165,13 @@ def _score_objects(
     missing = _missing(request, truth, answers, keys, protocol.counted)
     counted = {name: video for name, video in truth.videos.items() if range(video.num_frames)[protocol.counted]}
     tasks = (_object_task(truth, video, answers, protocol) for video in counted.values())
-    of_videos = _in_processes(partial(partial, score_label_maps, protocol=protocol), tasks, request, len(counted))
+    build = partial(partial, score_label_maps, protocol=protocol)
+    place = f"{request.dataset}/{request.split}"
+    of_videos = _in_processes(build, tasks, request.processes, place, len(counted))
     empty = [name for name, of_video in zip(counted, of_videos, strict=True) if not of_video[0]]
     notes = _left_out(truth.videos.keys() - counted.keys(), "of their frames none counts")
     notes += _left_out(empty, "their first frame shows no object")
     if len(empty) == len(counted):
-        place = f"{request.dataset}/{request.split}"
         raise InputError(f"{protocol.name} has nothing to score in {place}: {' '.join(notes)}")
     by_annotator = [
         [score for of_video in of_videos for score in of_video[number]] for number in range(len(protocol.annotators))
@@ -186,11 +203,11 @@ def _object_task(truth: PublishedTruth, video: Video, answers: Answers, protocol
 
 
 def _in_processes(
-    build: Callable[[], Callable[[Any], Any]], jobs: Iterable[Any], request: Request, num_videos: int
+    build: Callable[[], Callable[[Any], Any]], jobs: Iterable[Any], processes: int, place: str, num_videos: int
 ) -> list[Any]:
     """The results of all videos, in their order."""
-    finished = map_in_processes(build, jobs, min(request.processes, num_videos))
-    return list(show_bar(finished, f"scores of {request.dataset}/{request.split}", total=num_videos))
+    finished = map_in_processes(build, jobs, min(processes, num_videos))
+    return list(show_bar(finished, f"scores of {place}", total=num_videos))
 
 
 def _missing(

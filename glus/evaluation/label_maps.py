@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from glus.errors import InputError
-from glus.evaluation.answers import PngTrack, read_rles
+from glus.evaluation.answers import PngTrack, clip_of, read_files
 from glus.metrics import davis
 from glus.metrics.davis import ObjectScore, ObjectScores
 from glus.metrics.grouping import Grouped
 from glus.metrics.scoring import Track
-from glus.metrics.spans import NOTHING, Clip, Spans, read_spans, subtract
+from glus.metrics.spans import NOTHING, Clip, FrameSpans, Spans, read_spans, subtract
 from glus.records.video import Expression, Video
 from glus.staging.files.mask_files import VOID
 
@@ -137,15 +137,16 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
         InputError: an unreadable file, one of another size, or too many labels; names it.
     """
     video = task.video
-    clip = Clip(video.num_frames, video.height_px, video.width_px)
-    labels = task.truth.read_labels(video)
-    void = read_spans(labels.pop(VOID, {}).items(), clip)
-    objects = _read_objects(labels, clip, _first_frame_objects(labels))
+    down_columns = not all(isinstance(answer, PngTrack) for answer in task.answers)
+    clip = clip_of(video) if down_columns else Clip(video.num_frames, video.width_px, video.height_px)
+    labels = task.truth.read_labels(video, down_columns)
+    void = labels.pop(VOID, NOTHING)
+    objects = _up_to(_first_frame_objects(labels, clip), labels)
     if not objects:
         return [[] for _ in task.answers]
     results = []
     for answer in task.answers:
-        pred, predicted = _read_answer(answer, video, clip, range(video.num_frames)[protocol.counted])
+        pred, predicted = _read_answer(answer, video, clip, range(video.num_frames)[protocol.counted], down_columns)
         try:
             j, f = protocol.score(pred, objects, void, clip)
         except InputError as error:
@@ -163,28 +164,32 @@ def score_label_maps(task: LabelMapTask, protocol: LabelMapProtocol) -> list[lis
     return results
 
 
-def _first_frame_objects(labels: Mapping[int, Track]) -> int:
+def _first_frame_objects(labels: Mapping[int, Spans], clip: Clip) -> int:
     """How many objects count: those up to the largest label of the first frame, as in the official script.
 
     What first appears later is not scored, in neither task; nor is it void.
     """
-    return max((label for label, track in labels.items() if 0 in track), default=0)
+    return max((label for label, track in labels.items() if track.starts[0] < clip.frame_px), default=0)
 
 
-def _read_objects(labels: Mapping[int, Track], clip: Clip, count: int | None = None) -> list[Spans]:
-    """The objects of label maps, from label 1 to `count`, or to the largest of all frames."""
-    last = max(labels, default=0) if count is None else count
-    return [read_spans(labels.get(label, {}).items(), clip) for label in range(1, last + 1)]
+def _up_to(last: int, labels: Mapping[int, Spans]) -> list[Spans]:
+    """The objects of label maps from label 1 on."""
+    return [labels.get(label, NOTHING) for label in range(1, last + 1)]
 
 
 def _read_answer(
-    answer: PngTrack | Mapping[int, Track | PngTrack], video: Video, clip: Clip, counted: range
+    answer: PngTrack | Mapping[int, Track | PngTrack], video: Video, clip: Clip, counted: range, down_columns: bool
 ) -> tuple[list[Spans], set[int]]:
     """The predicted objects by label, up to the largest in a frame that counts, and the frames that are predicted."""
     if isinstance(answer, PngTrack):
-        labels = answer.read_labels(video)
-        largest = max((label for label, track in labels.items() if any(index in counted for index in track)), default=0)
-        return _read_objects(labels, clip, largest), set(answer.files)
-    tracks = {label: read_rles(track, video) for label, track in answer.items()}
-    predicted = set.intersection(*map(set, tracks.values())) if tracks else set()
-    return davis.first_of_each_pixel(_read_objects(tracks, clip)), predicted
+        labels = answer.read_labels(video, down_columns)
+        seen = {label: track.starts // clip.frame_px for label, track in labels.items()}
+        largest = max((label for label, frames in seen.items() if np.isin(frames, counted).any()), default=0)
+        return _up_to(largest, labels), set(answer.files)
+    tracks, frames = {}, []
+    for label, track in answer.items():
+        read = read_files(track, video)
+        tracks[label] = read.spans if isinstance(read, FrameSpans) else read_spans(read.items(), clip)
+        frames.append(set(read.frames if isinstance(read, FrameSpans) else read))
+    predicted = set.intersection(*frames) if frames else set()
+    return davis.first_of_each_pixel(_up_to(max(tracks, default=0), tracks)), predicted

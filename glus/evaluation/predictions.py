@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from glus.errors import ArtifactError
 from glus.evaluation.completeness import require_complete
@@ -13,7 +14,9 @@ from glus.records.ground_truth import GroundTruth
 from glus.records.split import StagedSplit
 from glus.records.tables import read_table
 from glus.records.video import Expression, Key, Video
+from glus.records.video_table import VideoTable
 
+COLUMNS = ("video_id", "expression_id", "frame_index", "height_px", "width_px", "rle_counts")
 Tracks = dict[Key, dict[int, str]]  # predicted run lengths by frame
 
 
@@ -68,12 +71,43 @@ def read_tracks(source: Path, videos: Mapping[str, Video]) -> Tracks:
     Raises:
         ArtifactError: it is missing, or holds a mask twice or of another size than its video.
     """
-    columns = ["video_id", "expression_id", "frame_index", "height_px", "width_px", "rle_counts"]
-    table = read_table("predictions", source, columns)
+    table = read_table("predictions", source, list(COLUMNS))
+    return _tracks(source, zip(*(table[column].to_pylist() for column in COLUMNS), strict=True), videos)
+
+
+class VideoPredictions:
+    """The same tables, read one video at a time.
+
+    Args:
+        split: whose predictions are read.
+    """
+
+    def __init__(self, split: StagedSplit) -> None:
+        folder = PREDICTIONS / split.dataset / split.split
+        self._videos = split.videos
+        self._table = VideoTable("predictions", folder / "predictions.parquet")
+        self._comparisons = {
+            file.parent.name: VideoTable("predictions", file)
+            for file in sorted(folder.glob("comparisons/*/predictions.parquet"))
+        }
+
+    def tracks(self, video_id: str) -> dict[str, dict[int, str]]:
+        """Run lengths by expression id and frame. Raises as `read_tracks`."""
+        return self._read(self._table, video_id)
+
+    def comparisons(self, video_id: str) -> dict[str, dict[str, dict[int, str]]]:
+        """Name of another way to predict -> run lengths by expression id and frame, of some expressions."""
+        return {name: self._read(table, video_id) for name, table in self._comparisons.items()}
+
+    def _read(self, table: VideoTable, video_id: str) -> dict[str, dict[int, str]]:
+        rows = ((video_id, *values) for values in table.rows(video_id, COLUMNS[1:]))
+        return {name: track for (_, name), track in _tracks(table.file, rows, self._videos).items()}
+
+
+def _tracks(source: Path, rows: Iterable[tuple[Any, ...]], videos: Mapping[str, Video]) -> Tracks:
+    """Rows of `COLUMNS`, checked."""
     tracks: Tracks = {}
-    for video_id, expression_id, index, height, width, counts in zip(
-        *(table[column].to_pylist() for column in columns), strict=True
-    ):
+    for video_id, expression_id, index, height, width, counts in rows:
         video = videos.get(video_id)
         if video and (height, width) != (video.height_px, video.width_px):
             raise ArtifactError(

@@ -99,6 +99,8 @@ class ScoredSplit:
 SplitResult = ScoredSplit | PredictedSplit
 Results = dict[str, dict[str, SplitResult]]  # dataset -> split
 
+SHA256 = "results_sha256"  # of the file, in the manifest of the report that was made with it
+
 
 def write_results(results: Results, path: Path) -> None:
     """Writes `metrics/evaluate.json`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from glus.metrics.davis import ObjectScore, ObjectScores
 from glus.metrics.grouping import Grouped
+from glus.metrics.presence import temporal_iou, video_iou
 from glus.metrics.results import Scores
 from glus.metrics.scoring import ExpressionScore
 from glus.records.video import Key
@@ -101,10 +102,13 @@ class ExpressionScorecard(Scorecard):
         return {"per_expression": [self._row(score) for score in self.scores]}
 
     def _row(self, score: ExpressionScore) -> dict[str, Any]:
-        reported = self.means.overall.robustness
+        reported = self.means.overall.further
         return {
             **score.row,
+            "t_iou": temporal_iou(score),
+            "v_iou": video_iou(score),
             **{name: value for name, value in score.robustness.items() if name in reported},
+            **score.further,
             "num_frames": len(score.j),
             "num_missing_frames": len(self.missing.get(score.key, ())),
         }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus.errors import InputError, name_some
+from glus.evaluation.lmms_layout import RELEASE, find_tables, read_lmms_split
 from glus.evaluation.submission import has_server
 from glus.manifest import MANIFEST, read_manifest, verify_files
 from glus.records.split import StagedSplit
@@ -14,7 +15,11 @@ from glus.records.video import Expression, Video
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import errors
 from glus.staging.files.mask_files import Row
+from glus.staging.files.paths import LinkedRoot
+from glus.staging.videos import Depth
 
+SCORES = Depth(pixels=False)  # of a frame no more than its size enters a score
+LABEL_MAPS = Depth(pixels=False, masks=False)  # label maps are read, and checked, where they are scored
 Tracks = dict[str, dict[str, dict[int, str]]]  # video id -> annotation id -> frame index -> run lengths
 
 
@@ -23,6 +28,7 @@ class PublishedTruth:
     """A split read from its published layout.
 
     Attributes:
+        root: the dataset's folder.
         release: which of the dataset's releases it is, where there are several.
         tracks: the masks.
         label_maps: video id -> folder of PNG files whose values are objects, where the dataset has such.
@@ -30,6 +36,7 @@ class PublishedTruth:
 
     dataset: str
     split: str
+    root: Path
     release: str
     videos: dict[str, Video]
     expressions: dict[str, list[Expression]]
@@ -39,7 +46,11 @@ class PublishedTruth:
     @property
     def has_masks(self) -> bool:
         """Whether it comes with ground truth."""
-        return bool(self.tracks)
+        return bool(self.tracks or self.label_maps)
+
+    def frame_path(self, video: Video, index: int) -> Path:
+        """Path of one frame."""
+        return self.root / video.frame_dir / f"{video.frame_names[index]}.jpg"
 
     def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
         """Annotation id -> frame index -> run lengths."""
@@ -52,10 +63,10 @@ def release_of(truth: StagedSplit | PublishedTruth) -> str:
 
 
 def open_ground_truth(
-    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path], depth: Depth = SCORES
 ) -> StagedSplit | PublishedTruth:
     """Opens a split that comes with masks. Arguments and errors as `open_split`, and an error if it has none."""
-    truth = open_split(dataset, root, split, workers, links)
+    truth = open_split(dataset, root, split, workers, links, depth)
     if not truth.has_masks:
         elsewhere = "its owners' server does that. `glus export submission` writes the zip for it."
         remedy = elsewhere if has_server(dataset, split) else "put its masks beside its frames, as its layout has them."
@@ -64,9 +75,16 @@ def open_ground_truth(
 
 
 def open_split(
-    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = ()
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path] = (), depth: Depth = SCORES
 ) -> StagedSplit | PublishedTruth:
-    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined in full.
+    """Opens a split below `root`: staged (`<root>/<dataset>/<split>`), or as published, which is examined first.
+
+    What lmms-eval has packed again (`glus.evaluation.lmms_layout`) is told by its files.
+
+    Args:
+        workers: processes to examine with.
+        links: folders that symbolic links of the dataset may lead into.
+        depth: how much of the published files is read.
 
     Raises:
         InputError: it is not there, or it has faults; names them.
@@ -77,10 +95,18 @@ def open_split(
         manifest = read_manifest(staged)
         verify_files(staged, manifest)
         return StagedSplit(staged, Path(manifest.extra["frames_root"]))
-    return _open_raw(dataset, root, split, workers, links)
+    if tables := find_tables(root, split):
+        linked = LinkedRoot.of(root, links)
+        found = read_lmms_split(linked, tables)
+        return PublishedTruth(
+            dataset, split, linked, RELEASE, found.videos, found.expressions, found.tracks, label_maps={}
+        )
+    return _open_raw(dataset, root, split, workers, links, depth)
 
 
-def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequence[Path]) -> PublishedTruth:
+def _open_raw(
+    dataset: str, root: Path, split: str, workers: int, links: Sequence[Path], depth: Depth
+) -> PublishedTruth:
     tracks: Tracks = {}
 
     def keep(video_id: str, rows: list[Row]) -> None:
@@ -89,7 +115,7 @@ def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequenc
             of_annotation[row["frame_index"]] = row["rle_counts"]
 
     with worker_pool(workers) as pool:
-        examined = examine(dataset, root, split, pool, keep=keep, links=links)
+        examined = examine(dataset, LinkedRoot.of(root, links), split, pool, keep=keep, depth=depth)
     faults = errors(examined.faults)
     if faults:
         raise InputError(
@@ -99,6 +125,7 @@ def _open_raw(dataset: str, root: Path, split: str, workers: int, links: Sequenc
     return PublishedTruth(
         dataset,
         split,
+        root,
         examined.raw.release,
         _videos(examined),
         _expressions(examined),

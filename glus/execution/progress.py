@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -104,3 +105,9 @@ def _line(description: str, count: int, total: int, elapsed: float, since_start:
     if count < total:
         text += f", about {timedelta(seconds=round(elapsed / since_start * (total - count)))} left"
     return text
+
+
+def read_line(line: str) -> float | None:
+    """How far the work is that a line of `show_progress` tells of, in percent; None for any other line."""
+    found = re.search(r" (\d+)/(\d+), \d+(?: days?, \d+)?:\d\d:\d\d elapsed", line)
+    return None if found is None else min(100.0, 100 * int(found[1]) / max(1, int(found[2])))

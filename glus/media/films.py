@@ -23,7 +23,7 @@ class FilmFrames:
     """The frames of one film, of which few are held.
 
     Reading forwards decodes each frame once. Going back seeks to the key frame before, and holds the frames that are
-    decoded on the way, as many as fit into `HELD_BYTES`.
+    decoded on the way, as many as fit into `HELD_BYTES`; going on lets them go, so that their memory is used again.
 
     Attributes:
         facts: what the examination has found.
@@ -59,23 +59,27 @@ class FilmFrames:
         In files with open groups of pictures a seek can land behind the frame.
         """
         keys = self.facts.key_frames[: bisect_right(self.facts.key_frames, wanted)] if self.facts.pts else ()
-        goes_on = self._next <= wanted and (not keys or keys[-1] <= self._next)
-        if goes_on and self._advance(wanted):
-            return
+        back = wanted < self._next
+        if not back and (not keys or keys[-1] <= self._next):
+            for _ in range(min(2, len(self._held))):  # one more than comes
+                self._held.popitem(last=False)
+            if self._advance(wanted, hold_all=False):
+                return
         for key in (*reversed(keys), None):
             self._decoded = self._decode_from(key)
-            if self._advance(wanted):
+            if self._advance(wanted, hold_all=back):
                 return
         raise InputError(f"{self._path}: frame {wanted} cannot be read any more; the film has changed meanwhile.")
 
-    def _advance(self, wanted: int) -> bool:
+    def _advance(self, wanted: int, *, hold_all: bool) -> bool:
         """Decodes up to a frame; False where that leads past it, or to one that lacks what it was predicted from."""
         for number, frame in self._decoded:
             self._next = number + 1
             if frame.is_corrupt or number > wanted:
                 return False
-            self._held[number] = frame
-            self._held.move_to_end(number)
+            if hold_all or number == wanted:
+                self._held[number] = frame
+                self._held.move_to_end(number)
             if len(self._held) > self._most_held:
                 self._held.popitem(last=False)
             if number == wanted:

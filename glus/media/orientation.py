@@ -42,6 +42,11 @@ def exif_orientation(image: Image.Image) -> int:
     return number if number in _EXIF else 1
 
 
+def swaps_sides(orientation: int) -> bool:
+    """Whether a picture of an EXIF orientation is shown as high as it is stored wide."""
+    return _EXIF.get(orientation) in SWAPPING
+
+
 def upright(image: Image.Image) -> Image.Image:
     """A picture turned as its EXIF data say."""
     return turned(image, _EXIF.get(exif_orientation(image)))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from glus.errors import InputError, plain_words
 from glus.masks import UNDECODABLE
-from glus.media.orientation import exif_orientation, upright
+from glus.media.orientation import exif_orientation, swaps_sides, upright
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 READABLE = ("RGB", "L", "1", "P")  # modes that RGB loses nothing of
@@ -79,6 +79,38 @@ def decode_picture(content: bytes, name: str) -> Picture:
     except UNDECODABLE as problem:
         text = f"{name} cannot be decoded completely ({plain_words(problem)}): a truncated or damaged picture"
         raise InputError(text) from problem
+
+
+class Header(NamedTuple):
+    """What a picture's file says before its pixels; `kind` and `orientation` as of a `Picture`.
+
+    Attributes:
+        size: height and width in pixels, as viewers show it.
+    """
+
+    size: tuple[int, int]
+    kind: str
+    orientation: int
+
+
+def read_header(path: Path, name: str) -> Header:
+    """Reads no more of a picture than its header.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        InputError: empty, or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            orientation = exif_orientation(image)
+            height, width = image.size if swaps_sides(orientation) else image.size[::-1]
+            return Header((height, width), f"{image.format} {image.mode}", orientation)
+    except UNDECODABLE as problem:
+        if path.is_file() and not path.stat().st_size:
+            raise InputError(f"{name} is empty (0 bytes)") from problem
+        raise InputError(f"{name} is no picture that can be read ({plain_words(problem)})") from problem
 
 
 def shown_as_rgb(image: Image.Image, name: str) -> Image.Image:

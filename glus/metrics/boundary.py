@@ -8,7 +8,7 @@ pixel and is OR-ed up and down at the rows where it has the disk's width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +90,7 @@ def boundary_matches(
     def pack(begin: int, end: int) -> np.ndarray:
         return np.stack((_pack(pred[begin:end]), _pack(gt[begin:end])))
 
-    return _match(pack, num_frames, gt.shape[1], gt.shape[2], disk_radius(height, width, bound_th))
+    return _match(pack, num_frames, gt.shape[1], gt.shape[2], list(_disk_rows(disk_radius(height, width, bound_th))))
 
 
 def boundary_matches_of_spans(pred: Spans, gt: Spans, clip: Clip, bound_th: float = BOUND_TH) -> BoundaryMatches:
@@ -99,8 +99,27 @@ def boundary_matches_of_spans(pred: Spans, gt: Spans, clip: Clip, bound_th: floa
     def pack(begin: int, end: int) -> np.ndarray:
         return np.stack((_pack_spans(pred, clip, begin, end), _pack_spans(gt, clip, begin, end)))
 
-    radius = disk_radius(clip.height_px, clip.width_px, bound_th)
-    return _match(pack, clip.num_frames, clip.width_px, clip.height_px, radius)
+    rows = list(_disk_rows(disk_radius(clip.height_px, clip.width_px, bound_th)))
+    return _match(pack, clip.num_frames, clip.width_px, clip.height_px, rows)
+
+
+def boundary_f_at_radii(pred: Spans, gt: Spans, clip: Clip, radii: np.ndarray) -> np.ndarray:
+    """F of each frame within a disk of its own, float64 [T].
+
+    Args:
+        radii: in pixels, float64 [T]; a disk whose radius is no whole number lies off its centre (`_off_centre_rows`).
+    """
+    f = np.empty(clip.num_frames)
+    for radius in np.unique(radii):
+        frames = np.flatnonzero(radii == radius)
+
+        def pack(begin: int, end: int, frames: np.ndarray = frames) -> np.ndarray:
+            of_frames = ([_pack_spans(track, clip, at, at + 1) for at in frames[begin:end]] for track in (pred, gt))
+            return np.stack([np.concatenate(packed) for packed in of_frames])
+
+        rows = _disk_rows(radius) if radius == np.floor(radius) else _off_centre_rows(radius)
+        f[frames] = _match(pack, len(frames), clip.width_px, clip.height_px, list(rows)).f
+    return f
 
 
 def disk_radius(height_px: int, width_px: int, bound_th: float) -> float:
@@ -113,12 +132,13 @@ def _share(matched: np.ndarray, boundary: np.ndarray) -> np.ndarray:
 
 
 def _match(
-    pack: Callable[[int, int], np.ndarray], num_frames: int, num_rows: int, row_px: int, radius: float
+    pack: Callable[[int, int], np.ndarray], num_frames: int, num_rows: int, row_px: int, disk: Sequence[DiskRow]
 ) -> BoundaryMatches:
     """Matches the boundaries of packed masks, some frames at a time.
 
     Args:
         pack: packed prediction and ground truth of frames begin to end, uint64 [2, frames, rows, words].
+        disk: within which boundaries match.
     """
     chunk = max(1, _CHUNK_WORDS // max(1, 2 * num_rows * math.ceil(row_px / _WORD)))
     counts = np.empty((4, num_frames))
@@ -126,7 +146,7 @@ def _match(
         end = min(begin + chunk, num_frames)
         words, inner = _crop(pack(begin, end), row_px)
         boundary = _boundary(words, inner)
-        matched = boundary & _dilate(boundary, radius)[::-1]  # [::-1]: each mask against the other one's disk
+        matched = boundary & _dilate(boundary, disk)[::-1]  # [::-1]: each mask against the other one's disk
         counts[:2, begin:end] = np.bitwise_count(boundary).sum(axis=(-2, -1))
         counts[2:, begin:end] = np.bitwise_count(matched).sum(axis=(-2, -1))
     return BoundaryMatches(*counts)
@@ -206,24 +226,63 @@ def _left_neighbour(words: np.ndarray) -> np.ndarray:
     return shifted
 
 
-def _dilate(words: np.ndarray, radius: float) -> np.ndarray:
-    """Dilates packed masks with the closed disk of a radius in pixels."""
+def _dilate(words: np.ndarray, disk: Sequence[DiskRow]) -> np.ndarray:
+    """Dilates packed masks: a pixel is set where the disk around it holds a set one."""
     height = words.shape[-2]
     dilated = np.zeros_like(words)
-    span = words
-    for half_width, offsets in enumerate(_disk_rows(radius)):
-        if half_width:
-            span = span | _left_neighbour(span) | _right_neighbour(span)  # one pixel wider on both sides
-        for offset in offsets:
-            if offset < height:
-                dilated[..., offset:, :] |= span[..., : height - offset, :]
-                dilated[..., : height - offset, :] |= span[..., offset:, :]
+    span, before, after = words, 0, 0
+    for row in disk:
+        while before < row.before or after < row.after:
+            grown = span
+            if before < row.before:
+                grown = grown | _left_neighbour(span)
+            if after < row.after:
+                grown = grown | _right_neighbour(span)
+            span, before, after = grown, min(before + 1, row.before), min(after + 1, row.after)
+        for offset in row.offsets:
+            if abs(offset) < height:
+                dilated[..., max(0, -offset) : height - max(0, offset), :] |= span[
+                    ..., max(0, offset) : height - max(0, -offset), :
+                ]
     return dilated
 
 
-def _disk_rows(radius: float) -> Iterator[list[int]]:
-    """For each half-width 0, 1, ... of the disk's rows: at which distances from its centre rows have it."""
+@dataclass(frozen=True)
+class DiskRow:
+    """Rows of a disk that reach equally far; those of a disk are nested.
+
+    Attributes:
+        before: pixels before the column of its middle.
+        after: pixels behind it.
+        offsets: how far below the middle (negative: above it) rows reach so far.
+    """
+
+    before: int
+    after: int
+    offsets: tuple[int, ...]
+
+
+def _disk_rows(radius: float) -> Iterator[DiskRow]:
+    """The closed disk around a pixel, its narrowest rows first."""
     # In whole numbers: a square root in floating point may lose the pixel that lies exactly on the circle.
     widths = [math.isqrt(math.floor(radius * radius - offset * offset)) for offset in range(math.floor(radius) + 1)]
-    for half_width in range(widths[0] + 1):
-        yield [offset for offset, width in enumerate(widths) if width == half_width]
+    for width in range(widths[0] + 1):
+        offsets = [offset for offset, of_row in enumerate(widths) if of_row == width]
+        yield DiskRow(width, width, tuple(sorted({*offsets, *(-offset for offset in offsets)})))
+
+
+def _off_centre_rows(radius: float) -> Iterator[DiskRow]:
+    """The disk that scikit-image makes of a radius that is no whole number, its narrowest rows first.
+
+    Its pixels lie at -radius, -radius + 1, ... from the middle, so that its anchor is not in the middle.
+    """
+    places = np.arange(-radius, radius + 1)
+    anchor = len(places) // 2
+    rows: dict[tuple[int, int], list[int]] = {}
+    for offset, inside in enumerate(places[:, None] ** 2 + places**2 <= radius**2):
+        columns = np.flatnonzero(inside)
+        if len(columns):
+            reach = anchor - int(columns[0]), int(columns[-1]) - anchor
+            rows.setdefault(reach, []).append(offset - anchor)
+    for (before, after), offsets in sorted(rows.items()):
+        yield DiskRow(before, after, tuple(offsets))

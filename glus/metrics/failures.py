@@ -16,6 +16,7 @@ import numpy as np
 from glus.masks import rle_area, rle_intersection_px
 from glus.metrics.grouping import Grouped, by_family, percent
 from glus.metrics.scoring import ExpressionScore, VideoTask
+from glus.metrics.spans import FrameSpans
 from glus.records.video import Expression
 
 
@@ -102,6 +103,7 @@ class _Meetings:
     def of_expression(self, expression: Expression) -> tuple[tuple[bool, ...], tuple[bool, ...], tuple[float, ...]]:
         """For each frame: whether the target is visible, whether something is predicted, IoU with the best other."""
         track = self.task.predictions[expression.expression_id]
+        assert not isinstance(track, FrameSpans), "failures are found from run lengths"
         target = self.areas.keys() & set(expression.annotation_ids)
         frames = range(self.task.video.num_frames)
         visible = tuple(any(self.areas[name].get(index) for name in target) for index in frames)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from glus.errors import InputError
-from glus.metrics import revos
+from glus.metrics import lmms_eval, mose, revos
 from glus.metrics.grouping import Grouped, by_family, percent
+from glus.metrics.presence import presence
 from glus.metrics.results import ProtocolScores, Scores
-from glus.metrics.scoring import ExpressionScore
+from glus.metrics.scoring import ExpressionScore, Measures
 
 MEVIS = "mevis"
 
@@ -38,9 +39,12 @@ class Protocol:
 
     Attributes:
         version: counts the changes of what we compute under this name.
-        datasets: those whose results are published so; the first protocol that lists a dataset is its default.
+        datasets: those whose results are published so, none where it may be used for all; the first protocol that
+            lists a dataset is its default.
         rule: what is averaged, in words.
         average: from all expressions of a split to its scores and those of its families.
+        further: measures of an expression that no other protocol has.
+        caution: what the benchmark's own code does otherwise; empty where nothing is known.
     """
 
     name: str
@@ -48,6 +52,17 @@ class Protocol:
     datasets: tuple[str, ...]
     rule: str
     average: Callable[[Sequence[ExpressionScore]], Grouped[Scores]]
+    further: Measures | None = None
+    caution: str = ""
+
+    def summarise(self, scores: Sequence[ExpressionScore]) -> Grouped[Scores]:
+        """`average`, and beside it when and whether targets were found (`glus.metrics.presence`). Raises as it."""
+        averaged = self.average(scores)
+        groups = {
+            name: of_group.beside(presence([score for score in scores if score.family == name]))
+            for name, of_group in averaged.groups.items()
+        }
+        return Grouped(averaged.overall.beside(presence(scores)), groups)
 
 
 PLAIN_MEAN = "frames, then a plain mean over expressions"
@@ -64,6 +79,27 @@ PROTOCOLS = {
             ("revos",),
             "frames, then expressions rounded to 2 decimals, then referring and reasoning apart; overall is their mean",
             revos.average,
+        ),
+        Protocol("long_rvos", 1, ("long_rvos",), PLAIN_MEAN, mean_over_expressions),
+        Protocol(
+            mose.NAME,
+            1,
+            (),
+            f"{PLAIN_MEAN}; those that begin with mose_ leave out the first and the last frame",
+            mean_over_expressions,
+            mose.measures,
+            "its scorer takes objects of label maps, here each expression is one. J and F are DAVIS's; how those that"
+            " begin with mose_ differ is in docs/evaluation.md",
+        ),
+        Protocol(
+            lmms_eval.NAME,
+            1,
+            (),
+            PLAIN_MEAN,
+            mean_over_expressions,
+            lmms_eval.measures,
+            "its own mean leaves out videos that failed; here they are missing. Its HOTA is the root of DetA alone,"
+            " without AssA, so no other HOTA compares with it",
         ),
     )
 }
@@ -100,7 +136,7 @@ def average(
     protocol: Protocol, dataset: str, split: str, scores: Sequence[ExpressionScore], release: str = ""
 ) -> ProtocolScores:
     """The numbers of a split, with the names of the protocol and of the dataset's version. Raises as the protocol."""
-    averaged = protocol.average(scores)
+    averaged = protocol.summarise(scores)
     overall = replace(averaged.overall, baselines=_baselines(scores))
     return ProtocolScores(
         replace(averaged, overall=overall),
@@ -117,7 +153,13 @@ def _family(scores: Sequence[ExpressionScore]) -> Scores:
 
 def _mean_scores(scores: Sequence[ExpressionScore]) -> Scores:
     j, f = percent(score.mean_j for score in scores), percent(score.mean_f for score in scores)
-    return Scores(j, f, (j + f) / 2, len(scores), baselines=_baselines(scores))
+    return Scores(j, f, (j + f) / 2, len(scores), _further(scores), baselines=_baselines(scores))
+
+
+def _further(scores: Sequence[ExpressionScore]) -> dict[str, float]:
+    """The mean of each measure that the protocol alone has, over the expressions to which it applies."""
+    names = dict.fromkeys(name for score in scores for name in score.further)
+    return {name: percent(score.further[name] for score in scores if name in score.further) for name in names}
 
 
 def _baselines(scores: Sequence[ExpressionScore]) -> dict[str, float]:

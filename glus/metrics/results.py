@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from glus.metrics.grouping import Grouped
 
 JF = "JF"  # J&F in our files
+REFERENT_ACCURACY = "referent_accuracy"
+_OWN_FIELDS = {"J", "F", JF, REFERENT_ACCURACY}
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Scores:
         j: mean of J.
         f: mean of F.
         jf: J&F, as the protocol averages it.
-        robustness: R and A in each reading (`glus.metrics.robustness`), where the protocol reports them.
+        further: what the protocol reports beside them, by name, such as R and A (`glus.metrics.robustness`), and when
+            and whether the target was found (`glus.metrics.presence`).
         baselines: J&F of each baseline; empty where none was scored.
         referent_accuracy: share of expressions of which the most covered object is a right one, 0..1; None where it was
             not judged.
@@ -29,7 +32,7 @@ class Scores:
     f: float
     jf: float
     num_expressions: int
-    robustness: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, float] = field(default_factory=dict)
     baselines: Mapping[str, float] = field(default_factory=dict)
     referent_accuracy: float | None = None
 
@@ -41,15 +44,19 @@ class Scores:
             values["F"],
             values[JF],
             values["num_expressions"],
-            {name: value for name, value in values.items() if name.startswith(("R_", "A_"))},
+            {name: value for name, value in values.items() if isinstance(value, float) and name not in _OWN_FIELDS},
             {name: scores[JF] for name, scores in values.get("baselines", {}).items()},
-            values.get("referent_accuracy"),
+            values.get(REFERENT_ACCURACY),
         )
+
+    def beside(self, measures: Mapping[str, float]) -> Scores:
+        """These scores with some more measures."""
+        return replace(self, further={**self.further, **measures})
 
     @property
     def measures(self) -> dict[str, float]:
         """What is in percent, by its name in our files."""
-        return {"J": self.j, "F": self.f, JF: self.jf, **self.robustness}
+        return {"J": self.j, "F": self.f, JF: self.jf, **self.further}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -62,7 +69,7 @@ class Scores:
         if self.baselines:
             values["baselines"] = {name: {JF: jf} for name, jf in self.baselines.items()}
         if self.referent_accuracy is not None:
-            values["referent_accuracy"] = self.referent_accuracy
+            values[REFERENT_ACCURACY] = self.referent_accuracy
         return values
 
 

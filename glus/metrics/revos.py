@@ -45,7 +45,7 @@ def average(scores: Sequence[ExpressionScore]) -> Grouped[Scores]:
 
 
 def _mean_of(one: Scores, other: Scores, num_expressions: int) -> Scores:
-    robustness = {name: (value + other.robustness[name]) / 2 for name, value in one.robustness.items()}
+    robustness = {name: (value + other.further[name]) / 2 for name, value in one.further.items()}
     return Scores((one.j + other.j) / 2, (one.f + other.f) / 2, (one.jf + other.jf) / 2, num_expressions, robustness)
 
 

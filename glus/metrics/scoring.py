@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -14,13 +14,15 @@ from glus.errors import InputError
 from glus.metrics.boundary import boundary_matches_of_spans
 from glus.metrics.region import jaccard_of_overlaps, jaccard_of_spans
 from glus.metrics.robustness import robustness
-from glus.metrics.spans import NOTHING, Clip, Spans, count_overlaps, read_spans, unite
+from glus.metrics.spans import NOTHING, Clip, FrameSpans, Spans, count_overlaps, read_spans, unite
 from glus.records.video import Expression, Key, Video
 
 TRIVIAL_BASELINES = ("empty", "union_of_objects", "random_object", "largest_object")
 SHUFFLED = "shuffled_expressions"
 
 Track = Mapping[int, str]  # frame index -> compressed run lengths
+Missing = np.ndarray  # bool [T], frames without a prediction
+Measures = Callable[[Spans, Spans, Clip, Missing], Mapping[str, float]]  # prediction, target -> values by name, 0..1
 Objects = frozenset[str]  # annotation ids whose union is meant
 
 
@@ -30,7 +32,7 @@ class VideoTask:
 
     Attributes:
         truth: tracks of the annotated objects by annotation id, frames without the object left out.
-        predictions: tracks by expression id; a frame that a track lacks scores 0.
+        predictions: tracks by expression id, as run lengths or read already; a frame that a track lacks scores 0.
         comparisons: name of another way to predict -> tracks by expression id, of some expressions.
     """
 
@@ -39,7 +41,7 @@ class VideoTask:
     video: Video
     expressions: tuple[Expression, ...]
     truth: Mapping[str, Track]
-    predictions: Mapping[str, Track]
+    predictions: Mapping[str, Track | FrameSpans]
     comparisons: Mapping[str, Mapping[str, Track]] = field(default_factory=dict)
 
 
@@ -51,6 +53,9 @@ class ExpressionScore:
         j: J of each frame.
         f: F of each frame.
         robustness: R and A in each reading (see `glus.metrics.robustness`), mean over the frames.
+        further: measures that the protocol alone has, by name; what does not apply is left out.
+        target_px: pixels of the target in each frame.
+        predicted_px: pixels of the mask in each frame; None where it is missing.
         referent_correct: whether the object of which the mask covers the largest share is a right one; None where the
             clip has no wrong object, or none of the right ones is ever visible.
         baselines: mean J and mean F of each baseline that the clip allows.
@@ -68,6 +73,9 @@ class ExpressionScore:
     comparisons: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     comparisons_f: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     robustness: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, float] = field(default_factory=dict)
+    target_px: tuple[int, ...] = ()
+    predicted_px: tuple[int | None, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -113,9 +121,13 @@ def score_video(task: VideoTask, bound_th: float, seed: int) -> list[ExpressionS
     return [beside.added_to(scorer.score(expression), expression) for expression in task.expressions]
 
 
-def score_predictions(task: VideoTask, bound_th: float) -> list[ExpressionScore]:
-    """Scores all expressions of one video, and nothing beside them. Raises as `score_video`."""
-    scorer = _VideoScorer(task, bound_th)
+def score_predictions(task: VideoTask, bound_th: float, further: Measures | None = None) -> list[ExpressionScore]:
+    """Scores all expressions of one video, and nothing beside them. Raises as `score_video`.
+
+    Args:
+        further: the measures that the protocol alone has.
+    """
+    scorer = _VideoScorer(task, bound_th, further)
     return [scorer.score(expression) for expression in task.expressions]
 
 
@@ -127,8 +139,8 @@ def shuffled_partner(expression: Expression, expressions: tuple[Expression, ...]
 
 
 class _VideoScorer:
-    def __init__(self, task: VideoTask, bound_th: float) -> None:
-        self.task, self.bound_th = task, bound_th
+    def __init__(self, task: VideoTask, bound_th: float, further: Measures | None = None) -> None:
+        self.task, self.bound_th, self.further = task, bound_th, further
         self.clip = Clip(task.video.num_frames, task.video.height_px, task.video.width_px)
         self.truth = {
             annotation: self._read(track.items(), f"annotation {annotation}")
@@ -145,9 +157,10 @@ class _VideoScorer:
         pred = self.predicted(expression.expression_id)
         annotations = [self.truth[name] for name in expression.annotation_ids if name in self.truth]
         overlaps = self._overlaps(pred, annotations)
-        j, f = jaccard_of_overlaps(overlaps), self.boundary_f(pred, self.target(frozenset(expression.annotation_ids)))
+        target = self.target(frozenset(expression.annotation_ids))
+        j, f = jaccard_of_overlaps(overlaps), self.boundary_f(pred, target)
         missing = self._missing(self.task.predictions[expression.expression_id])
-        measures = robustness(overlaps, self.foreground_px)
+        measures, predicted_px = robustness(overlaps, self.foreground_px), overlaps[:, 1].sum(axis=1).tolist()
         for values in (j, f, *measures.values()):
             values[missing] = 0
         return ExpressionScore(
@@ -158,6 +171,9 @@ class _VideoScorer:
             f=tuple(f.tolist()),
             referent_correct=self._referent_correct(expression, pred),
             robustness={name: float(values.mean()) for name, values in measures.items()},
+            further=self.further(pred, target, self.clip, missing) if self.further else {},
+            target_px=tuple(overlaps[:, :, 1:].sum(axis=(1, 2)).tolist()),
+            predicted_px=tuple(None if lost else px for px, lost in zip(predicted_px, missing.tolist(), strict=True)),
         )
 
     def jaccard(self, pred: Spans, gt: Spans) -> np.ndarray:
@@ -184,13 +200,15 @@ class _VideoScorer:
             ) from error
 
     def _read_predicted(self, expression_id: str) -> Spans:
-        return self.read_track(self.task.predictions[expression_id], expression_id)
+        track = self.task.predictions[expression_id]
+        return track.spans if isinstance(track, FrameSpans) else self.read_track(track, expression_id)
 
     def _unite_truth(self, annotations: Objects) -> Spans:
         return unite([self.truth[name] for name in sorted(annotations) if name in self.truth])
 
-    def _missing(self, track: Track) -> np.ndarray:
-        return np.array([index not in track for index in range(self.clip.num_frames)])
+    def _missing(self, track: Track | FrameSpans) -> np.ndarray:
+        frames = track.frames if isinstance(track, FrameSpans) else track.keys()
+        return np.array([index not in frames for index in range(self.clip.num_frames)])
 
     def _referent_correct(self, expression: Expression, pred: Spans) -> bool | None:
         right = [name for name in self.visible if name in expression.annotation_ids]

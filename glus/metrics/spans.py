@@ -42,6 +42,14 @@ class Spans:
     ends: np.ndarray
 
 
+@dataclass(frozen=True)
+class FrameSpans:
+    """A track that was read already, and the frames that it answers; one that it does not list is missing."""
+
+    spans: Spans
+    frames: frozenset[int]
+
+
 NOTHING = Spans(np.empty(0, np.int64), np.empty(0, np.int64))
 
 

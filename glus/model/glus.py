@@ -109,6 +109,12 @@ class GlusModel(nn.Module):
         return self.mllm.language_model
 
     @property
+    def deep_layers(self) -> list[nn.Module]:
+        """The layers of CLIP, LLaMA and SAM-2's image encoder, which most activations belong to."""
+        trunk = self.masks.sam2.image_encoder.trunk
+        return [*self.vision_tower.encoder.layers, *self.language_model.model.layers, *trunk.blocks]
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from glus.config import LoraConfig
 
+ADAPTER_NAME = "default"  # peft's
+
 
 def add_lora(language_model: nn.Module, config: LoraConfig) -> None:
     """Injects adapters in place; nothing changes until they are trained (B starts at 0). Rank 0 injects none."""
@@ -21,6 +23,11 @@ def add_lora(language_model: nn.Module, config: LoraConfig) -> None:
             bias="none",
         )
         peft.inject_adapter_in_model(adapters, language_model)
+
+
+def is_adapted(module: nn.Module) -> bool:
+    """Whether adapters are injected."""
+    return any(isinstance(layer, LoraLinear) for layer in module.modules())
 
 
 @torch.no_grad()
@@ -37,6 +44,19 @@ def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
             merged[name] = tensor
         elif ".base_layer." in name:
             weight = name.endswith(".weight")
-            delta = adapted[owner].get_delta_weight("default") if weight else 0
+            delta = adapted[owner].get_delta_weight(ADAPTER_NAME) if weight else 0
             merged[name.replace(".base_layer.", ".")] = (tensor + delta).to(tensor.dtype)
     return merged
+
+
+@torch.no_grad()
+def merge_lora(module: nn.Module) -> None:
+    """Merges adapters into the weights of a module and takes them out; rounds as `merged_state_dict`."""
+    adapted = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLinear)]
+    for name, layer in adapted:
+        plain = layer.get_base_layer()
+        weight = plain.get_parameter("weight")
+        merged = (weight + layer.get_delta_weight(ADAPTER_NAME)).to(weight.dtype)
+        plain.load_state_dict({"weight": merged}, strict=False, assign=True)
+        module.set_submodule(name, plain)
+    del module.peft_config

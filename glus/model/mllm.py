@@ -6,7 +6,6 @@ Shapes: N frames, P visual tokens per frame, D language width, B expressions, L 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,9 @@ from torch.nn import functional
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
 from glus.errors import InputError
+from glus.model.clip import patch_features
+from glus.model.conversations import Conversations
+from glus.model.packing import read_packed, reads_branches
 from glus.model.sharing import SharedCache, read_shared, read_states
 from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import place_visual_tokens
@@ -31,9 +33,9 @@ class HiddenStates:
     last: Tensor
     seg: Tensor
 
-    def __getitem__(self, index: Any) -> HiddenStates:
-        """The states of some of the positions."""
-        return HiddenStates(self.last[index], self.seg[index])
+    def unflatten(self, rows: int) -> HiddenStates:
+        """States of equally many positions for each of some rows, [rows, positions, D]."""
+        return HiddenStates(*(states.unflatten(0, (rows, -1)) for states in (self.last, self.seg)))
 
     def flatten(self) -> HiddenStates:
         """The same states as rows, [positions, D]."""
@@ -44,7 +46,7 @@ class MultimodalLanguageModel(nn.Module):
     """Frames and words in, hidden states out.
 
     Args:
-        vision_tower: CLIP; the features before its last layer are used (`hidden_states[-2]`, without the class token).
+        vision_tower: CLIP, read by `patch_features`.
         mm_projector: CLIP width -> D.
         language_model: LLaMA with its LM head.
         token_pool: visual tokens, in raster order, averaged into one (before the projector).
@@ -66,6 +68,7 @@ class MultimodalLanguageModel(nn.Module):
         self.language_model = language_model
         self.token_pool = token_pool
         self.seg_layer = seg_layer
+        reads_branches(language_model)
 
     @property
     def tokens_per_frame(self) -> int:
@@ -85,40 +88,39 @@ class MultimodalLanguageModel(nn.Module):
         """
         trained = any(parameter.requires_grad for parameter in self.vision_tower.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
-            features = self.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+            features = patch_features(self.vision_tower, pixels)
         return functional.avg_pool1d(features.transpose(1, 2), self.token_pool).transpose(1, 2)
 
     def project(self, features: Tensor) -> Tensor:
         """Visual tokens of frames: [N, P, CLIP width] -> [N, P, D]."""
         return self.mm_projector(features)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor) -> HiddenStates:
-        """Hidden states of whole conversations.
+    def forward(self, conversations: Conversations, visual_tokens: Tensor) -> HiddenStates:
+        """States of the tokens that are asked, [A, D]; gradients flow (see `glus.model.packing`).
 
         Args:
-            input_ids: int [B, L], right-padded, with P times `IMAGE_ID` for each image.
-            attention_mask: bool [B, L].
-            image_tokens: float [B, images * P, D], in the order of the images of each row; [total, D], row after row,
-                where the rows have different numbers of images.
+            conversations: see there, on the model's device.
+            visual_tokens: float [tokens, D], of all frames of the batch.
 
-        Returns:
-            [B, L, D].
+        Raises:
+            InputError: more positions than the language model has.
+        """
+        self.require_fit(conversations.longest)
+        words = self.language_model.get_input_embeddings()(conversations.words)
+        embeddings = functional.embedding(conversations.sources, torch.cat([words, visual_tokens.to(words.dtype)]))
+        last, penultimate = read_packed(self.language_model.model, embeddings, conversations.layout)
+        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last)
+
+    def read_context(self, input_ids: Tensor, image_tokens: Tensor) -> SharedCache:
+        """Reads the beginning that all conversations about a video share.
+
+        Args:
+            input_ids: int [1, L], with P times `IMAGE_ID` for each image.
+            image_tokens: float [1, images * P, D].
 
         Raises:
             InputError: more positions than the language model has, or another number of visual tokens than of places.
         """
-        self.require_fit(input_ids.shape[1])
-        output = self.language_model.model(
-            inputs_embeds=self._embed(input_ids, image_tokens),
-            attention_mask=attention_mask.long(),
-            use_cache=False,
-            output_hidden_states=self.seg_layer == "penultimate",
-        )
-        last = output.last_hidden_state
-        return HiddenStates(last, output.hidden_states[-2] if self.seg_layer == "penultimate" else last)
-
-    def read_context(self, input_ids: Tensor, image_tokens: Tensor) -> SharedCache:
-        """Reads the beginning that all conversations about a video share; arguments as `forward`, one row."""
         self.require_fit(input_ids.shape[1])
         context = SharedCache.empty(self.language_model.config.num_hidden_layers)
         read_shared(self.language_model.model, self._embed(input_ids, image_tokens), context)
@@ -136,8 +138,8 @@ class MultimodalLanguageModel(nn.Module):
         """Reads the rest of conversations and computes the states of some of its positions.
 
         Args:
-            input_ids: as `forward`, behind what `before` holds: as many rows behind each of its rows.
-            image_tokens: as `forward`.
+            input_ids: as `read_context`, behind what `before` holds: as many rows behind each of its rows.
+            image_tokens: as `read_context`.
             positions: int [n, K], counted from the first of `input_ids`.
             before: see `read_frames`.
 

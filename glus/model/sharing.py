@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import create_causal_mask
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel, rotate_half
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel
+
+from glus.model.last_layer import keys_and_values, last_layer
 
 
 class SharedLayer(DynamicLayer):
@@ -86,7 +87,7 @@ class SharedCache(Cache):
 def read_shared(model: LlamaModel, embeddings: Tensor, cache: SharedCache) -> None:
     """Reads what others continue, float [n, L, D]: the cache grows by it. The last layer computes no states."""
     before_last, rotation = _all_but_the_last(model, embeddings, cache)
-    _keys_of_the_last(model, before_last, rotation, cache)
+    cache.update(*keys_and_values(cast(LlamaDecoderLayer, model.layers[-1]), before_last, rotation), -1)
 
 
 def read_states(model: LlamaModel, embeddings: Tensor, positions: Tensor, cache: SharedCache) -> tuple[Tensor, Tensor]:
@@ -100,23 +101,12 @@ def read_states(model: LlamaModel, embeddings: Tensor, positions: Tensor, cache:
     Returns:
         float [n, K, D] twice: after the last layer and the final norm, and after the layer before.
     """
-    rows, length, _ = embeddings.shape
     before = cache.get_seq_length()
     hidden, rotation = _all_but_the_last(model, embeddings, cache)
-    keys, values = _keys_of_the_last(model, hidden, rotation, cache)
-    row = torch.arange(rows, device=positions.device).unsqueeze(1)
-    chosen = hidden[row, positions]
-    cos, sin = (part[0, positions] for part in rotation)
-    last = cast(LlamaDecoderLayer, model.layers[-1])
-    attention = last.self_attn
-    queries = attention.q_proj(last.input_layernorm(chosen)).unflatten(-1, (-1, attention.head_dim))
-    queries = queries * cos.unsqueeze(2) + rotate_half(queries) * sin.unsqueeze(2)
-    visible = torch.arange(before + length, device=positions.device) <= before + positions.unsqueeze(-1)
-    attended = functional.scaled_dot_product_attention(
-        queries.transpose(1, 2), keys, values, attn_mask=visible.unsqueeze(1), scale=attention.scaling, enable_gqa=True
-    )
-    states = chosen + attention.o_proj(attended.transpose(1, 2).flatten(2))
-    states = states + last.mlp(last.post_attention_layernorm(states))
+    row = torch.arange(len(hidden), device=positions.device).unsqueeze(1)
+    chosen, of_chosen = hidden[row, positions], tuple(part[0, positions] for part in rotation)
+    visible = torch.arange(before + hidden.shape[1], device=positions.device) <= before + positions.unsqueeze(-1)
+    states = last_layer(model, hidden, rotation, chosen, of_chosen, cache, attention_mask=visible.unsqueeze(1))
     return model.norm(states), chosen
 
 
@@ -145,17 +135,3 @@ def _all_but_the_last(
             position_embeddings=rotation,
         )
     return hidden, rotation
-
-
-def _keys_of_the_last(
-    model: LlamaModel, hidden: Tensor, rotation: tuple[Tensor, Tensor], cache: SharedCache
-) -> tuple[Tensor, Tensor]:
-    """Keys and values of the last layer, [n, heads, before + L, width], into the cache."""
-    last, (cos, sin) = cast(LlamaDecoderLayer, model.layers[-1]), rotation
-    attention, normed = last.self_attn, last.input_layernorm(hidden)
-    keys, values = (
-        project(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        for project in (attention.k_proj, attention.v_proj)
-    )
-    keys = keys * cos.unsqueeze(1) + rotate_half(keys) * sin.unsqueeze(1)
-    return cache.update(keys, values, attention.layer_idx)

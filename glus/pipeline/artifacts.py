@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from glus.errors import ArtifactError
 from glus.files import hash_file, read_json
-from glus.manifest import read_manifest, require_artifact, verify_files
+from glus.manifest import Manifest, read_manifest, require_artifact, verify_files
 from glus.paths import EVALUATION_SPLITS, SELECTOR, STAGED
 from glus.pipeline.table import EARLY_STOP_MODEL, STEPS, Step
+from glus.pipeline.unneeded import WHY, is_empty, is_needed
 from glus.records.split import StagedSplit
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def input_hashes(step: Step, config: Config) -> dict[str, str]:
 
 def needed_inputs(step: Step, config: Config) -> tuple[str, ...]:
     """The artifacts that a step reads under the present parameters: key frames may need no model at all."""
+    if not is_needed(step, config):
+        return ()
     if step.name != "keyframes":
         return step.inputs
     sources = {config.keyframes.source, *config.keyframes.comparisons}
@@ -74,6 +77,15 @@ def content_hash(path: Path) -> str:
     return read_manifest(path).content_sha256 if path.is_dir() else hash_file(path)
 
 
+def changed_inputs(manifest: Manifest) -> list[str]:
+    """What an artifact was made from and is not there any more, or with another content."""
+    return [
+        source
+        for source, made_from in manifest.inputs.items()
+        if not Path(source).exists() or content_hash(Path(source)) != made_from
+    ]
+
+
 def producer(path: str, config: Config) -> Step:
     """The step that writes an artifact, or the folder around it."""
     for step in STEPS:
@@ -88,13 +100,17 @@ def _check(name: str, config: Config) -> str:
     if path.suffix == ".json":
         return _check_staged_list(path, config)
     manifest = require_artifact(path, made_by.name, config.parameters(made_by.parameters))
+    if is_empty(manifest):
+        raise ArtifactError(
+            f"{path} holds nothing: when `glus {made_by.name}` ran, {WHY}; now one does. Run `glus {made_by.name}` (or"
+            f" `dvc repro {made_by.name}`) again."
+        )
     verify_files(path, manifest)
-    for source, found in manifest.inputs.items():
-        if not Path(source).exists() or content_hash(Path(source)) != found:
-            raise ArtifactError(
-                f"{path} was made from another {source} than the one that is there now. Run `glus {made_by.name}`"
-                f" (or `dvc repro {made_by.name}`) first."
-            )
+    if changed := changed_inputs(manifest):
+        raise ArtifactError(
+            f"{path} was made from another {changed[0]} than the one that is there now. Run `glus {made_by.name}`"
+            f" (or `dvc repro {made_by.name}`) first."
+        )
     return manifest.content_sha256
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from glus.execution.processes import map_in_processes
 from glus.execution.progress import show_progress
 from glus.manifest import Manifest, write_manifest
 from glus.publishing import publish
@@ -59,21 +58,6 @@ class StepContext:
     def publish_plain(self, source: Path, target: Path) -> None:
         """Puts a finished file below `work`, or a folder that has no manifest, in place of `target`."""
         publish(source, target)
-
-    def finish_pieces(
-        self, build: Callable[[], Callable[[int], None]], pieces: Sequence[Path], description: str
-    ) -> None:
-        """Makes the pieces that are not there yet, `compute.processes` at a time.
-
-        Args:
-            build: makes, in each process, the function that makes a piece from its number; picklable.
-            pieces: the file of each piece that is written last, at once.
-            description: of the progress.
-        """
-        waiting = [number for number, piece in enumerate(pieces) if not piece.exists()]
-        made = map_in_processes(build, waiting, self.config.compute.processes)
-        for _ in self.progress(made, description, total=len(pieces), done=len(pieces) - len(waiting)):
-            pass
 
     def progress(self, items: Iterable[T], description: str, *, total: int, done: int = 0) -> Iterator[T]:
         """Yields the items and shows how far the step is, as `show_progress` does."""

@@ -6,15 +6,18 @@ import logging
 import queue
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
+
+from glus.pipeline.spool import UNSENT, Message, Spool
 
 logger = logging.getLogger(__name__)
 
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 SECONDS_TO_INSIST = 10.0  # at the end of a step, for a database that another process holds
 
-Message = dict[str, Any]
+Letter = tuple[Spool, Message]
 
 
 class RefusedError(Exception):
@@ -41,28 +44,33 @@ class Carrier(Protocol):
 
 
 class Delivery:
-    """Carries out messages until None arrives; while MLflow is away they wait, and the step goes on."""
+    """Carries out messages until None arrives; while MLflow is away they wait, and the step goes on.
 
-    def __init__(self, messages: queue.SimpleQueue[Message | None], carrier: Carrier) -> None:
+    Args:
+        left: what earlier steps have left, which goes first.
+    """
+
+    def __init__(
+        self, messages: queue.SimpleQueue[Letter | None], carrier: Carrier, left: Iterable[Letter] = ()
+    ) -> None:
         self._messages = messages
         self._carrier = carrier
-        self._waiting: deque[Message] = deque()
+        self._waiting = deque(left)
+        self._refused: set[Spool] = set()
         self._ended: float | None = None  # when the step told its end
         self._next_try = 0.0
         self._failures = 0
         self._lost_pictures = False
 
     def run(self) -> None:
-        """Returns when all is done, or when waiting does not help; what is lost has been said by then."""
+        """Returns when all is done, or when waiting does not help: the rest is kept for a later step."""
         try:
             while self._ended is None or self._waiting:
                 self._receive()
                 if time.monotonic() >= self._next_try:
                     self._carry_out()
-        except RefusedError as error:
-            logger.warning("%s This step is not tracked any further.", error)
         except UnavailableError as error:
-            logger.warning("%s What is not there yet of this step is not recorded in MLflow.", error)
+            logger.warning("%s What is not there yet is kept in %s; the next step sends it.", error, UNSENT)
 
     def _receive(self) -> None:
         pause = max(0.0, self._next_try - time.monotonic())
@@ -78,16 +86,23 @@ class Delivery:
 
     def _carry_out(self) -> None:
         while self._waiting:
+            spool, message = self._waiting[0]
             try:
-                self._carrier.handle(self._waiting[0])
+                if spool not in self._refused:
+                    self._carrier.handle(message)
             except PictureError as error:
                 if not self._lost_pictures:
                     logger.warning("%s", error)
                 self._lost_pictures = True
+            except RefusedError as error:
+                self._refused.add(spool)
+                logger.warning("%s This step is not tracked any further.", error)
             except UnavailableError as error:
                 return self._postpone(error)
             self._waiting.popleft()
             self._failures = 0
+            if message["kind"] == "finish":
+                spool.remove()
         return None
 
     def _postpone(self, error: UnavailableError) -> None:

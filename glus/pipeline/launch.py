@@ -11,11 +11,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from glus.errors import ConfigError, GlusError, KilledError
+from glus.execution.device_locks import held_devices
 from glus.execution.endings import TOLD_ELSEWHERE, Cause, Ending
 from glus.execution.ties import PARENT, SECONDS_TO_STOP
 from glus.pipeline.runner import Interrupted, interrupted_by_sigterm
@@ -71,7 +72,9 @@ def launch(arguments: Sequence[str], compute: ComputeConfig) -> None:
     if compute.machines == 1 and sys.platform == "linux":
         told["GLOO_SOCKET_IFNAME"] = "lo"  # all processes are here, whatever the host is called
     folders = TemporaryDirectory(prefix="glus-launch-")
-    with folders as folder, _telling(told), interrupted_by_sigterm(SECONDS_TO_STOP + 2):
+    needed = compute.device != "cpu"
+    devices: AbstractContextManager[object] = held_devices(compute.processes, arguments[0]) if needed else nullcontext()
+    with folders as folder, _telling(told), interrupted_by_sigterm(SECONDS_TO_STOP + 2), devices:
         config = LaunchConfig(
             min_nodes=compute.machines,
             max_nodes=compute.machines,

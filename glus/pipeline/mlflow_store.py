@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -42,6 +43,11 @@ class StoreState:
 def tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI`, else the project's own database file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or STORE
+
+
+def without_password(text: str) -> str:
+    """A text whose addresses name neither user nor password, as it may be shown and written down."""
+    return re.sub(r"(\w+://)[^/@\s]*@", r"\1", text)
 
 
 def examine(uri: str, experiment: str) -> StoreState:
@@ -140,23 +146,36 @@ def _examine_server(uri: str, experiment: str, client: str) -> StoreState:
         answer = _get(f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}", missing="{}")
         found = json.loads(answer).get("experiment", {})
     except HTTPError as error:
-        return StoreState(client, problem=f"{uri} answers, but not as an MLflow server does ({error}). {MEND_URI}")
+        shown = without_password(uri)
+        return StoreState(client, problem=f"{shown} answers, but not as an MLflow server does ({error}). {MEND_URI}")
     except (OSError, ValueError) as error:
         return StoreState(client, problem=unreachable(uri, getattr(error, "reason", error)))
-    deleted = found.get("lifecycle_stage") == "deleted"
-    problem = deleted_experiment(experiment, found["experiment_id"], uri) if deleted else None
+    problem = _version_problem(client, server, without_password(uri))
+    if found.get("lifecycle_stage") == "deleted":
+        problem = deleted_experiment(experiment, found["experiment_id"], uri)
     return StoreState(client, server, problem=problem)
+
+
+def _version_problem(client: str, server: str, uri: str) -> str | None:
+    """Every minor release changes the schema, and what client and server say to each other."""
+    if client.split(".")[:2] == server.split(".")[:2]:
+        return None
+    return (
+        f"The MLflow server {uri} has version {server}, the installed client {client}. Install the server's version"
+        " here (constraints.txt, then `make setup`), or move the server: all agents and the server go together."
+    )
 
 
 def unreachable(uri: str, reason: object) -> str:
     """Why a server is not used, and what to do."""
-    return f"The MLflow server {uri} does not answer ({reason}). {MEND_URI}"
+    return f"The MLflow server {without_password(uri)} does not answer ({reason}). {MEND_URI}"
 
 
 def _get(url: str, missing: str | None = None) -> str:
     """What a server answers; `missing` where it says that there is no such thing."""
+    request = urllib.request.Request(without_password(url), headers=_credentials(url))
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS_TO_ANSWER) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as answer:
             return answer.read().decode()
     except HTTPError as error:
         if missing is not None and b"RESOURCE_DOES_NOT_EXIST" in error.read():
@@ -164,10 +183,21 @@ def _get(url: str, missing: str | None = None) -> str:
         raise
 
 
+def _credentials(url: str) -> dict[str, str]:
+    """What MLflow's own client would send: by name and password, of the address or the environment, or by a token."""
+    named = urllib.parse.urlsplit(url)
+    user = urllib.parse.unquote(named.username or "") or os.environ.get("MLFLOW_TRACKING_USERNAME")
+    password = urllib.parse.unquote(named.password or "") or os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    if user:
+        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 def _absolute(uri: str) -> str:
     """The store by a name that holds in every working folder."""
     file = database_file(uri)
-    return uri if file is None else f"sqlite:///{file.resolve()}"
+    return without_password(uri) if file is None else f"sqlite:///{file.resolve()}"
 
 
 def _program() -> Path:

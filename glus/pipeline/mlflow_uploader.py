@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import platform
-import queue
 import signal
 import sys
 import textwrap
@@ -22,20 +21,24 @@ from urllib.parse import unquote, urlsplit
 import psutil
 
 from glus.execution.ties import end_with_parent
-from glus.pipeline.delivery import (
-    BusyDatabaseError,
-    Delivery,
-    Message,
-    PictureError,
-    RefusedError,
-    UnavailableError,
+from glus.pipeline.delivery import BusyDatabaseError, Delivery, PictureError, RefusedError, UnavailableError
+from glus.pipeline.machine_load import sample_load
+from glus.pipeline.mlflow_store import (
+    MEND_URI,
+    database_file,
+    deleted_experiment,
+    examine,
+    tracking_uri,
+    unreachable,
+    without_password,
 )
-from glus.pipeline.mlflow_store import MEND_URI, database_file, deleted_experiment, examine, tracking_uri, unreachable
+from glus.pipeline.outbox import Outbox
 from glus.pipeline.project import project_root
+from glus.pipeline.spool import Message, unsent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
 ARTIFACTS = Path("mlartifacts")  # where MLflow's server looks for them, unless it is told otherwise
 ARTIFACTS_SCHEME = "mlflow-artifacts"
@@ -57,10 +60,12 @@ class Uploader:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+        self.imported = threading.Event()  # MLflow, by the thread that carries messages out
         self._client: MlflowClient | None = None
         self._experiment_id = ""
         self._description: Message = {}
         self._run: Run | None = None
+        self._found: Run | None = None  # as it was before this step joined it
 
     def handle(self, message: Message) -> None:
         """Carries out one message.
@@ -72,18 +77,20 @@ class Uploader:
         actions: dict[str, Callable[..., None]] = {
             "begin": self._begin,
             "at work": self._at_work,
+            "load": self._load,
             "metrics": self._metrics,
             "artifact": self._artifact,
             "finish": self._finish,
         }
         with _sorted_errors(self._uri):
+            self.imported.set()
             actions[message["kind"]](**{key: value for key, value in message.items() if key != "kind"})
 
     def _begin(self, experiment: str, **description: Any) -> None:
         from mlflow import MlflowClient
 
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it prints tracebacks of what is told in one line here
-        self._description = description
+        self._description, self._run, self._found = description, None, None
         with _one_at_a_time(self._uri):
             if database_file(self._uri) is not None and (problem := examine(self._uri, experiment).problem):
                 raise RefusedError(problem)
@@ -116,6 +123,12 @@ class Uploader:
     def _at_work(self) -> None:
         self._running()
 
+    def _load(self, values: dict[str, float], time: float) -> None:
+        """How busy the machine is, over the run's own time; for the charts that MLflow calls system metrics."""
+        if self._run is not None:
+            seconds = max(0, int(time - self._run.info.start_time / 1000))
+            self._metrics({f"system/{name}": value for name, value in values.items()}, seconds, time)
+
     def _metrics(self, values: dict[str, float], step: int, time: float) -> None:
         from mlflow.entities import Metric
 
@@ -137,20 +150,28 @@ class Uploader:
 
         LocalArtifactRepository(str(target)).log_artifact(path, folder)
 
-    def _finish(self, status: str) -> None:
+    def _finish(self, status: str, time: float) -> None:
         if self._run is None and status == STATUS["failed"] and self._find_run() is None:
             return
-        self._connected().set_terminated(self._running().info.run_id, status)
+        run, end = self._running(), int(time * 1000)
+        before = self._found
+        if before is not None and (before.info.end_time or 0) > end:  # told late: a later step has ended meanwhile
+            status, end = before.info.status, before.info.end_time
+        self._connected().set_terminated(run.info.run_id, status, end)
 
     def _running(self) -> Run:
         """The run of this execution, begun where there is none yet."""
         if self._run is None:
             client, about = self._connected(), self._description
             tags = {EXECUTION_TAG: about["execution"], PROCESS_TAG: about["process"]}
-            run = self._find_run() or client.create_run(self._experiment_id, tags=tags, run_name=about["name"])
+            self._found = self._find_run()
+            run = self._found or client.create_run(
+                self._experiment_id, start_time=int(about["started"] * 1000), tags=tags, run_name=about["name"]
+            )
             self._describe(run)
             self._run = run
-            answer = {"run_id": run.info.run_id, "experiment_id": run.info.experiment_id, "uri": self._uri}
+            answer = {"run_id": run.info.run_id, "experiment_id": run.info.experiment_id}
+            answer["uri"] = without_password(self._uri)
             with suppress(BrokenPipeError):  # the step has been killed; its run is still to be marked
                 os.write(sys.stdout.fileno(), f"{json.dumps(answer)}\n".encode())
         return self._run
@@ -179,10 +200,18 @@ class Uploader:
             client.log_batch(run_id, params=new[start : start + PARAMETERS_PER_BATCH])
         for key, value in about["tags"].items():
             client.set_tag(run_id, key, value)
+        client.log_inputs(run_id, [_dataset(**dataset) for dataset in about["datasets"]])
 
     def _connected(self) -> MlflowClient:
         assert self._client is not None
         return self._client
+
+
+def _dataset(name: str, digest: str, read_by: str) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"path": name, "md5": digest})  # as dvc.lock names it; `dvc get` finds it by that
+    return DatasetInput(Dataset(name, digest, "dvc", source), [InputTag("mlflow.data.context", read_by)])
 
 
 def _folder_of(run: Run) -> Path:
@@ -225,7 +254,7 @@ def _sorted_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        text = str(error)
+        text, uri = without_password(str(error)), without_password(uri)
         if "database is locked" in text:
             raise BusyDatabaseError(f"MLflow's database {uri} is locked by another process.") from error
         if "failed with exception" in text:  # MLflow's words for no connection
@@ -277,20 +306,19 @@ def upload(lines: Iterable[str], step: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent(step, SECONDS_IF_ORPHANED)
     os.chdir(project_root())  # what is relative belongs to the project, not to an experiment's copy of it
-    messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-    worker = threading.Thread(target=Delivery(messages, Uploader(tracking_uri())).run)
+    uri = tracking_uri()
+    outbox = Outbox(uri)
+    left = [(spool, message) for spool, messages in unsent(uri) for message in messages]
+    uploader = Uploader(uri)
+    worker = threading.Thread(target=Delivery(outbox.letters, uploader, left).run)
     worker.start()
-    at_work = threading.Timer(SECONDS_AT_ONCE, messages.put, [{"kind": "at work"}])
+    at_work = threading.Timer(SECONDS_AT_ONCE, outbox.put, [{"kind": "at work"}])
     at_work.daemon = True
     at_work.start()
-    finished = False
+    threading.Thread(target=sample_load, args=[outbox.put, uploader.imported], daemon=True).start()
     for line in lines:  # read at once: a full pipe would hold up the step
-        message = json.loads(line)
-        messages.put(message)
-        finished = message["kind"] == "finish"
-    if not finished:
-        messages.put({"kind": "finish", "status": STATUS["interrupted"]})
-    messages.put(None)
+        outbox.put(json.loads(line))
+    outbox.close(STATUS["interrupted"])
     worker.join()
 
 

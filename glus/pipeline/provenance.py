@@ -8,7 +8,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,10 +16,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from glus.files import read_json, write_json
-from glus.paths import REPORTS, RUNS
+from glus.files import hash_file, read_json, write_json
+from glus.paths import REPORTS, RUNS, STAGED
+from glus.pipeline.artifacts import resolve
 from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
+from glus.pipeline.versions import LOCK, digest_around, output_digests
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -39,14 +41,18 @@ class RunClock:
     started: datetime = field(default_factory=lambda: datetime.now().astimezone())
     _start: float = field(default_factory=monotonic)
 
-    def record(self, step: Step, fingerprint: str, outcome: str, mlflow_run: dict[str, str] | None) -> None:
-        """Writes `runs/<step>.json`: what changes from run to run, so no artifact and no DVC output."""
+    def record(self, step: Step, made: Mapping[str, Any], outcome: str, mlflow_run: dict[str, str] | None) -> None:
+        """Writes `runs/<step>.json`: what changes from run to run, so no artifact and no DVC output.
+
+        Args:
+            made: what decided the run, and the hashes of what it made.
+        """
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         commit, dirty = git_state()
         facts = {
             "step": step.name,
             "outcome": outcome,
-            "fingerprint": fingerprint,
+            **made,
             "started": self.started.isoformat(timespec="seconds"),
             "wall_s": round(monotonic() - self._start, 2),
             "cpu_s": round(own.ru_utime + own.ru_stime, 2),
@@ -91,11 +97,13 @@ def open_tracker(config: Config, step: Step, fingerprint: str) -> Tracker:
     """Joins the MLflow run of this pipeline execution, or that of the one whose interrupted step it resumes."""
     if not config.tracking.enabled:
         return Tracker()
-    execution, note = execution_key(), _execution_of(step)
+    note = _execution_of(step)
     before = read_json(note) if note.exists() else {}
-    write_json({"fingerprint": fingerprint, "execution": execution}, note)
-    commit, dirty = git_state()
     parameters = flatten(config.model_dump(mode="json"))
+    execution = execution_key()
+    write_json({"fingerprint": fingerprint, "execution": execution}, note)
+    digests = output_digests()
+    read = {found for path in resolve(step.inputs, config) if (found := digest_around(path, digests))}
     return start_tracking(
         RunDescription(
             experiment=config.tracking.experiment,
@@ -106,13 +114,8 @@ def open_tracker(config: Config, step: Step, fingerprint: str) -> Tracker:
             parameters={
                 key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()
             },
-            tags={
-                "git_commit": str(commit),
-                "git_dirty": str(dirty),
-                "mlflow.source.git.commit": str(commit),
-                "variant": config.tracking.variant,
-                "seed": str(config.seed),
-            },
+            tags=_tags(config, execution, digests),
+            datasets=tuple({"name": path, "digest": digest, "read_by": step.name} for path, digest in sorted(read)),
         )
     )
 
@@ -124,6 +127,24 @@ def forget_execution(step: Step) -> None:
 
 def _execution_of(step: Step) -> Path:
     return EXECUTIONS / f"{step.name}.json"
+
+
+def _tags(config: Config, execution: str, digests: Mapping[str, str]) -> dict[str, str]:
+    """What tells runs apart beside their parameters: code, data, everything that DVC has recorded, who started it."""
+    commit, dirty = git_state()
+    program, _, flow_run = execution.partition(":")
+    tags = {
+        "git_commit": str(commit),
+        "git_dirty": str(dirty),
+        "mlflow.source.git.commit": str(commit),
+        "variant": config.tracking.variant,
+        "seed": str(config.seed),
+    }
+    if LOCK.is_file():
+        tags["dvc_lock_sha256"] = hash_file(LOCK)
+    if str(STAGED) in digests:
+        tags["data_md5"] = digests[str(STAGED)]
+    return tags | ({"prefect_flow_run": flow_run} if program == "prefect" else {})
 
 
 def track_outputs(tracker: Tracker, step: Step) -> None:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from glus.errors import GlusError, KilledError
+from glus.errors import GlusError, KilledError, is_out_of_memory
+from glus.execution.device_locks import held_devices
 from glus.execution.ties import SECONDS_TO_STOP, ending_within
 from glus.files import is_disk_full
 from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
 from glus.pipeline.fingerprint import fingerprint
+from glus.pipeline.finished import identity, result_state
 from glus.pipeline.lock import step_lock
 from glus.pipeline.provenance import RunClock, forget_execution, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
+from glus.pipeline.unneeded import is_needed, publish_unneeded
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -29,6 +33,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORK = Path(".glus/work")
+_LESS = "Other programs, and compute.processes side by side on one machine, take memory too"
+_TRAINS = (
+    "Where it was left off go on: compute.activation_checkpointing: true, fewer compute.processes. Begin anew:"
+    " compute.precision: bfloat16, {0}.samples: 1 with {0}.accumulation as many times larger (the same batch)."
+)
+_LESS_MEMORY = {  # what helps, by step
+    "stage": f"{_LESS}; compute.workers: 1 needs least.",
+    "train": _TRAINS.format("train.clip"),
+    "pseudolabel": f"{_LESS}; compute.precision: bfloat16 halves a base of 16 bits.",
+    "selector": _TRAINS.format("selector"),
+    "keyframes": f"{_LESS}; a smaller keyframes.batch reads fewer frames at once.",
+    "propagate": f"{_LESS}; compute.precision: bfloat16 halves a base of 16 bits.",
+    "evaluate": f"{_LESS}.",
+}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -41,6 +59,7 @@ class Plan:
 
     Attributes:
         fingerprint: hash of all that decides the step, see `glus.pipeline.fingerprint`.
+        identity: names what the step computes, see `glus.pipeline.finished`.
         work: the scratch folder that belongs to the fingerprint.
         resumes: an interrupted run with the same fingerprint left finished pieces there.
     """
@@ -48,6 +67,7 @@ class Plan:
     step: Step
     inputs: dict[str, str]
     fingerprint: str
+    identity: str
     work: Path
     resumes: bool
 
@@ -67,7 +87,7 @@ def plan_step(name: str, config: Config) -> Plan:
     inputs = input_hashes(step, config)
     decides = fingerprint(step, config, inputs)
     work = WORK / name / decides
-    return Plan(step, inputs, decides, work, work.is_dir() and any(work.iterdir()))
+    return Plan(step, inputs, decides, identity(step, decides), work, work.is_dir() and any(work.iterdir()))
 
 
 def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) -> None:
@@ -90,13 +110,19 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
             _prepare_work(plan, fresh)
             resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
             logger.info("%s: %s%s", name, plan.step.summary, resumes)
-            _run_tracked(plan, config, options)
+            with _devices(plan.step, config):
+                _run_tracked(plan, config, options)
             shutil.rmtree(plan.work, ignore_errors=True)
     except Exception as error:
         if is_disk_full(error):
             raise GlusError(
                 f"{name}: the disk is full ({Path.cwd()}). Free some space and start again;"
                 " what was finished is kept, nothing was published by halves."
+            ) from error
+        if is_out_of_memory(error):
+            raise GlusError(
+                f"{name}: memory ran out ({error}). What was finished is kept, the last checkpoint too. `glus plan`"
+                f" says what is needed. {_LESS_MEMORY[name]}"
             ) from error
         raise
 
@@ -110,6 +136,15 @@ def run_beside(name: str, config: Config) -> None:
     """
     with interrupted_by_sigterm():
         importlib.import_module(f"glus.steps.{name}").run_beside(config)
+
+
+def _devices(step: Step, config: Config) -> AbstractContextManager[object]:
+    """Holds a device for each process of a step, where its processes work on this machine."""
+    elsewhere = step.shards and config.compute.engine != "local"
+    given = "RANK" in os.environ  # by who has started this process among others
+    if not step.devices or elsewhere or given or config.compute.device == "cpu":
+        return nullcontext()
+    return held_devices(config.compute.processes, step.name)
 
 
 @contextmanager
@@ -144,7 +179,10 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
     clock, tracker = RunClock(), open_tracker(config, step, plan.fingerprint)
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
-        importlib.import_module(f"glus.steps.{step.name}").run(context, **options)
+        if is_needed(step, config):
+            importlib.import_module(f"glus.steps.{step.name}").run(context, **options)
+        else:
+            publish_unneeded(context)
         _check_outputs(step, config)
         track_outputs(tracker, step)
         outcome = "done"
@@ -156,7 +194,9 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         if outcome == "done":
             forget_execution(step)
         with _tolerating_full_disk():
-            clock.record(step, plan.fingerprint, outcome, mlflow_run)
+            made = {"fingerprint": plan.fingerprint, "identity": plan.identity}
+            outputs = {"outputs": result_state(step, config)} if outcome == "done" else {}
+            clock.record(step, made | outputs, outcome, mlflow_run)
 
 
 def _check_outputs(step: Step, config: Config) -> None:

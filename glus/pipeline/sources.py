@@ -1,5 +1,7 @@
 """What the pipeline reads from outside of it: raw data sets and given weights, known by their state without being read.
 
+Beside it stands whether a step is needed at all, see `glus.pipeline.unneeded`.
+
 `sources/<step>.json` holds the state for DVC, which would have to read hundreds of gigabytes to know it by content: the
 always-changed stage `sources` of `dvc.yaml` brings the files up to date before DVC looks at the steps that depend on
 them.
@@ -16,6 +18,7 @@ from glus.errors import InputError
 from glus.files import hash_file, hash_json, read_json, write_json
 from glus.pipeline.project import external_paths
 from glus.pipeline.table import STEPS, Step
+from glus.pipeline.unneeded import NEEDED, is_needed
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -31,10 +34,12 @@ def update_sources(config: Config) -> list[str]:
     What is not on this machine keeps the state that is written there: it cannot be read, so nothing follows from it.
     """
     changed = []
-    for step in (step for step in STEPS if step.outside):
+    for step in (step for step in STEPS if step.has_state):
         file = SOURCES / f"{step.name}.json"
         before = read_json(file) if file.is_file() else {}
         found = {name: path_state(path) or before.get(name) for name, path in outside_paths(step, config)}
+        if step.for_selector:
+            found[NEEDED] = is_needed(step, config)
         if found != before or not file.is_file():
             write_json(found, file)
             changed.append(step.name)

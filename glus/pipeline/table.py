@@ -39,6 +39,9 @@ class Step:
         outside: keys of `params.yaml` that name files from outside of the pipeline, which decide its result too.
         summary: one line for people.
         trains: it may be shared by several processes that train together.
+        devices: a model runs in it, on a GPU where there is one.
+        shards: its videos can be spread over machines (`compute.engine`).
+        for_selector: it is there for the key-frame selector alone, which some sources of key frames do without.
     """
 
     name: str
@@ -48,6 +51,14 @@ class Step:
     summary: str
     outside: tuple[str, ...] = ()
     trains: bool = False
+    devices: bool = False
+    shards: bool = False
+    for_selector: bool = False
+
+    @property
+    def has_state(self) -> bool:
+        """Whether `sources/<name>.json` tells DVC what it depends on besides artifacts and parameters."""
+        return bool(self.outside) or self.for_selector
 
 
 EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
@@ -67,6 +78,7 @@ STEPS: tuple[Step, ...] = (
         "GLUS, with the early-stop checkpoint",
         ("model.base", "model.vision_tower", "model.sam2_weights", "model.sam2_config"),
         trains=True,
+        devices=True,
     ),
     Step(
         "pseudolabel",
@@ -74,6 +86,9 @@ STEPS: tuple[Step, ...] = (
         _paths(TRAINING_SPLITS, EARLY_STOP_MODEL),
         _paths(PSEUDOLABELS),
         "IoU of the early-stop model on every frame of the share of the training set that is labelled",
+        devices=True,
+        shards=True,
+        for_selector=True,
     ),
     Step(
         "selector",
@@ -83,6 +98,8 @@ STEPS: tuple[Step, ...] = (
         "the key-frame selector, fine-tuned on the labels",
         ("selector.model.base", "selector.model.vision_tower"),
         trains=True,
+        devices=True,
+        for_selector=True,
     ),
     Step(
         "keyframes",
@@ -91,6 +108,8 @@ STEPS: tuple[Step, ...] = (
         _paths(KEY_FRAMES),
         "a score for every frame of the evaluation splits",
         ("keyframes.files", "selector.model.base", "selector.model.vision_tower"),
+        devices=True,
+        shards=True,
     ),
     Step(
         "propagate",
@@ -98,6 +117,8 @@ STEPS: tuple[Step, ...] = (
         _paths(EVALUATION_SPLITS, FINAL_MODEL, KEY_FRAMES),
         _paths(PREDICTIONS),
         "masks, forward and backward from the key frame",
+        devices=True,
+        shards=True,
     ),
     Step(
         "evaluate",
@@ -105,5 +126,6 @@ STEPS: tuple[Step, ...] = (
         _paths(EVALUATION_SPLITS, KEY_FRAMES, PREDICTIONS),
         _paths(EVALUATION_METRICS, FAMILY_METRICS, REPORTS),
         "J, F and J&F, baselines, report",
+        shards=True,
     ),
 )

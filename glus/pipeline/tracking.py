@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class RunDescription:
         parameters: `params.yaml`, flattened.
         resumes: the pipeline execution that an interrupted run of the step was part of, or None; its run is continued
             where this execution has none yet.
+        datasets: what the step reads, by path, with DVC's hash.
+        started: time in seconds since 1970.
     """
 
     experiment: str
@@ -47,6 +49,8 @@ class RunDescription:
     parameters: dict[str, str]
     tags: dict[str, str]
     resumes: str | None = None
+    datasets: tuple[dict[str, str], ...] = ()
+    started: float = field(default_factory=time.time)
 
 
 class Tracker:
@@ -61,14 +65,14 @@ class Tracker:
         self._send(kind="metrics", values=values, step=step, time=time.time())
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Uploads a small file, which must stay where it is until the step ends."""
+        """Uploads a small file, as it is now."""
         self._send(kind="artifact", path=str(path.resolve()), folder=folder)
 
     def finish(self, outcome: str) -> dict[str, str] | None:
         """Ends the run as `done`, `failed` or `interrupted`; names the MLflow run, or None if there is none."""
         if self._uploader is None:
             return None
-        self._send(kind="finish", status=STATUS[outcome])
+        self._send(kind="finish", status=STATUS[outcome], time=time.time())
         uploader, self._uploader = self._uploader, None
         if uploader is None:
             return None
@@ -78,7 +82,7 @@ class Tracker:
         except (subprocess.TimeoutExpired, BrokenPipeError):
             if outcome == "interrupted":
                 return None  # the uploader finishes by itself
-            logger.warning("MLflow did not answer in time; some values of this step may be missing there.")
+            logger.warning("MLflow did not answer in time; what is missing there is sent by the next step.")
             uploader.kill()
             uploader.wait()
             return None

@@ -6,20 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from glus.errors import InputError
 from glus.processing.tokenizer import IMAGE_ID
 
 
-def pad_ids(rows: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Right-pads lists of ids: int [B, L] and the mask of what is not padding, bool [B, L]."""
-    length = max(len(row) for row in rows)
-    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(rows), length), dtype=torch.bool)
-    for row, values in enumerate(rows):
-        ids[row, : len(values)] = torch.tensor(values, dtype=torch.long)
-        mask[row, : len(values)] = True
-    return ids, mask
+def pad_ids(rows: Sequence[list[int]], pad_id: int) -> Tensor:
+    """Right-pads lists of ids, int64 [B, L]."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=pad_id)
 
 
 def expand_images(ids: Sequence[int], tokens_per_frame: int) -> list[int]:
@@ -45,17 +40,22 @@ def place_visual_tokens(words: Tensor, input_ids: Tensor, visual_tokens: Tensor)
     is_image = input_ids == IMAGE_ID
     places = is_image.sum(dim=1).tolist()
     if visual_tokens.ndim == 2:
-        _require_equal("all rows together", len(visual_tokens), sum(places))
+        require_places("all rows together", len(visual_tokens), sum(places))
     else:
         if len(visual_tokens) != len(places):
             raise InputError(f"visual tokens for {len(visual_tokens)} conversations, but there are {len(places)}.")
         for row, wanted in enumerate(places):
-            _require_equal(f"row {row} of {len(places)}", visual_tokens.shape[1], wanted)
+            require_places(f"row {row} of {len(places)}", visual_tokens.shape[1], wanted)
     # masked_scatter takes the tokens in order and leaves what is too many without a word: hence the counting.
     return words.masked_scatter(is_image.unsqueeze(-1), visual_tokens.to(words.dtype))
 
 
-def _require_equal(where: str, found: int, expected: int) -> None:
+def require_places(where: str, found: int, expected: int) -> None:
+    """Demands as many visual tokens as there are places for them.
+
+    Raises:
+        InputError: names both, and `where` they are.
+    """
     if found != expected:
         raise InputError(
             f"{where}: {found} visual tokens for {expected} places; the prompt has to hold one <image> for each frame,"

@@ -41,8 +41,17 @@ class FrameTransform:
 
     def clip(self, frames: Sequence[Image.Image]) -> Tensor:
         """Float [N, 3, h, w] for the CLIP tower."""
-        return self.clip_processor(list(frames), return_tensors="pt")["pixel_values"]
+        return self.clip_processor([self._resized(frame) for frame in frames], return_tensors="pt")["pixel_values"]
 
     def sam2(self, frames: Sequence[Image.Image]) -> Tensor:
         """Float [N, 3, S, S] for SAM-2's image encoder; the aspect ratio is not kept, as published."""
         return torch.stack([self._sam2(frame) for frame in frames])
+
+    def _resized(self, frame: Image.Image) -> Image.Image:
+        """A frame at the size that the processor resizes to; it would copy the whole frame several times for that."""
+        processor = self.clip_processor
+        if not (processor.do_resize and processor.size.shortest_edge):
+            return frame
+        edge, short = processor.size.shortest_edge, min(frame.size)
+        width, height = (edge * side // short for side in frame.size)
+        return frame.resize((width, height), processor.resample)

@@ -74,6 +74,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_RLE,
             ("seg_token_generated", pa.bool_()),
         ],
+        # of one video while a split is propagated; way: the folder of the table that the row goes to
+        "ways": [
+            *_EXPRESSION_KEY,
+            ("way", pa.string()),
+            ("frame_index", pa.int32()),
+            *_RLE,
+            ("seg_token_generated", pa.bool_()),
+        ],
         # of `glus segment`: a row for each frame and sentence, by frame; frame_index counts the film's frames, time_s
         # is when a player shows it, null where there is no clock
         "segmented": [

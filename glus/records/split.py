@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from glus.errors import ArtifactError
 from glus.masks import decode_rle, union
-from glus.records.tables import _open_table, _readable, read_table
+from glus.records.tables import read_table
 from glus.records.video import Expression, Video
+from glus.records.video_table import VideoTable
 
 
 class StagedSplit:
@@ -74,20 +73,11 @@ class StagedSplit:
     @property
     def has_masks(self) -> bool:
         """Whether the split comes with ground truth (a server split has none)."""
-        return self._masks.metadata.num_rows > 0
+        return self._masks.num_rows > 0
 
     @cached_property
-    def _masks(self) -> pq.ParquetFile:
-        return _open_table("masks", self.directory / "masks.parquet")
-
-    @cached_property
-    def _video_bounds(self) -> np.ndarray:
-        """First and last video of each row group, str [G, 2]: the same one as staged, others' files may mix them."""
-        metadata, column = self._masks.metadata, self._masks.schema_arrow.names.index("video_id")
-        statistics = (metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups))
-        any_video = ("", chr(sys.maxunicode))
-        bounds = [(each.min, each.max) if each and each.has_min_max else any_video for each in statistics]
-        return np.array(bounds, dtype=str).reshape(-1, 2)
+    def _masks(self) -> VideoTable:
+        return VideoTable("masks", self.directory / "masks.parquet")
 
     def mask_rles(self, video_id: str) -> dict[str, dict[int, str]]:
         """Run lengths of one video: annotation id -> frame index -> compressed counts (absent frames left out).
@@ -100,17 +90,11 @@ class StagedSplit:
         return self._latest_tracks[1]
 
     def _read_tracks(self, video_id: str) -> dict[str, dict[int, str]]:
-        first, last = self._video_bounds.T
-        groups = np.flatnonzero((first <= video_id) & (video_id <= last)).tolist()
-        columns = ["video_id", "annotation_id", "frame_index", "rle_counts"]
-        with _readable(self.directory / "masks.parquet"):  # in one thread: a forked process has no other
-            rows = self._masks.read_row_groups(groups, columns, use_threads=False)
         tracks: dict[str, dict[int, str]] = {}
-        # not filtered by Arrow, whose functions take 27 MB of every process that uses one
-        for owner, annotation, frame, counts in zip(*(rows[name].to_pylist() for name in columns), strict=True):
-            if owner == video_id and tracks.setdefault(annotation, {}).setdefault(frame, counts) is not counts:
+        for annotation, frame, counts in self._masks.rows(video_id, ("annotation_id", "frame_index", "rle_counts")):
+            if tracks.setdefault(annotation, {}).setdefault(frame, counts) is not counts:
                 raise ArtifactError(
-                    f"{self.directory / 'masks.parquet'}: annotation {annotation} of video {video_id} has two masks in"
+                    f"{self._masks.file}: annotation {annotation} of video {video_id} has two masks in"
                     f" frame {frame}. Run `glus stage` again."
                 )
         return tracks

@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion
 
 logger = logging.getLogger(__name__)
 
@@ -105,28 +104,53 @@ def overlay(
     height, width = frame.shape[:2]
     picture = Image.fromarray(frame)
     size = (width, height) if width_px is None else (width_px, max(1, round(height * width_px / width)))
-    if size != picture.size:
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    shapes = [_resized(mask, size) for mask in masks]
-    rows, columns = _box(shapes)
-    picture = picture.copy()
-    line = max(1, round(size[0] / 80))
-    for whole, colour in zip(shapes, colours, strict=True):
-        shape = whole[rows, columns]
-        opacity = shape * np.uint8(round(255 * OPACITY))
-        opacity[shape & ~binary_erosion(shape, iterations=line, border_value=1)] = 255
-        picture.paste(colour, (columns.start, rows.start), Image.fromarray(opacity))
-    return picture
+    pixels = np.array(picture.resize(size, Image.Resampling.BICUBIC))
+    for mask, colour in zip(masks, colours, strict=True):
+        draw_mask(pixels, _resized(mask, size), colour)
+    return Image.fromarray(pixels)
 
 
-def _box(shapes: Sequence[np.ndarray]) -> tuple[slice, slice]:
-    """Rows and columns that hold all shapes, and one more on each side where there is one."""
-    drawn = np.logical_or.reduce(shapes) if shapes else np.zeros((1, 1), dtype=bool)
+def draw_mask(pixels: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
+    """Tints a mask in a picture, in place, and outlines it.
+
+    Args:
+        pixels: uint8 [H, W, 3], each row in one piece.
+        mask: bool [H, W].
+    """
+    rows, columns = _box(mask)
+    shape = mask[rows, columns]
+    whole = pixels[rows, columns].view("V3")[..., 0]  # each pixel as one value: indexed three times as fast
+    own = whole[shape].view(np.uint8).reshape(-1, 3) * np.float32(1 - OPACITY)
+    whole[shape] = (own + np.float32(OPACITY) * np.float32(colour) + np.float32(0.5)).astype(np.uint8).view("V3")[:, 0]
+    line = max(1, round(pixels.shape[1] / 80))
+    whole[shape & ~_eroded(shape, line)] = np.uint8(colour).view("V3")
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns that hold a mask, and one more on each side where there is one."""
     spans = []
     for axis in (1, 0):
-        used = np.flatnonzero(drawn.any(axis=axis))
+        used = np.flatnonzero(mask.any(axis=axis))
         spans.append(slice(max(0, int(used[0]) - 1), int(used[-1]) + 2) if len(used) else slice(0, 1))
     return spans[0], spans[1]
+
+
+def _eroded(shape: np.ndarray, steps: int) -> np.ndarray:
+    """What is further than some steps (up, down, left, right) from all that is not in a shape.
+
+    `scipy.ndimage.binary_erosion(shape, iterations=steps, border_value=1)` in fewer passes: what is left after n steps
+    is looked at up to n steps away.
+    """
+    done, left = 0, shape
+    while done < steps:
+        away = min(max(done, 1), steps - done)
+        before, left = left, left.copy()
+        left[away:] &= before[:-away]
+        left[:-away] &= before[away:]
+        left[:, away:] &= before[:, :-away]
+        left[:, :-away] &= before[:, away:]
+        done += away
+    return left
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

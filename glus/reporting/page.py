@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from glus.metrics.by_key_frame import SMALLEST_GAP
 from glus.paths import SELECTOR_METRICS, TRAINING_CURVES
 from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves
+from glus.reporting.pictures import data_uri
 from glus.reporting.verdicts import (
     BASELINE_TITLES,
     FAILURE_TITLES,
@@ -114,7 +114,7 @@ def _markup(card: Card) -> dict[str, Any]:
 
 
 def _data_uri(picture: Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
+    return data_uri(picture.read_bytes())
 
 
 def _numbers(tree: Any, prefix: str = "") -> dict[str, float]:

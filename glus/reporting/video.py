@@ -13,7 +13,7 @@ import numpy as np
 from av.packet import Packet
 from PIL import Image, ImageDraw
 
-from glus.reporting.overlays import INK, PAPER, Colour, colour_of, font, overlay, wrap
+from glus.reporting.overlays import INK, PAPER, Colour, colour_of, draw_mask, font, wrap
 from glus.reporting.sound import sound_of
 
 TICKS_PER_S = 60_000  # whole numbers of them for the usual rates; MPEG-4 allows no more than 65,535
@@ -49,11 +49,15 @@ class OverlayVideo:
             marked: expressions whose key frame this is; it gets a frame in their colours.
         """
         self._mux_sound(begin_s)
-        drawn = overlay(np.asarray(picture), list(masks), self._colours)
-        _mark(drawn, [self._colours[number] for number in marked])
+        pixels = np.array(picture)
+        for mask, colour in zip(masks, self._colours, strict=True):
+            draw_mask(pixels, mask, colour)
+        _mark(pixels, [self._colours[number] for number in marked])
         if self._caption is not None:
-            drawn.paste(self._caption, (0, drawn.height - self._caption.height), self._caption)
-        frame = av.VideoFrame.from_image(drawn)
+            caption, opacity = self._caption
+            below = pixels[-len(caption) :]
+            below[:] = below * (1 - opacity) + caption
+        frame = av.VideoFrame.from_ndarray(pixels).reformat(format=self._stream.pix_fmt, threads=1)
         begin = round(begin_s * TICKS_PER_S)
         frame.pts, frame.time_base = begin, Fraction(1, TICKS_PER_S)
         self._durations[begin] = round(end_s * TICKS_PER_S) - begin
@@ -152,19 +156,24 @@ def _add_stream(container: av.container.OutputContainer, size: tuple[int, int]) 
     return stream
 
 
-def _mark(picture: Image.Image, colours: Sequence[Colour]) -> None:
-    """Frames a picture in colours, the first one outermost."""
-    draw = ImageDraw.Draw(picture)
-    line = max(2, picture.width // 100)
+def _mark(pixels: np.ndarray, colours: Sequence[Colour]) -> None:
+    """Frames a picture, uint8 [H, W, 3], in colours, the first one outermost."""
+    height, width = pixels.shape[:2]
+    line = max(2, width // 100)
     for number, colour in enumerate(colours):
         inset = number * line
-        box = (inset, inset, picture.width - 1 - inset, picture.height - 1 - inset)
-        if box[2] - box[0] > 2 * line and box[3] - box[1] > 2 * line:
-            draw.rectangle(box, outline=colour, width=line)
+        inner = pixels[inset : height - inset, inset : width - inset]
+        if min(inner.shape[:2]) > 2 * line + 1:
+            for edge in (inner[:line], inner[-line:], inner[:, :line], inner[:, -line:]):
+                edge[:] = colour
 
 
-def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
-    """The expressions in one column, each beside a square of its colour, RGBA as wide as the video."""
+def _caption(texts: Sequence[str], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The expressions in one column, each beside a square of its colour, as wide as the video.
+
+    Returns:
+        What is added, float32 [h, W, 3], rounding included, and how opaque it is, float32 [h, W, 1]; None: no room.
+    """
     width, height = size
     letters = max(12, width // 45)
     margin, step = letters // 2, round(letters * 1.4)
@@ -183,4 +192,6 @@ def _caption(texts: Sequence[str], size: tuple[int, int]) -> Image.Image | None:
         if number is not None:
             draw.rectangle((margin, top + 2, margin + letters, top + 2 + letters), colour_of(number))
         draw.text((indent, top), line, INK, typeface)
-    return picture
+    drawn = np.asarray(picture, dtype=np.float32)
+    opacity = drawn[..., 3:] / 255
+    return drawn[..., :3] * opacity + 0.5, opacity

@@ -11,11 +11,9 @@ from typing import Any, Self
 
 import torch
 
-from glus.errors import GlusError
+from glus.errors import GlusError, is_out_of_memory
 from glus.files import is_disk_full
 from glus.segmenting.jobs import Job
-
-NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # torch raises RuntimeError on a CPU
 
 
 class Stop:
@@ -62,7 +60,7 @@ def plain_failures(job: Job) -> Iterator[None]:
         if is_disk_full(error):
             text = f"The disk of {job.output} is full. {kept}; free some space and give the command again."
             raise GlusError(text) from error
-        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
+        if is_out_of_memory(error):
             where = "GPU" if isinstance(error, torch.cuda.OutOfMemoryError) else "machine"
             raise GlusError(
                 f"The {where} has too little memory for {len(job.sentences)} sentences at a time. {kept}; close other"

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from glus.errors import InputError
-from glus.model.sharing import SharedCache
+from glus.model.sharing import SharedCache, read_shared, read_states
 from glus.selector.sharing import context_groups
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_clip(
     for group in context_groups(len(tokens), max_context_frames):
         members = torch.tensor(group)
         context = SharedCache.empty(selector.language_model.config.num_hidden_layers)
-        _states(selector, selector.embed_context(tokens[members])[None], context)
+        read_shared(selector.language_model.model, selector.embed_context(tokens[members])[None], context)
         for first in range(0, len(endings), batch):
             chosen = endings[first : first + batch]
             for queries in members.split(max(1, batch // len(chosen))):
@@ -92,21 +92,15 @@ def _states_at_the_end(
 ) -> Tensor:
     """States of query frames [Nq, P, D] behind a context that was read before, [Nq * B, D], frame by frame.
 
-    Keys and values of the context serve all query frames, those of a query frame all expressions. (Packed rows share as
-    much, and can be trained through, but spend attention on pairs that their mask hides.)
+    Keys and values of the context serve all query frames, those of a query frame all expressions.
     """
-    seen = context.continued()
-    _states(selector, queries, seen)
+    model, seen = selector.language_model.model, context.continued()
+    read_shared(model, queries, seen)
     embedded = pad_sequence([selector.embed(ending.ids) for ending in endings], batch_first=True)
-    states = _states(selector, embedded.repeat(len(queries), 1, 1), seen.continued(keep=False))
-    positions = torch.tensor([ending.position for ending in endings], device=states.device).repeat(len(queries))
-    return states[torch.arange(len(states), device=states.device), positions]
-
-
-def _states(selector: SelectorModel, embeddings: Tensor, cache: SharedCache) -> Tensor:
-    """Final-norm states of [n, length, D] behind what a cache holds; the cache grows by it."""
-    model = selector.language_model.model
-    return model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True).last_hidden_state
+    positions = torch.tensor([[ending.position] for ending in endings], device=embedded.device)
+    many = len(queries), 1
+    states, _ = read_states(model, embedded.repeat(*many, 1), positions.repeat(many), seen.continued(keep=False))
+    return states[:, 0]
 
 
 def require_finite(scores: Tensor, expressions: Sequence[str]) -> None:

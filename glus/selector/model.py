@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from transformers import CLIPVisionModel, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.errors import InputError
+from glus.model.clip import patch_features
+from glus.model.packing import lay_out, read_packed, reads_branches
 from glus.processing.selector_conversation import Tail, encode_context
 from glus.processing.sentences import SCORE
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, place_visual_tokens
-from glus.selector.packing import Node, pack
 from glus.selector.token_merging import TokenMerging
 
 
@@ -89,6 +91,7 @@ class SelectorModel(nn.Module):
         self.score_head = score_head
         self.tokenizer = tokenizer
         self.image_processor = image_processor
+        reads_branches(language_model)
 
     @property
     def head_size(self) -> int:
@@ -97,7 +100,7 @@ class SelectorModel(nn.Module):
 
     def encode_patches(self, pixels: Tensor) -> Tensor:
         """CLIP's patch features: float [T, 3, h, w] -> [T, N, C]."""
-        return self.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+        return patch_features(self.vision_tower, pixels)
 
     def merge_patches(self, patches: Tensor, noise: torch.Generator | None = None) -> Tensor:
         """Visual tokens: patch features [T, N, C] -> [T, P, D].
@@ -113,35 +116,46 @@ class SelectorModel(nn.Module):
         return self.merge_patches(self.encode_patches(pixels), noise)
 
     def forward(self, readings: Sequence[Reading]) -> SelectorOutput:
-        """Reads every query frame under every expression, each reading as one packed row."""
-        packed = pack([self._nodes(reading) for reading in readings])
-        states = self.language_model.model(
-            inputs_embeds=packed.embeddings,
-            attention_mask=packed.mask,
-            position_ids=packed.positions,
-            use_cache=False,
-        ).last_hidden_state
-        scores, supervised = [], []
-        labels: list[int] = []
-        for reading, row, starts in zip(readings, states, packed.starts, strict=True):
-            read = []
-            for index, start in enumerate(starts[1 + len(reading.queries) :]):
-                tail = reading.tails[index % len(reading.tails)]
-                read.append(row[start + tail.score_position])
-                supervised.append(row[start + tail.answer_start - 1 : start + len(tail.ids) - 1])
-                labels.extend(tail.ids[tail.answer_start :])
-            scores.append(self.score_head(torch.stack(read).float()).view(-1, len(reading.tails)).T)
-        logits = self.language_model.lm_head(torch.cat(supervised))
-        return SelectorOutput(scores, logits, torch.tensor(labels, device=logits.device))
-
-    def _nodes(self, reading: Reading) -> list[Node]:
-        """The tree of a reading: context, then the query frames, then each one's tails."""
-        tails = [self.embed(tail.ids) for tail in reading.tails]
-        return [
-            Node(self.embed_context(reading.context), None),
-            *(Node(query, 0) for query in reading.queries),
-            *(Node(tail, 1 + query) for query in range(len(reading.queries)) for tail in tails),
+        """Reads every query frame under every expression; what they share is read once (see `glus.model.packing`)."""
+        stretches, parents, tails = self._stretches(readings)
+        lengths = [len(stretch) for stretch in stretches]
+        starts = [0, *accumulate(lengths)]
+        of_scores = [starts[number] + tail.score_position for tail, number in tails]
+        supervised = [
+            token
+            for tail, number in tails
+            for token in range(starts[number] + tail.answer_start - 1, starts[number + 1] - 1)
         ]
+        layout = lay_out(lengths, parents, of_scores + supervised).to(stretches[0].device)
+        states, _ = read_packed(self.language_model.model, torch.cat(stretches), layout)
+        scores = self.score_head(states[: len(tails)].float()).split(
+            [len(reading.queries) * len(reading.tails) for reading in readings]
+        )
+        logits = self.language_model.lm_head(states[len(tails) :])
+        labels = [token for tail, _ in tails for token in tail.ids[tail.answer_start :]]
+        return SelectorOutput(
+            [of.view(-1, len(reading.tails)).T for of, reading in zip(scores, readings, strict=True)],
+            logits,
+            torch.tensor(labels, device=logits.device),
+        )
+
+    def _stretches(self, readings: Sequence[Reading]) -> tuple[list[Tensor], list[int | None], list[tuple[Tail, int]]]:
+        """Embeddings [length, D] and parents of stretches, and which of them are the tails.
+
+        Of each reading: its context, its query frames, then each query frame's tails.
+        """
+        stretches: list[Tensor] = []
+        parents: list[int | None] = []
+        tails = []
+        for reading in readings:
+            context, own = len(stretches), [self.embed(tail.ids) for tail in reading.tails]
+            stretches += [self.embed_context(reading.context), *reading.queries]
+            parents += [None, *[context] * len(reading.queries)]
+            for query in range(context + 1, len(stretches)):
+                tails += zip(reading.tails, range(len(stretches), len(stretches) + len(own)), strict=True)
+                stretches += own
+                parents += [query] * len(own)
+        return stretches, parents, tails
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """Word embeddings, float [length, D]."""

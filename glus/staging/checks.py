@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from glus.errors import InputError
-from glus.execution.processes import process_pool
+from glus.execution.processes import Pool, process_pool
 from glus.execution.progress import Display, show_bar
 from glus.staging.exclusion import leave_out
 from glus.staging.faults import Fault, error, errors, warning
@@ -21,7 +21,7 @@ from glus.staging.files.mask_files import Row, read_mask_dict
 from glus.staging.files.paths import LinkedRoot, is_file_name
 from glus.staging.raw import MaskDict, MaskFolder, RawSplit
 from glus.staging.readers.registry import reader
-from glus.staging.videos import VideoCheck, VideoChecker
+from glus.staging.videos import EVERYTHING, Depth, VideoCheck, VideoChecker
 
 Keep = Callable[[str, list[Row]], None]  # takes rows of one video
 
@@ -43,7 +43,7 @@ class ExaminedSplit:
 
 
 @contextmanager
-def worker_pool(workers: int) -> Iterator[Executor | None]:
+def worker_pool(workers: int) -> Iterator[Pool | None]:
     """Processes to examine with, or None where this process does it alone."""
     if workers <= 1:
         yield None
@@ -53,32 +53,37 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
 
 
 def check_dataset(name: str, root: Path, split: str, workers: int = 1, links: Sequence[str | Path] = ()) -> list[Fault]:
-    """Every fault of a raw split, as staging finds them. Arguments and errors: see `examine`."""
+    """Every fault of a raw split, as staging finds them. Arguments and errors: see `examine`.
+
+    Args:
+        links: folders that symbolic links of the dataset may lead into.
+    """
     with worker_pool(workers) as pool:
-        return examine(name, root, split, pool, links=links).faults
+        return examine(name, LinkedRoot.of(root, links), split, pool).faults
 
 
 def examine(
     dataset: str,
     root: Path,
     split: str,
-    pool: Executor | None = None,
+    pool: Pool | None = None,
     progress: Display = show_bar,
     keep: Keep = lambda video_id, rows: None,
     *,
     exclude: Sequence[str] = (),
     kept: Path | None = None,
-    links: Sequence[str | Path] = (),
+    depth: Depth = EVERYTHING,
 ) -> ExaminedSplit:
     """Reads a split's lists, opens every frame and reads every mask.
 
     Args:
+        root: its folder; a `LinkedRoot` where symbolic links may lead out of it.
         keep: takes the rows of the table `masks`, without dataset and split, some of one video at a time and in no
             particular order; they are not held here.
         exclude: patterns of videos to leave out.
         kept: folder for what was found in each video, so that an interrupted run resumes. A `mask_dict.json` is read
             in one pass, which starts again.
-        links: folders that symbolic links of the dataset may lead into.
+        depth: how much of the files is read.
 
     Raises:
         MissingError: the dataset or the split is not there at all.
@@ -86,14 +91,14 @@ def examine(
     """
     if not is_file_name(split):
         raise InputError(f"{split!r} is not the name of a split.")
-    root = LinkedRoot.of(root, links)
     raw = reader(dataset).load(root, split)
     leave_out(raw, exclude)
     raw.faults.extend(_listed_twice(raw))
     raw.faults.extend(_never_spoken_of(raw))
     faults, sizes, digest = list(raw.faults), {}, hashlib.sha256()
     seen: dict[str, set[str]] = {}  # annotations that the masks of a video show, where all of them are there
-    checks = progress(_check_videos(root, raw, pool, kept), f"videos of {dataset}/{split}", total=len(raw.videos))
+    checked = _check_videos(raw, pool, VideoChecker(root, raw.file, kept, depth))
+    checks = progress(checked, f"videos of {dataset}/{split}", total=len(raw.videos))
     for number, (video, check) in enumerate(zip(list(raw.videos), checks, strict=True)):
         raw.videos[number] = replace(video, frame_names=check.frame_names)
         keep(video.video_id, check.rows)
@@ -112,19 +117,18 @@ def examine(
             keep(video_id, rows)
         faults.extend(_unknown_annotations(raw, known, Path(raw.masks.file).name))
         faults.extend(_shared_annotations(raw.file, raw.masks))
-    elif raw.masks is not None:
+    elif raw.masks is not None and depth.masks:
         faults.extend(_objects_never_seen(raw, seen))
         faults.extend(_objects_never_named(raw, seen))
     return ExaminedSplit(raw, sizes, digest.hexdigest(), list(dict.fromkeys(faults)))
 
 
-def _check_videos(root: Path, raw: RawSplit, pool: Executor | None, kept: Path | None) -> Iterable[VideoCheck]:
+def _check_videos(raw: RawSplit, pool: Pool | None, checker: VideoChecker) -> Iterable[VideoCheck]:
     folders: dict[str, list[MaskFolder]] = defaultdict(list)
     for folder in raw.masks if isinstance(raw.masks, list) else ():
         folders[folder.video_id].append(folder)
     items = [(video, tuple(folders[video.video_id])) for video in raw.videos]
-    checker = VideoChecker(root, raw.file, kept)
-    return map(checker, items) if pool is None else pool.map(checker, items, chunksize=8)
+    return map(checker, items) if pool is None else pool.map(partial(partial, checker), items)
 
 
 def _listed_twice(raw: RawSplit) -> Iterator[Fault]:

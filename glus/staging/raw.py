@@ -81,11 +81,13 @@ class MaskFolder:
     Attributes:
         folder: relative to the root.
         annotation_id: the one annotation that every non-zero pixel belongs to; None: pixel values are annotation ids.
+        sparse: a frame without a file shows no object; otherwise it is a fault.
     """
 
     video_id: str
     folder: str
     annotation_id: str | None = None
+    sparse: bool = False
 
 
 @dataclass

@@ -41,6 +41,22 @@ class VideoCheck:
 
 
 @dataclass(frozen=True)
+class Depth:
+    """How much of a split's files is read.
+
+    Attributes:
+        pixels: frames are decoded to their end and hashed; otherwise their headers are read.
+        masks: masks in folders are read; otherwise whoever uses them does that.
+    """
+
+    pixels: bool = True
+    masks: bool = True
+
+
+EVERYTHING = Depth()
+
+
+@dataclass(frozen=True)
 class VideoChecker:
     """Examines videos of a split; picklable.
 
@@ -53,6 +69,7 @@ class VideoChecker:
     root: Path
     listed_in: str
     kept: Path | None
+    depth: Depth = EVERYTHING
 
     def __call__(self, item: tuple[RawVideo, tuple[MaskFolder, ...]]) -> VideoCheck:
         """Examines a video, or takes what an interrupted run has found in the same files."""
@@ -68,11 +85,13 @@ class VideoChecker:
         return found
 
     def _examine(self, video: RawVideo, folders: Iterable[MaskFolder]) -> VideoCheck:
-        look = check_film if video.film else check_frames
-        frames = look(self.root, self.listed_in, video)
+        if video.film:
+            frames = check_film(self.root, self.listed_in, video)
+        else:
+            frames = check_frames(self.root, self.listed_in, video, self.depth.pixels)
         video = replace(video, frame_names=frames.frame_names)
         check = VideoCheck(frames.frame_names, frames.size_px, frames.sha256, faults=frames.faults)
-        for folder in folders:
+        for folder in folders if self.depth.masks else ():
             rows, faults = read_mask_folder(self.root, self.listed_in, folder, video, check.size_px)
             check.rows.extend(rows)
             check.faults.extend(faults)

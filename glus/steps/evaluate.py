@@ -11,21 +11,27 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glus.evaluation.predictions import Predictions, Tracks, expressions_by_key, read_predictions, read_used_key_frames
-from glus.evaluation.results import FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
-from glus.execution.processes import map_in_processes
-from glus.files import write_json
+from glus.evaluation.predictions import (
+    VideoPredictions,
+    expressions_by_key,
+    read_predictions,
+    read_used_key_frames,
+)
+from glus.evaluation.results import SHA256, FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
+from glus.files import hash_file, write_json
 from glus.manifest import read_manifest
 from glus.metrics.boundary import BOUND_TH
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
-from glus.metrics.scoring import ExpressionScore, Track, VideoTask, score_video
+from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.metrics.window_strides import score_window_strides
 from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, METRICS, REPORTS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.pipeline.pieces import finish_pieces
 from glus.records.split import StagedSplit
+from glus.records.video import Video
 from glus.reporting.charts import draw_charts, write_charts
 from glus.reporting.gallery import Gallery
 from glus.reporting.grey_frames import score_grey_frames
@@ -56,7 +62,7 @@ def run(context: StepContext) -> None:
     write_page(sections, reports / "index.html", METRICS)
     write_results(results, context.work / "evaluate.json")
     _write_families(results, context.work / "families.csv")
-    context.publish_directory(reports, REPORTS)
+    context.publish_directory(reports, REPORTS, {SHA256: hash_file(context.work / "evaluate.json")})
     context.publish_plain(context.work / "families.csv", FAMILY_METRICS)
     context.publish_plain(context.work / "evaluate.json", EVALUATION_METRICS)
 
@@ -69,7 +75,7 @@ def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> S
         gallery = Gallery(split, predictions, {}, folder / "overlays")
         unscored = PredictedSplit(len(expressions_by_key(split)))
         return SplitSection(name, rule, unscored, {}, [], gallery.unscored_examples(num_examples))
-    scores, failures = _score_split(context, split, predictions)
+    scores, failures = _score_split(context, split)
     result = _summarise(context.config, split, scores, failures)
     write_tables(split, scores, failures, predictions, key_frames, folder)
     charts = draw_charts(scores, result)
@@ -96,53 +102,42 @@ def _summarise(
     )
 
 
-def _score_split(
-    context: StepContext, split: StagedSplit, predictions: Predictions
-) -> tuple[list[ExpressionScore], list[FrameFailures]]:
-    """Scores video by video; each finished one is a file below `work`, where a second start finds it."""
-    folder = context.work / "scores" / split.dataset / split.split
-    pieces = {video_id: folder / f"{number:06d}.json" for number, video_id in enumerate(split.videos)}
-    waiting = [video_id for video_id, piece in pieces.items() if not piece.is_file()]
-    section = context.config.evaluate
-    build = partial(partial, _judge, bound_th=section.boundary, seed=section.seed, **section.failures.model_dump())
-    tasks = (_task(split, video_id, predictions) for video_id in waiting)
-    finished = map_in_processes(build, tasks, min(context.config.compute.processes, len(waiting)))
-    progress = context.progress(
-        zip(waiting, finished, strict=True),
-        f"videos of {split.dataset}/{split.split}",
-        total=len(pieces),
-        done=len(pieces) - len(waiting),
-    )
-    for video_id, judged in progress:
-        entries = [{"score": asdict(score), "failures": asdict(of_frames)} for score, of_frames in judged]
-        write_json(entries, pieces[video_id])
-    kept = [entry for piece in pieces.values() for entry in json.loads(piece.read_text("utf-8"))]
+def _score_split(context: StepContext, split: StagedSplit) -> tuple[list[ExpressionScore], list[FrameFailures]]:
+    """Scores video by video; each finished one is a file, where a second start finds it."""
+    name = f"{split.dataset}/{split.split}"
+    pieces = finish_pieces(context, name, split, partial(_Judge, context.config, name), suffix=".json")
+    kept = [entry for piece in pieces for entry in json.loads(piece.read_text("utf-8"))]
     scores = [ExpressionScore(**entry["score"]) for entry in kept]
     return scores, [FrameFailures.from_plain(entry["failures"]) for entry in kept]
 
 
-def _judge(
-    task: VideoTask, *, bound_th: float, seed: int, found: float, fits: float
-) -> list[tuple[ExpressionScore, FrameFailures]]:
-    """Scores and failures of one video's expressions."""
-    scores = score_video(task, bound_th=bound_th, seed=seed)
-    return list(zip(scores, find_failures(task, scores, found=found, fits=fits), strict=True))
+class _Judge:
+    """Ground truth and predictions in one process: number of a video -> scores and failures, a file."""
 
+    def __init__(self, config: Config, name: str) -> None:
+        self._section = config.evaluate
+        self._split = open_split(config, name)
+        self._videos = list(self._split.videos.values())
+        self._predictions = VideoPredictions(self._split)
 
-def _task(split: StagedSplit, video_id: str, predictions: Predictions) -> VideoTask:
-    def of_video(tracks: Tracks) -> dict[str, Track]:
-        names = (expression.expression_id for expression in split.expressions[video_id])
-        return {name: tracks[video_id, name] for name in names if (video_id, name) in tracks}
+    def __call__(self, number: int, file: Path) -> None:
+        task, section = self._task(self._videos[number]), self._section
+        scores = score_video(task, bound_th=section.boundary, seed=section.seed)
+        failures = find_failures(task, scores, **section.failures.model_dump())
+        pairs = zip(scores, failures, strict=True)
+        write_json([{"score": asdict(score), "failures": asdict(of_frames)} for score, of_frames in pairs], file)
 
-    return VideoTask(
-        dataset=split.dataset,
-        split=split.split,
-        video=split.videos[video_id],
-        expressions=tuple(split.expressions[video_id]),
-        truth=split.mask_rles(video_id),
-        predictions=of_video(predictions.tracks),
-        comparisons={name: of_video(tracks) for name, tracks in predictions.comparisons.items()},
-    )
+    def _task(self, video: Video) -> VideoTask:
+        split = self._split
+        return VideoTask(
+            dataset=split.dataset,
+            split=split.split,
+            video=video,
+            expressions=tuple(split.expressions[video.video_id]),
+            truth=split.mask_rles(video.video_id),
+            predictions=self._predictions.tracks(video.video_id),
+            comparisons=self._predictions.comparisons(video.video_id),
+        )
 
 
 def _write_families(results: Results, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from glus.keyframes.sources import (
 from glus.paths import KEY_FRAMES, SELECTOR, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.pipeline.pieces import finish_pieces
 from glus.records.split import StagedSplit
 from glus.records.tables import read_table, write_table
 from glus.records.video import Video
@@ -34,11 +34,9 @@ from glus.training.selector.initial_selector import build_untuned
 from glus.training.selector.validation import select_key_frame
 from glus.weights.selector_loading import load_selector_model
 
-SHARD_VIDEOS = 10  # videos committed at once, the unit of resuming
-
 
 def run(context: StepContext) -> None:
-    """Scores the evaluation splits, shard by shard; shards of an interrupted run are kept.
+    """Scores the evaluation splits, video by video; those that an interrupted run has finished are kept.
 
     Sources to compare with are asked where there is ground truth to compare by; their tables lie below `comparisons/`.
 
@@ -48,38 +46,29 @@ def run(context: StepContext) -> None:
     config, result = context.config, context.work / "keyframes"
     for name in config.data.evaluation:
         split = open_split(config, name)
-        _score_split(context, name, config.keyframes.source, key_frame_table(name, result))
+        _score_split(context, split, config.keyframes.source, key_frame_table(name, result))
         for source in config.keyframes.comparisons if split.has_masks else ():
-            _score_split(context, name, source, key_frame_table(name, result / "comparisons" / source))
+            _score_split(context, split, source, key_frame_table(name, result / "comparisons" / source))
     context.publish_directory(result, KEY_FRAMES)
 
 
-def _score_split(context: StepContext, name: str, source: KeyFrameSourceName, target: Path) -> None:
-    folder = context.work / "shards" / source / name
-    count = math.ceil(len(open_split(context.config, name).videos) / SHARD_VIDEOS)
-    shards = [_shard_file(folder, number) for number in range(count)]
-    build = partial(_ShardScorer, context.config, name, source, folder)
-    context.finish_pieces(build, shards, f"{name}, {source}: shards of videos")
-    write_table("keyframes", pa.concat_tables([read_table("keyframes", shard) for shard in shards]), target)
+def _score_split(context: StepContext, split: StagedSplit, source: KeyFrameSourceName, target: Path) -> None:
+    name = f"{split.dataset}/{split.split}"
+    pieces = finish_pieces(context, f"{name}/{source}", split, partial(_SplitScorer, context.config, name, source))
+    write_table("keyframes", pa.concat_tables([read_table("keyframes", piece) for piece in pieces]), target)
 
 
-def _shard_file(folder: Path, number: int) -> Path:
-    return folder / f"{number:05d}.parquet"
+class _SplitScorer:
+    """A source of scores in one process: number of a video -> its scores, a file."""
 
-
-class _ShardScorer:
-    """A source of scores in one process: number of a shard -> its file, written at once."""
-
-    def __init__(self, config: Config, split: str, source: KeyFrameSourceName, folder: Path) -> None:
+    def __init__(self, config: Config, split: str, source: KeyFrameSourceName) -> None:
         torch.set_num_threads(config.compute.threads)
-        self._folder = folder
         self._split = open_split(config, split)
+        self._videos = list(self._split.videos.values())
         self._score = build_source(source, config, self._split)
 
-    def __call__(self, number: int) -> None:
-        videos = list(self._split.videos.values())[number * SHARD_VIDEOS : (number + 1) * SHARD_VIDEOS]
-        rows = [row for video in videos for row in self._rows(video)]
-        write_table("keyframes", rows, _shard_file(self._folder, number))
+    def __call__(self, number: int, file: Path) -> None:
+        write_table("keyframes", self._rows(self._videos[number]), file)
 
     def _rows(self, video: Video) -> list[dict[str, Any]]:
         split, expressions = self._split, self._split.expressions[video.video_id]

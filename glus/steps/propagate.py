@@ -26,6 +26,7 @@ from glus.model.glus import GlusModel
 from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.pipeline.pieces import finish_pieces
 from glus.processing.staged_frames import staged_frames
 from glus.records.split import StagedSplit
 from glus.records.tables import TableWriter, read_table, write_table
@@ -34,7 +35,6 @@ from glus.weights.loading import load_model
 
 SELECTED = "selected"  # the source of the key frames of the main way
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
-MASKS, DONE = "masks.parquet", "done"  # of one video and variant; of one video, written last
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,10 @@ def run(context: StepContext) -> None:
     config = context.config
     target = context.work / "predictions"
     for name in config.data.evaluation:
-        parts = context.work / "parts" / name
         split = open_split(config, name)
-        markers = [_part_folder(parts, number) / DONE for number in range(len(split.videos))]
-        context.finish_pieces(partial(_Segmenter, config, name, parts), markers, f"{name}: videos segmented")
+        pieces = finish_pieces(context, name, split, partial(_Segmenter, config, name))
+        _merge(pieces, split, target / name)
         variants = _variants(config, name, PropagationSettings())
-        for variant in variants:
-            _merge(parts, split, variant, target / name / variant.folder)
         write_table("anchors", _key_frame_rows(split, variants), target / name / "anchors.parquet")
         write_manifest(
             target / name,
@@ -84,25 +81,19 @@ def run(context: StepContext) -> None:
     context.publish_directory(target, PREDICTIONS)
 
 
-def _part_folder(parts: Path, number: int) -> Path:
-    return parts / f"{number:06d}"
-
-
 class _Segmenter:
-    """The final model in one process: number of a video -> its masks, in every way that is asked for, as files."""
+    """The final model in one process: number of a video -> its masks, in every way that is asked for, a file."""
 
-    def __init__(self, config: Config, split: str, parts: Path) -> None:
+    def __init__(self, config: Config, split: str) -> None:
         torch.set_num_threads(config.compute.threads)
-        self._parts = parts
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
         self._model = load_model(FINAL_MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
         settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
         self._variants = _variants(config, split, settings)
 
-    def __call__(self, number: int) -> None:
-        part, video = _part_folder(self._parts, number), self._videos[number]
-        _segment_into(part, self._model, self._split, video, self._variants)
+    def __call__(self, number: int, file: Path) -> None:
+        _segment_into(file, self._model, self._split, self._videos[number], self._variants)
 
 
 def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
@@ -145,41 +136,37 @@ def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
     return key_frames
 
 
-def _segment_into(part: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:
-    """Segments one video in every way that is asked for, all in one reading of it; the marker comes last.
+def _segment_into(file: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:
+    """Segments one video in every way that is asked for, all in one reading of it.
 
     What several ways have in common is segmented once.
     """
     session = VideoSession(model, staged_frames(split, video))
     tracks: dict[int, list[StoredTrack]] = {}
     numbers: dict[tuple[str, int, PropagationSettings], int] = {}
-    with ExitStack() as tables:
+    with TableWriter("ways", file) as table:
         for variant in variants:
-            expressions = [item for item in split.expressions[video.video_id] if variant.wants(item)]
-            if not expressions:
-                continue
-            table = tables.enter_context(TableWriter("predictions", part / variant.folder / MASKS))
-            for expression in expressions:
+            for expression in filter(variant.wants, split.expressions[video.video_id]):
                 key_frame = _key_frame(split, expression, variant)
                 way = expression.text, key_frame, variant.settings
                 if way not in numbers:
                     numbers[way] = session.add(expression.text, key_frame=key_frame, settings=variant.settings)
                 names = frame_names(video.num_frames, key_frame, published=variant.published_frame_names)
-                tracks.setdefault(numbers[way], []).append(StoredTrack(table, split, video, expression, names))
+                track = StoredTrack(table, split, video, expression, variant.folder, names)
+                tracks.setdefault(numbers[way], []).append(track)
         for frame in session:
             for number, mask, generated in zip(frame.numbers, frame.masks, frame.seg_token_generated, strict=True):
                 run_lengths = encode_rle(mask)
                 for track in tracks[number]:
                     track.store(frame.index, run_lengths, bool(generated))
-    part.mkdir(parents=True, exist_ok=True)
-    (part / DONE).touch()
 
 
 class StoredTrack:
     """The masks of one expression on their way to disk, as run lengths, while they are made.
 
     Args:
-        table: of predictions.
+        table: of the ways in which the video is segmented.
+        way: this one.
         names: frame -> frames under which its mask is stored; those that are named by none get a blank mask.
     """
 
@@ -189,6 +176,7 @@ class StoredTrack:
         split: StagedSplit,
         video: Video,
         expression: Expression,
+        way: str,
         names: Mapping[int, Sequence[int]],
     ) -> None:
         self._table, self._names = table, names
@@ -197,6 +185,7 @@ class StoredTrack:
             "split": split.split,
             "video_id": video.video_id,
             "expression_id": expression.expression_id,
+            "way": way,
             "height_px": video.height_px,
             "width_px": video.width_px,
         }
@@ -247,19 +236,27 @@ def _key_frame_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable
             }
 
 
-def _merge(parts: Path, split: StagedSplit, variant: Variant, target: Path) -> None:
-    """One table of all videos, in the order of the split: expression after expression, frame after frame."""
-    tables = []
-    for number, expressions in enumerate(split.expressions.values()):
-        file = _part_folder(parts, number) / variant.folder / MASKS
-        if file.is_file():
-            tables.append(_in_order(read_table("predictions", file), expressions))
-    if tables:
-        write_table("predictions", pa.concat_tables(tables), target / "predictions.parquet")
+def _merge(pieces: Sequence[Path], split: StagedSplit, target: Path) -> None:
+    """A table for each way, of all videos in the order of the split: expression after expression, frame after frame.
+
+    Each video is a row group, so that it can be read alone.
+    """
+    writers: dict[str, TableWriter] = {}
+    with ExitStack() as stack:
+        for piece, expressions in zip(pieces, split.expressions.values(), strict=True):
+            rows = _in_order(read_table("ways", piece), expressions)
+            for way, table in rows.items():
+                if way not in writers:
+                    file = target / way / "predictions.parquet"
+                    writers[way] = stack.enter_context(TableWriter("predictions", file))
+                writers[way].write(table)
 
 
-def _in_order(table: pa.Table, expressions: Sequence[Expression]) -> pa.Table:
+def _in_order(table: pa.Table, expressions: Sequence[Expression]) -> dict[str, pa.Table]:
+    """The rows of each way, sorted."""
     place = {expression.expression_id: number for number, expression in enumerate(expressions)}
-    columns = (table[name].to_pylist() for name in ("expression_id", "frame_index"))
-    keys = [(place[expression_id], frame) for expression_id, frame in zip(*columns, strict=True)]
-    return table.take(sorted(range(len(keys)), key=keys.__getitem__))
+    ways: dict[str, list[tuple[int, int, int]]] = {}
+    columns = (table[name].to_pylist() for name in ("way", "expression_id", "frame_index"))
+    for row, (way, expression_id, frame) in enumerate(zip(*columns, strict=True)):
+        ways.setdefault(way, []).append((place[expression_id], frame, row))
+    return {way: table.take([row for *_, row in sorted(keys)]) for way, keys in ways.items()}

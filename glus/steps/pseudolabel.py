@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from glus.config import Config
 from glus.errors import InputError
@@ -14,61 +18,65 @@ from glus.manifest import Manifest, read_manifest
 from glus.paths import PSEUDOLABELS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
+from glus.pipeline.pieces import finish_pieces
 from glus.records.split import StagedSplit
-from glus.records.tables import write_table
+from glus.records.tables import read_table, write_table
 from glus.records.video import Video
 
 FEWEST_VIDEOS = 2
 
 
 def run(context: StepContext) -> None:
-    """Labels every frame of every expression of the chosen videos, one Parquet shard at a time.
+    """Labels every frame of every expression of the chosen videos; the labels are put together shard by shard.
 
     Raises:
         InputError: the share leaves too few videos for a selector to be trained and validated on.
     """
     config = context.config
     folder = context.work / "labels"
-    labelled = _shards(config)
-    num_videos = sum(len(videos) for _, videos in labelled)
+    labelled = list(_chosen_videos(config))
+    num_videos = sum(len(videos) for _, videos, _ in labelled)
     if num_videos < FEWEST_VIDEOS:
         raise InputError(
             f"pseudolabel.share: {config.pseudolabel.share} leaves {num_videos} videos of data.train to label, but the"
             f" selector needs {FEWEST_VIDEOS}, to be trained and to be validated; raise the share."
         )
-    shards = [_shard_file(folder, number) for number in range(len(labelled))]
-    context.finish_pieces(partial(_Labeller, config, folder), shards, "shards labelled")
+    size = config.pseudolabel.shard_videos
+    for split, videos, first in labelled:
+        name = f"{split.dataset}/{split.split}"
+        pieces = finish_pieces(context, name, split, partial(_Labeller, config, name), videos=videos)
+        for number, start in enumerate(range(0, len(pieces), size), first):
+            tables = [read_table("pseudolabels", piece) for piece in pieces[start : start + size]]
+            write_table("pseudolabels", pa.concat_tables(tables), folder / f"shard-{number:05d}.parquet")
     extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
     context.publish_directory(folder, PSEUDOLABELS, extra)
 
 
-def _shard_file(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:05d}.parquet"
-
-
 class _Labeller:
-    """The early-stop model in one process: number of a shard -> its file, written at once."""
+    """The early-stop model in one process: number of a labelled video of a split -> its labels, a file."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self._folder = folder
-        self._shards = _shards(config)
+    def __init__(self, config: Config, name: str) -> None:
+        self._split, self._videos, self._first = next(
+            chosen for chosen in _chosen_videos(config) if f"{chosen[0].dataset}/{chosen[0].split}" == name
+        )
+        self._size = config.pseudolabel.shard_videos
         self._manifest = read_manifest(Path(config.pseudolabel.checkpoint))
         self._model = LabellingModel(config.pseudolabel, config.model.memory, config.compute)
 
-    def __call__(self, number: int) -> None:
-        split, videos = self._shards[number]
-        rows = [row for video in videos for row in label_video(self._model, split, video, self._manifest, number)]
-        write_table("pseudolabels", rows, _shard_file(self._folder, number))
+    def __call__(self, number: int, file: Path) -> None:
+        shard = self._first + number // self._size
+        rows = label_video(self._model, self._split, self._videos[number], self._manifest, shard)
+        write_table("pseudolabels", rows, file)
 
 
-def _shards(config: Config) -> list[tuple[StagedSplit, list[Video]]]:
-    shards = []
+def _chosen_videos(config: Config) -> Iterator[tuple[StagedSplit, list[Video], int]]:
+    """Each split, its labelled videos, and the number of its first shard."""
+    first = 0
     for entry in config.data.train:
         split = open_split(config, entry.split)
-        chosen = [video for video in split.videos.values() if is_labelled(split, video, config)]
-        size = config.pseudolabel.shard_videos
-        shards += [(split, chosen[start : start + size]) for start in range(0, len(chosen), size)]
-    return shards
+        videos = [video for video in split.videos.values() if is_labelled(split, video, config)]
+        yield split, videos, first
+        first += math.ceil(len(videos) / config.pseudolabel.shard_videos)
 
 
 def is_labelled(split: StagedSplit, video: Video, config: Config) -> bool:

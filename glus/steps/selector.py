@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
-from glus.config import Config
+from glus.config import Config, SelectorModelConfig
 from glus.errors import InputError
 from glus.files import write_json
 from glus.manifest import read_manifest
+from glus.model.checkpointing import checkpoint_activations
 from glus.model.lora import add_lora, merged_state_dict
 from glus.paths import PSEUDOLABELS, SELECTOR, SELECTOR_CURVES, SELECTOR_METRICS, SELECTOR_PICTURE
 from glus.pipeline.artifacts import open_split
@@ -32,7 +34,8 @@ from glus.training.selector.labels import LabelledVideo, hold_out, read_labels
 from glus.training.selector.objective import SelectorObjective
 from glus.training.selector.samples import SelectorSampler
 from glus.training.selector.validation import validate
-from glus.weights.selector_saved import save_selector
+from glus.weights.selector_released import is_published
+from glus.weights.selector_saved import save_selector, save_trained_selector
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +47,6 @@ def run(context: StepContext) -> None:
         InputError: a label that does not fit what is staged, or no video left to train or to validate on.
     """
     config = context.config
-    if "selector" not in (config.keyframes.source, *config.keyframes.comparisons):
-        logger.warning("selector: keyframes.source is %s, so nothing will use this selector", config.keyframes.source)
     torch.set_num_threads(config.compute.threads)
     training, held_out = _labelled_videos(config)
     logger.info("%d labelled videos to train on, %d held out", len(training), len(held_out))
@@ -59,7 +60,9 @@ def run(context: StepContext) -> None:
         model, trainer = _build_trainer(config, context.work, training, engine, Hooks(log), curves)
         trainer.run()
         shutil.rmtree(model_directory, ignore_errors=True)
-        save_selector(model, merged_state_dict(model), model_directory)
+        _save(model, trainer.trained, config.selector.model, model_directory)
+        del model, trainer
+        gc.collect()  # room for the models that judge it
         curves.write_artifact(curves_file)
         scored = score_held_out(
             held_out,
@@ -79,6 +82,15 @@ def run(context: StepContext) -> None:
         context.publish_plain(picture, SELECTOR_PICTURE)
         context.publish_plain(curves_file, SELECTOR_CURVES)
         wait_for_all()
+
+
+def _save(model: SelectorModel, trained: Collection[str], shape: SelectorModelConfig, directory: Path) -> None:
+    """Saves the selector: whole where the labelling model stood in for its base, else without the base."""
+    if shape.base is None:
+        save_selector(model, merged_state_dict(model), directory)
+        return
+    tower = {"vision_tower": str(shape.vision_tower)} if is_published(Path(shape.base)) else {}
+    save_trained_selector(model, trained, {"base": shape.base, **tower}, directory)
 
 
 def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
@@ -111,6 +123,8 @@ def _build_trainer(
         torch.manual_seed(config.seed)
         model = build_untuned(section.model, config.pseudolabel.checkpoint)
         add_lora(model.language_model, section.model.lora)
+    if config.compute.activation_checkpointing:
+        checkpoint_activations(model.language_model.model.layers)
     weights = {entry.split: entry.weight for entry in config.data.train}
     phase = Phase(
         name="selector",

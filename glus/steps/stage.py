@@ -6,11 +6,11 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 
 from glus.errors import InputError
+from glus.execution.processes import Pool
 from glus.files import hash_file, write_json
 from glus.manifest import read_manifest, write_manifest
 from glus.paths import EVALUATION_SPLITS, GENERATED, REPORTS, STAGED, TRAINING_SPLITS
@@ -21,6 +21,7 @@ from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import Fault, error, errors, warning
 from glus.staging.files.expression_lists import MissingError
 from glus.staging.files.file_state import folder_state
+from glus.staging.files.paths import LinkedRoot
 from glus.staging.files.video_files import has_to_be_unpacked, unpack_videos
 from glus.staging.readers.registry import published
 from glus.staging.spool import MaskSpool
@@ -65,11 +66,11 @@ def run(context: StepContext, *, keep_going: bool = False) -> None:
     context.publish_directory(staged, STAGED)
 
 
-def _generate(context: StepContext, name: str, root: Path, pool: Executor | None) -> None:
+def _generate(context: StepContext, name: str, root: Path, pool: Pool | None) -> None:
     write_split(context.config.stage.synthetic, name.split("/")[1], root, pool, context.progress)
 
 
-def _stage_or_explain(context: StepContext, name: str, pool: Executor | None) -> list[Fault]:
+def _stage_or_explain(context: StepContext, name: str, pool: Pool | None) -> list[Fault]:
     """Stages a split; a dataset that is not there is a fault like others."""
     try:
         return _stage(context, name, pool)
@@ -77,7 +78,7 @@ def _stage_or_explain(context: StepContext, name: str, pool: Executor | None) ->
         return [problem.fault()]
 
 
-def _stage(context: StepContext, name: str, pool: Executor | None) -> list[Fault]:
+def _stage(context: StepContext, name: str, pool: Pool | None) -> list[Fault]:
     """Writes one split below the scratch folder unless it is there already; returns what is wrong with it.
 
     The note of what was found is written last: with it the split is complete, and holds for the raw files as they were.
@@ -106,14 +107,12 @@ def _noted(note: Path, state: str, target: Path) -> list[Fault] | None:
     return faults if errors(faults) or (target / "manifest.json").is_file() else None
 
 
-def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Executor | None) -> list[Fault]:
+def _examine_and_write(context: StepContext, name: str, root: Path, target: Path, pool: Pool | None) -> list[Fault]:
     dataset, split = name.split("/")
     masks = MaskSpool(context.work)
-    links = context.config.stage.allow_links
+    linked = LinkedRoot.of(root, context.config.stage.allow_links)
     excluded, kept = context.config.stage.exclude.get(name, []), context.work / "kept" / name
-    examined = examine(
-        dataset, root, split, pool, context.progress, masks.add, exclude=excluded, kept=kept, links=links
-    )
+    examined = examine(dataset, linked, split, pool, context.progress, masks.add, exclude=excluded, kept=kept)
     if errors(examined.faults):
         return examined.faults
     if not examined.raw.videos:

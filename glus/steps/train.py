@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from glus.config import Config
+from glus.config import Config, ModelConfig
 from glus.errors import InputError
-from glus.files import hash_file, write_json
+from glus.files import write_json
 from glus.manifest import MANIFEST, write_manifest
+from glus.model.checkpointing import checkpoint_activations
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.lora import add_lora, merged_state_dict
 from glus.model.scratch import build_from_scratch
@@ -33,11 +35,11 @@ from glus.training.loop.phase import Hooks
 from glus.training.loop.trainer import Trainer
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
-from glus.weights.folder import WEIGHTS
+from glus.weights.bases import weights_sha256
 from glus.weights.lisa import build_from_lisa, is_lisa
 from glus.weights.loading import load_model
 from glus.weights.released import is_released
-from glus.weights.saved import save_glus
+from glus.weights.saved import save_glus, save_trained_glus, write_model_card
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def run(context: StepContext) -> None:
 
     def on_step(step: int) -> None:
         if step == early:
-            save_checkpoint(context, model, step, checkpoint(step, models))
+            save_checkpoint(context, model, trainer.trained, step, checkpoint(step, models))
 
     _start_again_without_early_model(config, context.work, models)
     log = TrainingLog("train", curves, context.tracker.log_metrics)
@@ -57,7 +59,7 @@ def run(context: StepContext) -> None:
         from_first(context.work)
         model, trainer = build_trainer(config, context.work, engine, Hooks(log, on_step, {early}), curves)
         trainer.run()
-        save_checkpoint(context, model, config.train.total_steps, models / FINAL_MODEL.name)
+        save_checkpoint(context, model, trainer.trained, config.train.total_steps, models / FINAL_MODEL.name)
         curves.write_artifact(context.work / "curves.csv")
         write_json(summary(curves, model, config), context.work / "train.json")
         context.publish_plain(context.work / "curves.csv", TRAINING_CURVES)
@@ -100,6 +102,8 @@ def build_trainer(
     torch.manual_seed(config.seed)  # the adapters draw their start from it
     model = build_model(config, splits)
     add_lora(model.language_model, config.model.lora)
+    if config.compute.activation_checkpointing:
+        checkpoint_activations(model.deep_layers)
     bank = TokenBank(config.train.contrastive.bank_size)
     trainer = Trainer(
         model,
@@ -156,20 +160,35 @@ def with_glus_tokens(tokenizer: LlamaSentencePiece) -> LlamaSentencePiece:
     return tokenizer
 
 
-def save_checkpoint(context: StepContext, model: GlusModel, step: int, target: Path) -> None:
-    """Saves the model, adapters merged, as an artifact of its own."""
+def save_checkpoint(context: StepContext, model: GlusModel, trained: Collection[str], step: int, target: Path) -> None:
+    """Saves the model as an artifact of its own: whole where it was trained from nothing, else without its base."""
     partial = target.with_name(f".{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    save_glus(model, merged_state_dict(model), partial)
+    base = base_paths(context.config.model)
+    if base:
+        save_trained_glus(model, trained, base, partial)
+    else:
+        save_glus(model, merged_state_dict(model), partial)
+    write_model_card(partial, {**base, "Training steps": str(step)})
     write_manifest(
         partial,
         step="train",
         parameters=context.config.parameters(context.step.parameters),
         inputs=context.inputs,
-        extra={"checkpoint_step": step, "weights_sha256": hash_file(partial / WEIGHTS)},
+        extra={"checkpoint_step": step, "weights_sha256": weights_sha256(partial)},
     )
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def base_paths(model: ModelConfig) -> dict[str, str]:
+    """What a checkpoint is trained from, by part; empty where it starts from nothing."""
+    if model.base is None:
+        return {}
+    if not is_released(Path(model.base)):
+        return {"base": model.base}
+    parts = {"base": model.base, "vision_tower": str(model.vision_tower)}
+    return parts | ({"sam2_weights": str(model.sam2_weights)} if is_lisa(Path(model.base)) else {})
 
 
 def summary(curves: Curves, model: GlusModel, config: Config) -> dict[str, Any]:
@@ -178,6 +197,6 @@ def summary(curves: Curves, model: GlusModel, config: Config) -> dict[str, Any]:
     last = {row["phase"]: {name: row[name] for name in row if name not in apart} for row in curves.rows}
     return {
         "steps": config.train.total_steps,
-        "parameters": sum(value.numel() for value in merged_state_dict(model).values()),
+        "parameters": sum(value.numel() for name, value in model.state_dict().items() if ".lora_" not in name),
         "last": last,
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -32,13 +35,15 @@ def load_vision_tower(folder: Path) -> CLIPVisionModel:
     vision = config.get("vision_config", config)
     require_sizes(vision, SIZES, file)
     tower = CLIPVisionModel(CLIPVisionConfig.from_dict(vision))
-    weights = {
-        name: tensor.float()
-        for name, tensor in read_checkpoint(folder)
-        if not name.startswith(_BESIDE) and not name.endswith("position_ids")
-    }
-    fill(tower, weights, str(folder))
+    fill(tower, tower_tensors(folder), str(folder), type_of=lambda name: torch.float32)
     return tower.eval()
+
+
+def tower_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of the tower alone, of a folder that may hold a whole CLIP."""
+    for name, tensor in read_checkpoint(folder):
+        if not name.startswith(_BESIDE) and not name.endswith("position_ids"):
+            yield name, tensor
 
 
 def load_clip_processor(folder: Path) -> CLIPImageProcessorPil:

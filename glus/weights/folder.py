@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from glus.errors import InputError
-from glus.weights.tensor_files import fill, read_tensors
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+TRAINED, ADAPTER = "trained.safetensors", "adapter_model.safetensors"  # instead of WEIGHTS, where there is a base
 
 
 class Savable(Protocol):
@@ -29,9 +29,8 @@ def write_folder(
     version: int,
     config: Mapping[str, Any],
     parts: Iterable[Savable],
-    weights: Mapping[str, Tensor],
 ) -> None:
-    """Writes a model.
+    """Writes all of a model but its tensors.
 
     Args:
         directory: is created.
@@ -39,14 +38,20 @@ def write_folder(
         version: of the format.
         config: shapes and settings, plain data.
         parts: what writes its own files.
-        weights: the model's state.
     """
     directory.mkdir(parents=True, exist_ok=True)
     content = {"format": name, "format_version": version, **config}
     (directory / CONFIG).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     for part in parts:
         part.save_pretrained(directory)
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, directory / WEIGHTS)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Writes tensors by name, for whoever may read other files: safetensors lets only the owner read."""
+    file.touch()
+    mode = file.stat().st_mode
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    file.chmod(mode)
 
 
 def require_format(config: Mapping[str, Any], name: str, version: int, path: Path) -> None:
@@ -58,12 +63,3 @@ def require_format(config: Mapping[str, Any], name: str, version: int, path: Pat
     found = config.get("format"), config.get("format_version")
     if found != (name, version):
         raise InputError(f"{path}: found format {found[0]} version {found[1]}, expected {name} version {version}.")
-
-
-def load_weights(module: nn.Module, file: Path) -> None:
-    """Loads a safetensors file into a module of the same names and shapes.
-
-    Raises:
-        InputError: unreadable, or tensors that are missing, unexpected or of another shape (each named).
-    """
-    fill(module, read_tensors(file), str(file))

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from glus.weights.adapters import read_adapter
+from glus.weights.folder import ADAPTER, TRAINED
 from glus.weights.released import is_weight, rename
-from glus.weights.tensor_files import read_checkpoint
+from glus.weights.tensor_files import read_checkpoint, read_tensors
 
 _PARTS = {  # the first pattern that a name begins with decides
     "vision tower": r"mllm\.vision_tower\.",
+    "LoRA": r".*\.lora_[AB]\.",
     "mm_projector": r"mllm\.mm_projector\.",
     "embeddings": r"mllm\.language_model\.model\.embed_tokens\.",
     "LLaMA": r"mllm\.language_model\.model\.",
@@ -62,6 +65,10 @@ def summarise(directory: Path) -> dict[str, PartSummary]:
 
 
 def _tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
+    if (directory / TRAINED).is_file():
+        yield from read_tensors(directory / TRAINED).items()
+        yield from read_adapter(directory)[0].items() if (directory / ADAPTER).is_file() else ()
+        return
     for name, tensor in read_checkpoint(directory):
         if is_weight(name) or name.startswith("mllm."):
             yield rename(name), tensor

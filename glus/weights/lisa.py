@@ -6,6 +6,7 @@ LLaMA, its embeddings, both projectors come from LISA; SAM-1, which LISA carries
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from glus.processing.sentences import IM_END, IM_START, SEG
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.weights.clip import load_clip_processor, load_vision_tower
 from glus.weights.released import is_weight, language_config, rename
-from glus.weights.tensor_files import fill, read_checkpoint, read_plain, tensor_names
+from glus.weights.tensor_files import fill, read_plain, read_renamed, tensor_names
 
 logger = logging.getLogger(__name__)
 
@@ -74,19 +75,23 @@ def build_from_lisa(
         load_clip_processor(vision_tower),
         settings,
     )
-    weights, dropped = {}, []
-    for name, tensor in read_checkpoint(directory):
-        if name.startswith(SAM1):
-            dropped.append(name)
-        elif is_weight(name):
-            weights[rename(name)] = tensor
-    for name in _WORDS:
-        if name in weights:
-            weights[name] = _with_new_rows(weights[name], known, len(tokenizer), seed, f"{directory}, {name}")
-    fill(model, weights, str(directory), apart=(VISION_TOWER, MASKS))
-    fill(model.masks.sam2, read_sam2(sam2_weights), str(sam2_weights))
+
+    def with_new_rows() -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in lisa_tensors(directory):
+            grown = name in _WORDS
+            origin = f"{directory}, {name}"
+            yield name, _with_new_rows(tensor, known, len(tokenizer), seed, origin) if grown else tensor
+
+    fill(model, with_new_rows(), str(directory), apart=(VISION_TOWER, MASKS))
+    fill(model.masks.sam2, read_sam2(sam2_weights).items(), str(sam2_weights))
+    dropped = [name for name in tensor_names(directory) if name.startswith(SAM1)]
     logger.info("%s: %d tensors of SAM-1 left behind, new tokens: %s", directory, len(dropped), " ".join(added) or "-")
     return FreshGlus(model, tuple(sorted(dropped)), added)
+
+
+def lisa_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
+    """What GLUS takes over from a LISA checkpoint, by our names."""
+    return read_renamed(directory, lambda name: is_weight(name) and not name.startswith(SAM1), rename)
 
 
 def is_lisa(directory: Path) -> bool:

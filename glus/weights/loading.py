@@ -17,23 +17,28 @@ def load_model(
     *,
     dtype: str | None = "float32",
     device: str | torch.device = "cpu",
+    base: str | Path | None = None,
     vision_tower: str | Path | None = None,
+    sam2_weights: str | Path | None = None,
     sam2_config: str | None = None,
     load_gamma: bool = True,
 ) -> GlusModel:
-    """Loads a model of our own format, which carries everything, or a released checkpoint, in evaluation mode.
+    """Loads a model of our own format, or a released checkpoint, in evaluation mode.
 
     Args:
         path: a folder.
         dtype: of CLIP and the language model (`float32`, `bfloat16`, `float16`; None: as stored); the mask
             branch and the [SEG] projector are float32.
         device: where to.
-        vision_tower: CLIP folder of a released checkpoint.
+        base: of a checkpoint of ours that holds only what was trained, where that does not lie where it lay.
+        vision_tower: likewise; CLIP folder of a released checkpoint.
+        sam2_weights: likewise.
         sam2_config: SAM-2 configuration of a released checkpoint, by name or file.
         load_gamma: see `glus.weights.released.load_released`.
 
     Raises:
-        InputError: not a model, a part of a released checkpoint that is not named, or tensors that do not fit.
+        InputError: not a model, a part of a released checkpoint that is not named, a base that is missing or another
+            one, or tensors that do not fit.
     """
     folder = Path(path)
     if is_released(folder):
@@ -42,9 +47,12 @@ def load_model(
                 f"{folder} is a published checkpoint: name its vision_tower and its sam2_config, or convert it by"
                 " `glus weights import`."
             )
-        model = load_released(folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma)
+        model = load_released(
+            folder, vision_tower=Path(vision_tower), sam2_config=sam2_config, load_gamma=load_gamma, dtype=dtype
+        )
     else:
-        model = load_glus(folder)
+        elsewhere = {"base": base, "vision_tower": vision_tower, "sam2_weights": sam2_weights}
+        model = load_glus(folder, elsewhere, dtype=dtype)
     if dtype is not None:
         model.mllm.to(getattr(torch, dtype))
     model.text_hidden_fcs.float()

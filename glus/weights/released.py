@@ -6,6 +6,7 @@ the SAM-2 configuration. Nothing is unpickled (`weights_only`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -58,8 +59,10 @@ def model_type(directory: Path) -> str | None:
     return read_json(config).get("model_type") if config.is_file() else None
 
 
-def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load_gamma: bool = True) -> GlusModel:
-    """Loads a released checkpoint; tensors keep the types that they are stored in.
+def load_released(
+    directory: Path, *, vision_tower: Path, sam2_config: str, load_gamma: bool = True, dtype: str | None = None
+) -> GlusModel:
+    """Loads a released checkpoint.
 
     Args:
         directory: `config.json`, weights (`.bin` or safetensors, whole or sharded), slow LLaMA tokenizer.
@@ -67,6 +70,7 @@ def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load
         sam2_config: name of a configuration of the sam2 package, or a YAML file.
         load_gamma: take the memory fuser's `gamma` as stored; false repeats the published inference script, whose
             loader drops the two tensors.
+        dtype: see `held_as`.
 
     Raises:
         InputError: files that are missing or unreadable, or tensors that are missing, unexpected or misshapen (named).
@@ -81,9 +85,21 @@ def load_released(directory: Path, *, vision_tower: Path, sam2_config: str, load
     )
     weights = read_renamed(directory, is_weight, rename)
     if not load_gamma:
-        weights = {name: _lost(name, tensor) for name, tensor in weights.items()}
-    fill(model, weights, str(directory), apart=(VISION_TOWER,))
+        weights = ((name, _lost(name, tensor)) for name, tensor in weights)
+    fill(model, weights, str(directory), apart=(VISION_TOWER,), type_of=held_as(dtype))
     return model
+
+
+def held_as(dtype: str | None) -> Callable[[str], torch.dtype | None]:
+    """In which type a tensor of the model is held: CLIP and the language model in the given one, the rest in float32.
+
+    Args:
+        dtype: `float32`, `bfloat16` or `float16`; None: all as stored.
+    """
+    if dtype is None:
+        return lambda name: None
+    given = getattr(torch, dtype)
+    return lambda name: given if name.startswith("mllm.") else torch.float32
 
 
 def language_config(path: Path) -> LlamaConfig:

@@ -5,12 +5,12 @@ Neither holds its CLIP tower (a copy in Chat-UniVi's files is ignored, as by its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glus.errors import InputError
 from glus.files import read_json
@@ -20,7 +20,7 @@ from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, add_score_token, build_score_head
 from glus.weights.clip import load_clip_processor, load_vision_tower
 from glus.weights.released import is_weight, language_config, model_type
-from glus.weights.tensor_files import fill, read_renamed
+from glus.weights.tensor_files import fill, read_renamed, tensor_names
 
 CLUSTERS, NEIGHBOURS, HEAD_SIZE = (64, 32, 16), (5, 3, 3), 256
 HEAD_SEED = 0
@@ -34,22 +34,22 @@ def is_published(directory: Path) -> bool:
     return model_type(directory) == "ChatUniVi"
 
 
-def load_published(directory: Path, *, vision_tower: Path) -> SelectorModel:
+def load_published(directory: Path, *, vision_tower: Path, dtype: str | None = None) -> SelectorModel:
     """Loads a merged selector, or Chat-UniVi with a fresh score head (always the same one) and a fresh `[SCORE]`.
 
     Args:
         directory: `config.json`, weights (`.bin` or safetensors, whole or sharded), slow LLaMA tokenizer.
         vision_tower: folder of the CLIP tower and its image processor.
+        dtype: see `held_as`.
 
     Raises:
         InputError: files that are missing or unreadable, tensors that are missing, unexpected or misshapen (named), or
             a vocabulary that is not the language model's.
     """
-    weights = read_renamed(directory, is_weight, _rename)
-    is_selector = any(name.startswith(_HEAD) for name in weights)
+    is_selector = any(_rename(name).startswith(_HEAD) for name in tensor_names(directory))
     model = _empty(directory, vision_tower)
     apart = ("vision_tower.",) if is_selector else ("vision_tower.", _HEAD)
-    fill(model, weights, str(directory), apart=apart)
+    fill(model, published_tensors(directory), str(directory), apart=apart, type_of=held_as(dtype))
     if SCORE not in model.tokenizer.added_tokens:
         if is_selector:
             raise InputError(
@@ -59,6 +59,19 @@ def load_published(directory: Path, *, vision_tower: Path) -> SelectorModel:
         add_score_token(model.language_model, model.tokenizer)
     model.check_vocabulary(str(directory))
     return model
+
+
+def published_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a published folder by our names."""
+    return read_renamed(directory, is_weight, _rename)
+
+
+def held_as(dtype: str | None) -> Callable[[str], torch.dtype | None]:
+    """In which type a tensor is held: the score head in float32, the rest in the given one; None: all as stored."""
+    if dtype is None:
+        return lambda name: None
+    given = getattr(torch, dtype)
+    return lambda name: torch.float32 if name.startswith(_HEAD) else given
 
 
 def _empty(directory: Path, vision_tower: Path) -> SelectorModel:

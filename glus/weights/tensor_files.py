@@ -1,10 +1,16 @@
-"""The files of a checkpoint: JSON, tensors in `.bin` or safetensors, whole or in shards. Nothing is unpickled."""
+"""The files of a checkpoint: JSON, tensors in `.bin` or safetensors, whole or in shards. Nothing is unpickled.
+
+Files are mapped into memory, not read: what a model takes over as it is stays there, is read when it is first used, and
+is held once however many processes of a machine use it.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled
 from typing import Any
@@ -17,7 +23,9 @@ from torch import Tensor, nn
 from glus.errors import InputError, name_some
 from glus.files import read_json
 
+WORTH_READING_AHEAD = 1 << 20  # bytes
 SHOWN = 10  # faults that an error names
+_MAPPABLE = b"PK\x03\x04"  # how the files of torch begin that are no older than 2020
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -42,20 +50,23 @@ def read_checkpoint(directory: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, tensor
 
 
-def read_renamed(directory: Path, wanted: Callable[[str], bool], rename: Callable[[str], str]) -> dict[str, Tensor]:
-    """The wanted tensors of a checkpoint by our names.
+def read_renamed(
+    directory: Path, wanted: Callable[[str], bool], rename: Callable[[str], str]
+) -> Iterator[tuple[str, Tensor]]:
+    """The wanted tensors of a checkpoint by our names, shard after shard.
 
     Raises:
         InputError: as `read_checkpoint`; also two tensors that have one name of ours.
     """
-    tensors: dict[str, Tensor] = {}
+    seen: set[str] = set()
     for name, tensor in read_checkpoint(directory):
         if not wanted(name):
             continue
-        if rename(name) in tensors:
-            raise InputError(f"{directory}: {name} and another tensor both are our {rename(name)}; keep one of them.")
-        tensors[rename(name)] = tensor
-    return tensors
+        ours = rename(name)
+        if ours in seen:
+            raise InputError(f"{directory}: {name} and another tensor both are our {ours}; keep one of them.")
+        seen.add(ours)
+        yield ours, tensor
 
 
 def _declared(directory: Path) -> dict[str, str]:
@@ -136,7 +147,9 @@ def read_plain(file: Path) -> Any:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with file.open("rb") as start:
+            mappable = start.read(len(_MAPPABLE)) == _MAPPABLE
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mappable)
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         found = f"it holds {named[1]}, an object that" if named else "it is damaged, or holds objects that"
@@ -169,27 +182,54 @@ def require_sizes(config: Mapping[str, Any], names: Sequence[str], origin: Path 
         raise InputError(f"{origin}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
 
 
-def fill(model: nn.Module, weights: Mapping[str, Tensor], origin: str, *, apart: tuple[str, ...] = ()) -> None:
-    """Gives a model its tensors, as they are (type and all).
+def fill(
+    model: nn.Module,
+    weights: Iterable[tuple[str, Tensor]],
+    origin: str,
+    *,
+    apart: tuple[str, ...] = (),
+    type_of: Callable[[str], torch.dtype | None] = lambda name: None,
+) -> None:
+    """Gives a model its tensors, one after the other: beside the model no more is held than what `weights` holds.
 
     Args:
         weights: by the model's names; those of CLIP's tower may be of any release of transformers.
         origin: what errors call the source.
         apart: prefixes of parts that have theirs already.
+        type_of: name -> the type to hold a tensor in; None: as it is stored.
 
     Raises:
         InputError: tensors that are missing, unexpected, misshapen or there under two names; names them.
     """
-    own = {name: value for name, value in model.state_dict().items() if not name.startswith(apart)}
-    current = {_without_wrapper(name): name for name in own}
-    given = {current.get(_without_wrapper(name), name): _aligned(tensor) for name, tensor in weights.items()}
-    if len(given) < len(weights):
-        counted = Counter(_without_wrapper(name) for name in weights)
-        twice = [name for name, count in counted.items() if count > 1]
+    own = {name: value.shape for name, value in model.state_dict().items() if not name.startswith(apart)}
+    current = {without_wrapper(name): name for name in own}
+    given: dict[str, torch.Size] = {}
+    twice = []
+    for theirs, tensor in weights:
+        name = current.get(without_wrapper(theirs), theirs)
+        if name in given:
+            twice.append(without_wrapper(theirs))
+        given[name] = tensor.shape
+        if own.get(name) == tensor.shape:
+            owner, _, last = name.rpartition(".")
+            _read_ahead(tensor)
+            held = _aligned(tensor.to(type_of(name) or tensor.dtype))
+            model.get_submodule(owner).load_state_dict({last: held}, strict=False, assign=True)
+    if twice:
         raise InputError(f"{origin} holds tensors under two names each: {name_some(twice)}; keep one of them.")
-    if faults := tensor_faults(own, given):
+    if faults := shape_faults(own, given):
         raise InputError(f"{origin} does not fit the model: {faults}.")
-    model.load_state_dict(given, strict=False, assign=True)
+
+
+def _read_ahead(tensor: Tensor) -> None:
+    """Tells Linux that a mapped tensor is read from its beginning to its end.
+
+    Else, where memory is short, it reads single pages, at 90 MB/s instead of 180 to 610 here, whenever one is missing.
+    """
+    if sys.platform == "linux" and tensor.nbytes >= WORTH_READING_AHEAD:
+        address = tensor.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+        length = tensor.data_ptr() + tensor.nbytes - address
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), mmap.MADV_SEQUENTIAL)
 
 
 def _aligned(tensor: Tensor) -> Tensor:
@@ -197,19 +237,19 @@ def _aligned(tensor: Tensor) -> Tensor:
     return tensor if tensor.data_ptr() % 64 == 0 else tensor.clone()
 
 
-def _without_wrapper(name: str) -> str:
+def without_wrapper(name: str) -> str:
     """CLIP's tower wraps its layers in a module of their own in some releases of transformers."""
     return name.replace("vision_model.", "", 1)
 
 
-def tensor_faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+def shape_faults(own: Mapping[str, torch.Size], given: Mapping[str, torch.Size]) -> str:
     """Names tensors that are missing, unexpected or of another shape; empty where all fit."""
     faults = [f"missing {name}" for name in own.keys() - given.keys()]
     faults += [f"unexpected {name}" for name in given.keys() - own.keys()]
     faults += [
-        f"{name} has shape {list(given[name].shape)}, expected {list(own[name].shape)}"
+        f"{name} has shape {list(given[name])}, expected {list(own[name])}"
         for name in own.keys() & given.keys()
-        if own[name].shape != given[name].shape
+        if own[name] != given[name]
     ]
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     return "; ".join(sorted(faults)[:SHOWN]) + more

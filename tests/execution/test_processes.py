@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.context import SpawnProcess
 
 import psutil
 import pytest
 from test_ties import gone
 
-from glus.errors import InputError, KilledError
+from glus.errors import GlusError, InputError, KilledError
 from glus.execution.processes import map_in_processes, process_number
 
 
@@ -111,6 +113,50 @@ def test_a_killed_worker_is_named_and_ends_the_others():
     before = set(multiprocessing.active_children())
     with pytest.raises(KilledError, match="One of the 2 processes that worked side by side was killed"):
         list(map_in_processes(partial(suicide, 3), range(9), 2))
+    assert set(multiprocessing.active_children()) <= before
+
+
+def lasting(first: int, last: Callable[[], None]):
+    """The first item takes longer than anybody would wait, with the second the process ends."""
+
+    def work(number: int) -> None:
+        return last() if number == first else time.sleep(120)
+
+    return work
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "words"), [(die, KilledError, "was killed"), (partial(sys.exit, 3), GlusError, "exit code 3 ")]
+)
+def test_work_that_takes_long_is_not_waited_for_when_another_process_has_ended(last, kind, words):
+    before = set(multiprocessing.active_children())
+    with pytest.raises(kind, match=words):
+        list(map_in_processes(partial(lasting, 1, last), range(2), 2))
+    assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.mark.parametrize("deeds", [("kill 0", "start"), ("start", "kill 0"), ("start", "kill 1")])
+def test_a_process_killed_while_another_one_starts(deeds, monkeypatch):
+    """The pool of the standard library waits for ever for a process that it starts while it falls apart."""
+    processes, start = [], SpawnProcess.start
+
+    def start_and_kill(process):
+        processes.append(process)
+        for deed in deeds if len(processes) == 2 else ("start",):
+            if deed == "start":
+                start(process)
+            else:
+                processes[int(deed[-1])].kill()
+                time.sleep(0.3)
+
+    monkeypatch.setattr(SpawnProcess, "start", start_and_kill)
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KilledError, match="One of the 2 processes"):
+        list(map_in_processes(sleeper, range(2), 2))
     assert set(multiprocessing.active_children()) <= before
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from local_imports import ROOT
@@ -16,9 +17,13 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from flows import pipeline, states, summary
+from flows import commands as flow_commands
+from flows import pipeline, segment, shard, stages, states, summary
+from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
+from flows.segment import VideoRequest
 from flows.workspace import prepare_smoke
+from glus.execution.progress import show_progress
 from glus.pipeline.table import STEPS
 
 NAMES = [step.name for step in STEPS]
@@ -55,16 +60,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Path, str]]:
-    """Takes the place of the supervised dvc: notes the commands, and fails where the command ends in `fail`."""
-    seen: list[tuple[list[str], Path, str]] = []
+Commands = list[tuple[list[str], Place]]
 
-    def run(command: list[str], folder: Path, execution: str) -> int:
-        seen.append((command, folder, execution))
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Notes the commands instead of running them; to questions there is no answer, so everything counts as stale."""
+    seen: Commands = []
+
+    def run(place: Place, command: list[str], progress: ProgressArtifact | None = None) -> int:
+        seen.append((command, place))
         return 0
 
-    monkeypatch.setattr(pipeline, "supervised", run)
+    monkeypatch.setattr(Place, "run", run)
+    monkeypatch.setattr(Place, "ask", lambda place, command: None)
     return seen
 
 
@@ -78,16 +87,13 @@ def task_names(client: SyncPrefectClient) -> list[str]:
     return names
 
 
-def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path, commands: list[Any]) -> None:
+def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path, commands: Commands) -> None:
     state = pipeline.glus(Options(force=True), return_state=True)
     assert state.is_completed()
-    targets = [command[command.index("-s") + 1 :][:2] for command, _, _ in commands]
+    targets = [command[command.index("-s") + 1 :] for command, _ in commands]
     assert targets == [["sources", name] for name in NAMES]
-    assert all("--wait-for-lock" in command and "--force" in command for command, _, _ in commands)
-    assert {folder for _, folder, _ in commands} == {project}
-    executions = {execution for _, _, execution in commands}
-    assert len(executions) == 1
-    assert executions.pop() == f"prefect:{state.state_details.flow_run_id}"
+    assert all("--wait-for-lock" in command and "--force" in command for command, _ in commands)
+    assert {place for _, place in commands} == {Place(project, f"prefect:{state.state_details.flow_run_id}")}
     with get_client(sync_client=True) as client:
         names = task_names(client)
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts()}
@@ -98,19 +104,70 @@ def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path,
 
 
 def test_a_failed_step_ends_the_flow_as_failed(
-    server: None, project: Path, commands: list[Any], monkeypatch: pytest.MonkeyPatch
+    server: None, project: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    succeed = pipeline.supervised
+    succeed = Place.run
 
-    def run(command: list[str], folder: Path, execution: str) -> int:
-        succeed(command, folder, execution)
+    def run(place: Place, command: list[str], progress: ProgressArtifact | None = None) -> int:
+        succeed(place, command, progress)
         return 255 if "selector" in command else 0
 
-    monkeypatch.setattr(pipeline, "supervised", run)
+    monkeypatch.setattr(Place, "run", run)
     state = pipeline.glus(return_state=True)
     assert state.is_failed()
     assert state.message == "Step selector ended with exit code 255; the last lines of its log say why."
-    assert [command[-1] for command, _, _ in commands] == NAMES[: NAMES.index("selector") + 1]
+    assert [command[-1] for command, _ in commands] == NAMES[: NAMES.index("selector") + 1]
+
+
+@pytest.mark.parametrize(
+    ("stale", "until", "ran"),
+    [
+        ([], "evaluate", []),
+        (["selector", "evaluate"], "evaluate", ["selector", "keyframes", "propagate", "evaluate"]),
+        (["selector", "evaluate"], "keyframes", ["selector", "keyframes"]),
+        (["evaluate"], "train", []),
+    ],
+)
+def test_only_what_may_be_stale_is_run(
+    server: None,
+    project: Path,
+    commands: Commands,
+    monkeypatch: pytest.MonkeyPatch,
+    stale: list[str],
+    until: Any,
+    ran: list[str],
+) -> None:
+    monkeypatch.setattr(pipeline, "take_snapshot", lambda place: stages.Snapshot(frozenset(stale), shared=False))
+    assert pipeline.glus(Options(until=until), return_state=True).is_completed()
+    assert [command[-1] for command, _ in commands] == ran
+
+
+def test_what_was_computed_but_not_recorded_is_recorded(
+    server: None, project: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = json.dumps({"finished": True, "identity": "1"})
+    monkeypatch.setattr(Place, "ask", lambda place, command: plan if "--dry-run" in command else None)
+    assert pipeline.glus(Options(until="stage"), return_state=True).is_completed()
+    assert [command[4] for command, _ in commands] == ["commit", "repro"]  # which then finds nothing to do
+    assert commands[0][0][-1] == "stage"
+    commands.clear()
+    assert pipeline.glus(Options(until="stage", force=True), return_state=True).is_completed()
+    assert [command[4] for command, _ in commands] == ["repro"]
+
+
+def test_the_bar_follows_the_lines_of_a_step(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("glus.execution.progress.SECONDS_BETWEEN_LINES", 0.0)
+    caplog.set_level("INFO", logger="glus.execution.progress")
+    for _ in show_progress(range(4), "train: clips", total=5, done=1, unit="clips"):
+        pass
+    seen: list[Any] = []
+    name = UUID(int=1)
+    monkeypatch.setattr(flow_commands, "create_progress_artifact", lambda at, key, description: seen.append(at) or name)
+    monkeypatch.setattr(flow_commands, "update_progress_artifact", lambda to, at, description: seen.append((to, at)))
+    bar = ProgressArtifact("train")
+    for line in ["Running stage 'train':", *caplog.messages, "Updating lock file 'dvc.lock'"]:
+        bar.read(line)
+    assert seen == [40.0, (name, 60.0), (name, 80.0), (name, 100.0)]
 
 
 def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,19 +197,34 @@ def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: 
 
 def test_options_refuse_what_they_do_not_know() -> None:
     assert Options(workspace="smoke").workspace == "smoke"
-    for wrong in ({"workspace": "elsewhere"}, {"steps": 3}):
+    for wrong in ({"workspace": "elsewhere"}, {"steps": 3}, {"until": "trian"}):
         with pytest.raises(ValidationError):
             Options.model_validate(wrong)
 
 
-def test_deployments_name_the_flow_and_its_options() -> None:
+def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert [deployment["name"] for deployment in deployments] == ["full", "smoke"]
-    for deployment, workspace in zip(deployments, ("project", "smoke"), strict=True):
-        file, function = deployment["entrypoint"].split(":")
-        assert (ROOT / file).samefile(pipeline.__file__)
-        assert getattr(pipeline, function).name == "glus"
-        assert Options.model_validate(deployment["parameters"]["options"]).workspace == workspace
+    assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES, "shard"]
+    found = {deployment["name"]: deployment for deployment in deployments}
+    assert {deployment["work_pool"]["name"] for deployment in deployments} == {"cpu", "gpu", "shards"}
+    assert found.pop("segment")["entrypoint"] == "flows/segment.py:segment"
+    assert found.pop("shard")["entrypoint"] == "flows/shard.py:shard"
+    assert segment.segment.name == shard.shard.name == "glus"
+    for name, deployment in found.items():
+        assert deployment["entrypoint"] == "flows/pipeline.py:glus"
+        options = Options.model_validate(deployment["parameters"]["options"])
+        assert options.workspace == ("smoke" if name == "smoke" else "project")
+        assert options.until == (name if name in NAMES else "evaluate")
+
+
+def test_a_request_says_what_the_command_line_says() -> None:
+    request = VideoRequest(
+        videos=["-a.mp4", "b"], expressions=["--the dog"], output="out", key_frame=0, formats=["png"]
+    )
+    assert request.command()[4:] == [
+        *("--model=models/glus/final", "--key-frame=0", "--every=1", "--window-stride=1"),
+        *("--output=out", "--expression=--the dog", "--format=png", "--", "-a.mp4", "b"),
+    ]
 
 
 def test_the_table_holds_what_was_scored() -> None:

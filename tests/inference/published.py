@@ -13,7 +13,7 @@ from glus.model.sam2 import Memory
 from glus.processing.context_frames import centre_context_frames
 from glus.processing.conversation import inference_prompt
 from glus.processing.sentences import asked_of_glus
-from glus.processing.tokens import expand_images
+from glus.processing.tokens import expand_images, place_visual_tokens
 
 
 @dataclass
@@ -61,5 +61,10 @@ class PlainPass:
         ids = torch.tensor([expand_images(model.tokenizer.encode_with_images(prompt), model.mllm.tokens_per_frame)])
         pixels = model.transform.clip([self.frames[index] for index in [*context, *window]])
         tokens = model.mllm.project(model.mllm.encode_frames(pixels)).flatten(0, 1).unsqueeze(0)
-        newest = model.mllm(ids, torch.ones_like(ids, dtype=torch.bool), tokens)[:, -1]
-        return newest.seg, bool(model.seg_logits(newest.last).argmax(dim=-1) == model.seg_id)
+        words = model.language_model.get_input_embeddings()(ids.clamp(min=0))
+        read = model.language_model.model(
+            inputs_embeds=place_visual_tokens(words, ids, tokens), use_cache=False, output_hidden_states=True
+        )
+        newest = read.last_hidden_state[:, -1]
+        seg = read.hidden_states[-2][:, -1] if model.settings.seg_layer == "penultimate" else newest
+        return seg, bool(model.seg_logits(newest).argmax(dim=-1) == model.seg_id)

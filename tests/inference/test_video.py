@@ -10,9 +10,10 @@ from glus.inference import segment_video
 from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track
 from glus.media.sources import open_frames
+from glus.model.conversations import pack_conversations
 from glus.processing.context_frames import centre_context_frames
 from glus.processing.conversation import training_prompt
-from glus.processing.tokens import expand_images, pad_ids
+from glus.processing.tokens import expand_images
 from glus.training.segmentation.batch import ClipBatch
 from glus.training.segmentation.objectives import encode_clip, seg_hidden, segment_window
 
@@ -97,15 +98,14 @@ def test_training_and_inference_are_one_forward(always_seg, frames):
         model.tokenizer.encode_with_images(training_prompt(expression, 4, [0] * 4, [3] * 4)),
         model.mllm.tokens_per_frame,
     )
-    input_ids, mask = pad_ids([ids], model.tokenizer.pad_id)
+    asked = [position - 1 for position, token in enumerate(ids) if token == model.seg_id]
     context = [clip[index] for index in centre_context_frames(4, 4)]
     batch = ClipBatch(
         clip_pixels=model.transform.clip(context + clip).unsqueeze(0),
         sam2_pixels=model.transform.sam2(clip).unsqueeze(0),
-        input_ids=input_ids,
-        attention_mask=mask,
+        input_ids=torch.tensor([ids]),
+        conversations=pack_conversations([ids], [0], 8 * model.mllm.tokens_per_frame, [asked]),
         clip_of=torch.tensor([0]),
-        seg_positions=(input_ids == model.seg_id).nonzero()[:, 1].reshape(1, 4) - 1,
         targets=(),
         keys=(),
     )

@@ -102,6 +102,7 @@ def test_reading_backwards_decodes_few_frames_again(tmp_path: Path, monkeypatch:
     assert decoded == 12 + 8 + 4
     assert numbers_of(source) == ALL
     assert decoded == 12 + 8 + 4 + 12 - 4  # the first four are still held
+    assert len(source.read.__self__._held) <= 2  # and let go on the way
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "avi", "mp4"])

@@ -17,6 +17,7 @@ from glus import GLUS
 from glus.config import ContrastiveConfig, LoraConfig, LossConfig, MemoryConfig, load_config
 from glus.masks import decode_rle, union
 from glus.media.sources import open_frames
+from glus.model.conversations import pack_conversations
 from glus.model.lora import add_lora
 from glus.model.sam2 import resize_logits
 from glus.processing.tokens import expand_images, pad_ids
@@ -112,6 +113,8 @@ def step(
     with pytest.MonkeyPatch.context() as patch:
         step.watch(patch)
         step.losses = objective(step.batch)
+        with torch.no_grad():  # training does not remember the last frame, the published code does
+            model.masks.remember(step.seen["conditioned"][-1], step.logits[:, -1])
     step.losses["loss"].backward(retain_graph=True)
     yield step
 
@@ -182,7 +185,7 @@ def build_batch(model: GLUS, goldens: GlusGoldens, case: dict[str, Any], record:
         expand_images(model.tokenizer.encode_with_images(text), model.mllm.tokens_per_frame)
         for text in record["conversations_after_im_start_end"]
     ]
-    input_ids, mask = pad_ids(rows, model.tokenizer.pad_id)
+    clip_of = [number for number, item in enumerate(case["samples"]) for _ in item["str_ids"]]
     objects = object_sets(goldens, case)
     clip_pixels, sam2_pixels, targets, keys = [], [], [], []
     for sample, names in zip(case["samples"], record["sampled_frames"], strict=True):
@@ -195,13 +198,19 @@ def build_batch(model: GLUS, goldens: GlusGoldens, case: dict[str, Any], record:
     return ClipBatch(
         clip_pixels=torch.stack(clip_pixels),
         sam2_pixels=torch.stack(sam2_pixels),
-        input_ids=input_ids,
-        attention_mask=mask,
-        clip_of=torch.tensor([number for number, item in enumerate(case["samples"]) for _ in item["str_ids"]]),
-        seg_positions=(input_ids == model.seg_id).nonzero()[:, 1].reshape(len(rows), -1) - 1,
+        input_ids=pad_ids(rows, model.tokenizer.pad_id),
+        conversations=pack_conversations(
+            rows, clip_of, clip_pixels[0].shape[0] * model.mllm.tokens_per_frame, seg_positions(rows, model.seg_id)
+        ),
+        clip_of=torch.tensor(clip_of),
         targets=tuple(targets),
         keys=tuple(keys),
     )
+
+
+def seg_positions(rows: list[list[int]], seg_id: int) -> list[list[int]]:
+    """Positions before each [SEG]."""
+    return [[position - 1 for position, token in enumerate(row) if token == seg_id] for row in rows]
 
 
 def target_masks(
@@ -231,7 +240,8 @@ def test_what_is_trained_on(
     ids, mask = golden["input_ids"], golden["attention_mask"].astype(bool)
     for row, text in enumerate(record["conversations_after_im_start_end"]):
         assert goldens.tokenizer.encode_with_images(text) == ids[row][mask[row]].tolist()
-    assert np.array_equal(step.batch.seg_positions.numpy(), golden["seg_positions_expanded"])
+    positions = seg_positions(step.batch.input_ids.tolist(), step.model.seg_id)
+    assert np.array_equal(positions, golden["seg_positions_expanded"])
     for number, target in enumerate(step.batch.targets):
         packed = golden[f"gt_masks_packed/sample{number}"]
         assert np.array_equal(target.numpy(), unpacked(packed, *target.shape)[0])

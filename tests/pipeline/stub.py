@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 import glus.steps
 from glus.cli import main
 from glus.execution.processes import map_in_processes
@@ -23,7 +25,7 @@ def finish(context: StepContext) -> None:
         if not piece.exists():
             piece.write_text(context.step.name)
     for name in ("data/staged", "data/raw/synthetic"):
-        folder = context.work / "out"
+        folder = context.work / Path(name).name  # of its own: published files are links to it
         folder.mkdir(exist_ok=True)
         (folder / "table").write_text(name)
         context.publish_directory(folder, Path(name))
@@ -64,13 +66,19 @@ def fill_the_disk(context: StepContext) -> None:
     Path("/dev/full").write_text("no space for this")
 
 
+def exhaust_memory(context: StepContext) -> None:
+    """Asks for more memory than there is, as torch says it on a CPU."""
+    (context.work / "piece-0").write_text("done before")
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
 def fail(context: StepContext) -> None:
     """Has a bug."""
     raise ZeroDivisionError("unforeseen")
 
 
 ACTIONS: dict[str, Callable[[StepContext], None]] = {
-    action.__name__: action for action in (finish, wait, wait_deaf, lose_a_worker, fill_the_disk, fail)
+    action.__name__: action for action in (finish, wait, wait_deaf, lose_a_worker, fill_the_disk, exhaust_memory, fail)
 }
 
 

@@ -34,7 +34,7 @@ def paths(entries: list[Any]) -> list[str]:
 
 def test_stages_are_the_steps_in_order_after_the_state_of_what_they_are_given() -> None:
     assert list(STAGES) == ["sources", *NAMES]
-    given = [f"sources/{step.name}.json" for step in STEPS if step.outside]
+    given = [f"sources/{step.name}.json" for step in STEPS if step.has_state]
     assert paths(STAGES["sources"]["outs"]) == given
     assert STAGES["sources"]["always_changed"]
 
@@ -52,7 +52,7 @@ def test_a_stage_is_what_its_step_says(step: Step) -> None:
     assert stage["cmd"].endswith(f"python -m glus {step.name}")
     assert tuple(stage["params"]) == step.parameters
     assert sorted(outputs) == sorted(step.outputs)
-    given = [f"sources/{step.name}.json"] if step.outside else []
+    given = [f"sources/{step.name}.json"] if step.has_state else []
     assert sorted(set(stage["deps"]) - set(code)) == sorted([*step.inputs, *given])
 
 
@@ -123,6 +123,7 @@ def stale_with(finished: Path, overrides: list[str]) -> tuple[set[str], set[str]
     before = params.read_text()
     params.write_text(edited(params, overrides))
     try:
+        update_sources(load_config(params))
         touched = set(status())
         with Repo() as repo:
             graph = repo.index.graph  # an edge leads from a stage to what it depends on
@@ -131,6 +132,7 @@ def stale_with(finished: Path, overrides: list[str]) -> tuple[set[str], set[str]
             }
     finally:
         params.write_text(before)
+        update_sources(load_config(params))
     return touched, touched | after
 
 
@@ -154,7 +156,8 @@ FROM_TRAIN = set(NAMES) - {"stage"}
         (["seed=1"], {"train", "pseudolabel", "selector", "keyframes"}, FROM_TRAIN),
         (["pseudolabel.share=0.25"], {"pseudolabel", "keyframes"}, FROM_TRAIN - {"train"}),
         (["selector.steps=150"], {"selector"}, {"selector", "keyframes", "propagate", "evaluate"}),
-        (["keyframes.source=first_frame"], {"keyframes"}, {"keyframes", "propagate", "evaluate"}),
+        (["keyframes.source=first_frame"], {"pseudolabel", "selector", "keyframes"}, FROM_TRAIN - {"train"}),
+        (["keyframes.comparisons=[]"], {"keyframes"}, {"keyframes", "propagate", "evaluate"}),
         (["propagate.memory_stride=2"], {"propagate"}, {"propagate", "evaluate"}),
         (["evaluate.seed=1"], {"evaluate"}, {"evaluate"}),
         (["tracking.variant=other"], set(), set()),

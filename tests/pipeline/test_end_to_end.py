@@ -14,9 +14,11 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from toy_pieces import Machines
 
 from glus.commands.params import edited
 from glus.config import load_config
+from glus.execution.shards import ray_engine
 from glus.manifest import read_manifest
 from glus.pipeline.runner import run_step
 from glus.pipeline.table import STEPS
@@ -103,11 +105,29 @@ def test_segment_writes_masks_and_a_video(finished: Path, root: Path, shared: Pa
         assert sum(1 for _ in container.decode(video=0)) == len(list(clip.iterdir()))
 
 
+@pytest.mark.parametrize(("step", "shards"), [("pseudolabel", 2), ("evaluate", 3)])
+def test_shards_on_other_machines_end_with_the_same_artifacts(
+    finished: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, shards: int
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    parameters = edited(project / "params.yaml", ["compute.engine=ray", f"compute.shards={shards}"])
+    (project / "params.yaml").write_text(parameters)
+    machines = Machines()
+    monkeypatch.setattr(ray_engine, "open_cluster", machines)  # processes of this machine stand for others
+    before = content(finished)
+    run_here(project, step)
+    assert content(project) == before
+    assert len(machines.processes) >= shards
+
+
 def content(project: Path) -> dict[str, str]:
     folders = ("models/glus/step-000006", "models/glus/final", "data/pseudolabels", "predictions")
     return {folder: read_manifest(project / folder).content_sha256 for folder in folders} | {
         "curves": (project / "metrics/train_curves.csv").read_text(),
         "metrics": (project / "metrics/train.json").read_text(),
+        "scores": (project / "metrics/evaluate.json").read_text(),
+        "reports": read_manifest(project / "reports").content_sha256,
     }
 
 
@@ -115,8 +135,8 @@ def content(project: Path) -> dict[str, str]:
     ("step", "piece"),
     [
         ("train", "checkpoints/step-*/facts.json"),
-        ("pseudolabel", "labels/shard-*.parquet"),
-        ("propagate", "parts/synthetic/test/*/done"),
+        ("pseudolabel", "pieces/synthetic/train/0*.parquet"),
+        ("propagate", "pieces/synthetic/test/0*.parquet"),
     ],
 )
 def test_sigkill_and_again_ends_with_the_same_artifacts(

@@ -355,7 +355,7 @@ def test_tables_and_pictures(project: Config) -> None:
 def test_same_bytes_again_also_in_two_processes(project: Config) -> None:
     run(make_config(num_examples=1))
     first, metrics = read_manifest(Path("reports")).content_sha256, Path("metrics/evaluate.json").read_bytes()
-    for piece in Path(".glus/work/scores").rglob("*.json"):
+    for piece in Path(".glus/work/pieces").rglob("*.json"):
         piece.unlink()
     run(make_config(num_examples=1, processes=2))
     assert read_manifest(Path("reports")).content_sha256 == first

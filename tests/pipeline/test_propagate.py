@@ -17,13 +17,13 @@ def rows(tmp_path, *, published):
     """The mask of frame i holds i set pixels; that of the last one was not generated."""
     split, video = StagedSplit(tmp_path / "own" / "test", tmp_path), Video("v", T, 4, 4, (), "v", ())
     expression = Expression("v", "0", "a dog", (), (), None)
-    with TableWriter("predictions", tmp_path / "masks.parquet") as table:
+    with TableWriter("ways", tmp_path / "masks.parquet") as table:
         names = frame_names(T, KEY_FRAME, published=published)
-        track = StoredTrack(table, split, video, expression, names)
+        track = StoredTrack(table, split, video, expression, ".", names)
         for frame in ORDER:
             mask = np.arange(16).reshape(4, 4) < frame
             track.store(frame, encode_rle(mask), frame < T - 1)
-    stored = read_table("predictions", tmp_path / "masks.parquet").to_pylist()
+    stored = read_table("ways", tmp_path / "masks.parquet").to_pylist()
     stored.sort(key=lambda row: row["frame_index"])
     assert [row["frame_index"] for row in stored] == list(range(T))
     return [(int(decode_rle(row["rle_counts"], 4, 4).sum()), row["seg_token_generated"]) for row in stored]

@@ -142,6 +142,16 @@ def test_a_full_disk_is_one_sentence_and_publishes_nothing(configure: Callable, 
     assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "failed"
 
 
+def test_too_little_memory_is_one_paragraph_with_what_helps(configure: Callable, act: Callable) -> None:
+    act("exhaust_memory")
+    config = configure()
+    with pytest.raises(GlusError, match=r"stage: memory ran out \(.*can't allocate memory.*compute\.workers") as caught:
+        run_step("stage", config)
+    assert caught.value.exit_code == 1
+    assert plan_step("stage", config).resumes
+    assert not Path("data/staged").exists()
+
+
 @pytest.mark.parametrize("place", ["glus.pipeline.runner.step_lock", "glus.pipeline.runner._prepare_work"])
 def test_a_full_disk_before_the_step_begins_is_the_same_sentence(
     configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch, place: str
@@ -345,3 +355,27 @@ def test_a_split_that_was_staged_again_is_noticed(labelled: Config) -> None:
     write_manifest(folder, step="stage", parameters=manifest.parameters, inputs={}, extra=manifest.extra)
     with pytest.raises(ArtifactError, match=r"is not the split that data/staged/train\.json lists"):
         plan_step("train", labelled)
+
+
+NO_SELECTOR = ["keyframes.source=first_frame", "keyframes.comparisons=[random_frame]"]
+
+
+def test_steps_that_no_source_of_key_frames_needs_say_so_and_do_nothing(configure: Callable) -> None:
+    """DVC runs them all the same; without their inputs here, so that they cannot have worked."""
+    for name in ("pseudolabel", "selector"):
+        run_step(name, configure(*NO_SELECTOR))
+    for folder in ("data/pseudolabels", "models/selector"):
+        manifest = read_manifest(Path(folder))
+        assert (manifest.files, manifest.inputs, manifest.extra) == ({}, {}, {"needed": False})
+    assert json.loads(Path("metrics/selector.json").read_text()) == {"needed": False}
+    assert Path("metrics/selector_curves.csv").read_text() == "step,loss\n"
+    assert Path("metrics/selector.png").is_file()
+
+
+def test_what_was_not_needed_is_named_once_it_is(labelled: Config, configure: Callable) -> None:
+    for name in ("pseudolabel", "selector"):
+        run_step(name, configure(*NO_SELECTOR))
+    assert set(plan_step("keyframes", configure(*NO_SELECTOR)).inputs) == {"data/staged/evaluation.json"}
+    for step, empty in (("selector", "data/pseudolabels"), ("keyframes", "models/selector")):
+        with pytest.raises(ArtifactError, match=rf"{empty} holds nothing: .*Run `glus (pseudolabel|selector)`"):
+            plan_step(step, configure())

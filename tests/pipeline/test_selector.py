@@ -246,8 +246,7 @@ def test_an_oracle_needs_ground_truth(config: Config) -> None:
     assert not Path("data/keyframes/comparisons").exists()
 
 
-def test_finished_shards_of_key_frames_are_kept(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyframes, "SHARD_VIDEOS", 1)
+def test_finished_videos_are_not_scored_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def dies_at_second(split: Any, video: Any, expressions: Any) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Several processes share one MLflow run; kills are seen, now or later; what MLflow refuses is said at no cost."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from glus.pipeline import tracking
 from glus.pipeline.mlflow_store import STORE, examine
 from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, metric_name, numbers, start_tracking
+from glus.pipeline.versions import digest_around, output_digests
 
 
 @pytest.fixture
@@ -133,6 +135,55 @@ def test_a_run_whose_processes_are_all_gone_is_ended_by_the_next(project: Path) 
         "lost": "KILLED",
         "next": "FINISHED",
     }
+
+
+def test_what_a_killed_uploader_had_not_sent_is_sent_by_the_next_step(project: Path) -> None:
+    start_tracking(describe("before")).finish("done")
+    picture = project / "strip.png"
+    picture.write_bytes(b"as it was")
+    database = sqlite3.connect("mlflow.db", isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")  # nothing can be sent
+    tracker = start_tracking(describe("lost", seed="3"))
+    for step in range(3):
+        tracker.log_metrics({"train/loss": 3.0 - step}, step=step)
+    tracker.log_artifact(picture, "reports")
+    uploader = tracker._uploader
+    assert uploader is not None
+    deadline = time.monotonic() + 60
+    while not list(project.glob(".glus/unsent/*/1/strip.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    picture.unlink()
+    picture.write_bytes(b"as a later step made it")
+    uploader.kill()
+    uploader.wait()
+    database.execute("COMMIT")
+    database.close()
+    assert [run["tags"]["glus.execution"] for run in stored_runs()] == ["before"]
+
+    assert start_tracking(describe("next")).finish("done") is not None
+    runs = {run["tags"]["glus.execution"]: run for run in stored_runs()}
+    assert (runs["lost"]["loss"], runs["lost"]["params"]) == ([3.0, 2.0, 1.0], {"seed": "3"})
+    assert (runs["lost"]["status"], runs["next"]["status"]) == ("KILLED", "FINISHED")
+    assert next(project.glob("mlartifacts/**/strip.png")).read_bytes() == b"as it was"
+    assert list((project / ".glus/unsent").iterdir()) == []
+
+
+def test_datasets_are_named_by_the_hashes_of_dvc(project: Path) -> None:
+    (project / "dvc.lock").write_text(
+        "stages: {stage: {cmd: x, outs: [{path: data/staged, md5: abc.dir}, {path: data/raw/synthetic}]}, train: {}}"
+    )
+    digests = output_digests()
+    assert digests == {"data/staged": "abc.dir"}
+    assert digest_around("data/staged/train.json", digests) == ("data/staged", "abc.dir")
+    assert digest_around("models/glus", digests) is None
+    dataset = {"name": "data/staged", "digest": "abc.dir", "read_by": "train"}
+    description = dataclasses.replace(describe("one"), datasets=(dataset,))
+    assert start_tracking(description).finish("done") is not None
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        assert database.execute("SELECT name, digest FROM datasets").fetchall() == [("data/staged", "abc.dir")]
+        assert database.execute("SELECT name, value FROM input_tags").fetchall() == [("mlflow.data.context", "train")]
+    (project / "dvc.lock").write_text("stages: {stage: {outs: [{pa")  # half written by another process
+    assert output_digests() == {}
 
 
 def test_a_kill_of_the_group_is_told(project: Path) -> None:

@@ -6,6 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from glus.media.sources import open_frames
 from glus.reporting import write_overlay_video
@@ -39,6 +41,17 @@ def test_overlay_tints_inside_outlines_the_edge_and_leaves_the_rest() -> None:
     assert pixels[10, 20].tolist() == pixels[29, 29].tolist() == [255, 0, 0]
     red, green, _ = pixels[20, 20].tolist()
     assert 100 < red < 255 and 0 < green < 100
+
+
+@pytest.mark.parametrize("width", [40, 640, 1200])
+def test_the_outline_is_what_erosion_takes_away(width: int) -> None:
+    """Of shapes that lie apart, have holes and touch the sides; 1, 8 and 15 pixels wide."""
+    coarse = np.random.default_rng(0).random((9, 12)) < 0.6
+    mask = np.asarray(Image.fromarray(coarse).resize((width, 3 * width // 4)))
+    frame = np.full((*mask.shape, 3), 100, dtype=np.uint8)
+    outlined = (np.asarray(overlay(frame, [mask], [(255, 0, 0)])) == (255, 0, 0)).all(axis=-1)
+    inner = binary_erosion(mask, iterations=max(1, round(width / 80)), border_value=1)
+    np.testing.assert_array_equal(outlined, mask & ~inner)
 
 
 def test_overlay_can_be_enlarged_and_keeps_the_place_of_the_mask() -> None:

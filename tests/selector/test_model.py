@@ -19,7 +19,6 @@ from glus.processing.sentences import SCORE, asked_of_selector
 from glus.processing.tokenizer import IMAGE_ID
 from glus.selector import clip_reading
 from glus.selector.model import Reading
-from glus.selector.packing import Node, pack
 from tests.selector.conftest import build_selector
 
 EXPRESSIONS = ["the small red circle", "The  large blue square that moves", "which circle moves?"]
@@ -124,21 +123,11 @@ def test_the_score_is_read_before_score_token(selector: KeyFrameSelector, clip: 
     assert tail.until_score().ids[-1] == selector.tokenizer.encode("It is", bos=False)[-1]
 
 
-def test_packed_rows_count_positions_along_the_branch() -> None:
-    lengths, parents = (3, 2, 2, 1), (None, 0, 0, 2)
-    packed = pack([[Node(torch.zeros(n, 4), parent) for n, parent in zip(lengths, parents, strict=True)]])
-    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 3, 4, 5]]
-    assert packed.starts == [[0, 3, 5, 7]]
-    assert packed.mask[0, 0, 7].tolist() == [True, True, True, False, False, True, True, True]
-    assert packed.mask[0, 0, 4].tolist() == [True, True, True, True, True, False, False, False]
-
-
 def test_contexts_and_query_frames_are_read_once(selector: KeyFrameSelector, clip: np.ndarray) -> None:
     """Language-model tokens: each context, each frame behind it, and a tail for each pair (padded to the longest)."""
     read: list[int] = []
-    selector.language_model.model.register_forward_pre_hook(
-        lambda _, __, kwargs: read.append(kwargs["inputs_embeds"][..., 0].numel()), with_kwargs=True
-    )
+    first = selector.language_model.model.layers[0].mlp
+    first.register_forward_pre_hook(lambda _, args: read.append(args[0][..., 0].numel()))
     selector.score(clip, EXPRESSIONS, max_context_frames=4)
     size = selector.token_merging.num_tokens
     contexts = [len(encode_context(selector.tokenizer, count)) + count * (size - 1) for count in (4, 3)]
@@ -164,7 +153,7 @@ def test_clip_sees_some_frames_at_a_time(
 ) -> None:
     expected = selector.score(clip, EXPRESSIONS[:1])
     seen: list[int] = []
-    selector.vision_tower.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    selector.vision_tower.embeddings.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     monkeypatch.setattr(clip_reading, "FRAMES_PER_PASS", 3)
     torch.testing.assert_close(selector.score(clip, EXPRESSIONS[:1]), expected, atol=1e-5, rtol=0)
     assert seen == [3, 3, 1]

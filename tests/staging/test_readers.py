@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,49 @@ def test_reasonvos_repeats_expression_numbers(tmp_path: Path) -> None:
         assert (split.target_masks(expression, [2]) == mask).all()
     with pytest.raises(InputError, match="one split"):
         examine("reasonvos", tmp_path, "train")
+
+
+def write_long_rvos(root: Path) -> None:
+    """Two sentences about one object, which two of four frames show, and one about another."""
+    write_frames(root / "valid/JPEGImages/a")
+    sentences = {"0": ("left", 3, "static"), "1": ("it goes right", 3, "dynamic"), "2": ("right", 5, "hybrid")}
+    expressions = {
+        name: {"exp": text, "obj_id": number, "type": kind} for name, (text, number, kind) in sentences.items()
+    }
+    write_json(root / "valid/meta_expressions.json", {"videos": {"a": {"frames": FRAMES, "expressions": expressions}}})
+    write_pngs(root / "valid/Annotations/a/3", dict.fromkeys(FRAMES[1:3], LEFT * 255))
+    write_pngs(root / "valid/Annotations/a/5", dict.fromkeys(FRAMES, RIGHT * 255))
+
+
+def test_long_rvos_has_no_files_where_an_object_is_not_seen(tmp_path: Path) -> None:
+    write_long_rvos(tmp_path)
+    assert READERS["long_rvos"].splits(tmp_path) == ["valid"]
+    split = staged("long_rvos", tmp_path, "valid", tmp_path / "staged")
+    listed = split.expressions["a"]
+    assert [item.family for item in listed] == ["static", "dynamic", "hybrid"]
+    assert [item.annotation_ids for item in listed] == [("3",), ("3",), ("5",)]
+    shown = [split.target_masks(item, range(4)) for item in listed]
+    assert [mask.any() for mask in shown[0]] == [False, True, True, False]
+    assert (shown[1] == shown[0]).all() and (shown[2] == RIGHT).all()
+
+
+def test_long_rvos_faults(tmp_path: Path) -> None:
+    write_long_rvos(tmp_path)
+    shutil.rmtree(tmp_path / "valid/Annotations/a/5")
+    edit_json(
+        tmp_path / "valid/meta_expressions.json",
+        lambda content: content["videos"]["a"]["expressions"]["1"].update(type="other"),
+    )
+    found = faults_of("long_rvos", tmp_path, "valid")
+    assert "valid/Annotations/a/5 does not exist" in errors(found)[0].problem
+    assert any("has the type 'other', expected static, dynamic, hybrid" in fault.problem for fault in found)
+
+
+def test_long_rvos_without_annotations_is_a_servers_split(tmp_path: Path) -> None:
+    write_long_rvos(tmp_path)
+    shutil.rmtree(tmp_path / "valid/Annotations")
+    assert faults_of("long_rvos", tmp_path, "valid") == []
+    assert examine("long_rvos", tmp_path, "valid").raw.masks is None
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])

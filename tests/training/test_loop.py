@@ -18,8 +18,8 @@ from glus.training.loop.summary import describe_batch, describe_parameters
 from glus.training.loop.trainer import Trainer, train_mode
 
 COMPUTE = ComputeConfig(
-    device="cpu", precision="float32", processes=1, machines=1, rendezvous=None, strategy="ddp", keep_checkpoints=2,
-    threads=1, workers=0,
+    engine="local", shards=1, device="cpu", precision="float32", activation_checkpointing=False, processes=1,
+    machines=1, rendezvous=None, strategy="ddp", keep_checkpoints=2, threads=1, workers=0,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from test_loop import COMPUTE, optimiser, run
 from together import together
 
 from glus.config import load_config
+from glus.model.conversations import pack_conversations
 from glus.model.glus import GlusModel
 from glus.model.lora import add_lora
 from glus.model.scratch import build_from_scratch
@@ -41,16 +42,14 @@ def build_batch(model: GlusModel, number: int) -> ClipBatch:
     num_images, seg = 3, model.seg_id
     image = [-200] * model.mllm.tokens_per_frame
     rows = [[1, *image * num_images, 300 + row, seg, 310, seg] for row in range(2)]
-    ids = torch.tensor(rows)
-    positions = (ids == seg).nonzero()[:, 1].reshape(2, 2) - 1
+    asked = [[position - 1 for position, token in enumerate(row) if token == seg] for row in rows]
     clip, sam2 = model.vision_tower.config.image_size, model.masks.image_size
     return ClipBatch(
         clip_pixels=torch.randn(1, num_images, 3, clip, clip, generator=draw),
         sam2_pixels=torch.randn(1, 2, 3, sam2, sam2, generator=draw),
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids, dtype=torch.bool),
+        input_ids=torch.tensor(rows),
+        conversations=pack_conversations(rows, [0, 0], num_images * model.mllm.tokens_per_frame, asked),
         clip_of=torch.tensor([0, 0]),
-        seg_positions=positions,
         targets=(torch.rand(2, 2, 32, 32, generator=draw) > 0.7,),
         keys=tuple(
             tuple(TokenKey("v", str(row), str(frame), frozenset({str(row)})) for frame in range(2)) for row in range(2)

@@ -13,7 +13,7 @@ from glus import GLUS
 from glus.cli import app
 from glus.errors import InputError
 from glus.weights.adapters import merge_adapter
-from glus.weights.saved import save_glus
+from glus.weights.saved import LANGUAGE_MODEL, save_glus
 
 TARGETS = ["q_proj", "v_proj"]
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -53,7 +53,8 @@ def expected(model: GLUS, adapter: Path) -> dict[str, torch.Tensor]:
 
 def test_merging_by_hand(model, adapter):
     wanted = {name: value.clone() for name, value in expected(model, adapter).items()}
-    merged = merge_adapter(model, adapter)
+    merge_adapter(model, LANGUAGE_MODEL, adapter)
+    merged = model.state_dict()
     assert merged.keys() == wanted.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(merged[name], value, rtol=1e-5, atol=1e-6)
@@ -62,7 +63,8 @@ def test_merging_by_hand(model, adapter):
 def test_stored_types_are_kept(model, adapter):
     model.mllm.bfloat16()
     wanted = expected(model, adapter)
-    merged = merge_adapter(model, adapter)
+    merge_adapter(model, LANGUAGE_MODEL, adapter)
+    merged = model.state_dict()
     name = "mllm.language_model.model.layers.1.self_attn.v_proj.weight"
     assert merged[name].dtype == torch.bfloat16 and torch.equal(merged[name], wanted[name].bfloat16())
 
@@ -71,7 +73,7 @@ def test_the_command(model, adapter, tmp_path):
     save_glus(model, model.state_dict(), tmp_path / "model")
     wanted = {name: value.clone() for name, value in expected(model, adapter).items()}
     done = CliRunner().invoke(
-        app, ["weights", "merge", str(tmp_path / "model"), str(adapter), str(tmp_path / "merged")]
+        app, ["weights", "merge", str(tmp_path / "model"), str(tmp_path / "merged"), "--adapter", str(adapter)]
     )
     assert done.exit_code == 0, done.output
     merged = GLUS.from_pretrained(tmp_path / "merged").state_dict()
@@ -87,7 +89,7 @@ def test_what_does_not_fit_is_named(model, adapter):
     del tensors[name.replace("q_proj", "v_proj")]
     save_file(tensors, adapter / WEIGHTS)
     with pytest.raises(InputError) as error:
-        merge_adapter(model, adapter)
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
     for words in ("q_proj.lora_A.weight has shape [3, 5], expected [3, ", "missing", "unexpected"):
         assert words in str(error.value)
 
@@ -104,9 +106,9 @@ def test_other_adapters_are_refused(model, adapter, change, words):
     config = json.loads((adapter / CONFIG).read_text())
     (adapter / CONFIG).write_text(json.dumps(config | change))
     with pytest.raises(InputError, match=words):
-        merge_adapter(model, adapter)
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
 
 
 def test_a_folder_without_an_adapter_is_refused(model, tmp_path):
     with pytest.raises(InputError, match=r"adapter_config.json does not exist"):
-        merge_adapter(model, tmp_path)
+        merge_adapter(model, LANGUAGE_MODEL, tmp_path)

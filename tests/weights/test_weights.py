@@ -27,6 +27,10 @@ def test_round_trip(always_seg, saved, frames):
     assert (first.logits == second.logits).all()
 
 
+def test_whoever_reads_the_other_files_reads_the_weights(saved):
+    assert {oct(file.stat().st_mode) for file in saved.iterdir()} == {oct((saved / "config.json").stat().st_mode)}
+
+
 def test_missing_unexpected_and_reshaped_tensors_are_named(saved):
     weights = load_file(saved / WEIGHTS)
     weights["surplus"] = torch.zeros(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glus.errors import InputError
 from glus.media.folders import HIDDEN
-from glus.media.pictures import PICTURE_SUFFIXES, decode_picture
+from glus.media.pictures import PICTURE_SUFFIXES, Header, decode_picture, read_header
 from glus.staging.faults import Fault, error, problem_with, warning
 from glus.staging.files.paths import missing_folder, other_spelling, require_no_link_out
 from glus.staging.raw import RawVideo
@@ -32,11 +32,12 @@ class FrameCheck:
     faults: list[Fault] = field(default_factory=list)
 
 
-def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
+def check_frames(root: Path, listed_in: str, video: RawVideo, pixels: bool = True) -> FrameCheck:
     """Opens all frames of a video; a missing folder is one fault, not one per frame.
 
     Args:
         listed_in: the list that names the video, for messages.
+        pixels: whether they are decoded to their end and hashed, or no more than their headers is read.
     """
     check = FrameCheck(video.frame_names)
     if absent := missing_folder(root, video.frame_dir, video.video_id, listed_in):
@@ -49,9 +50,8 @@ def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
     for name, file in zip(video.frame_names, video.frame_files(), strict=True):
         record = f"video {video.video_id}, frame {name}"
         try:
-            content = _read(root, file, name, video.video_id, listed_in)
-            digest.update(hashlib.sha256(content).digest())
-            picture = decode_picture(content, file)
+            path = _find(root, file, name, video.video_id, listed_in)
+            picture = _decode(path, file, digest) if pixels else read_header(path, file)
         except InputError as problem:
             check.faults.append(error(file, record, problem_with(problem), AGAIN))
             continue
@@ -59,10 +59,9 @@ def check_frames(root: Path, listed_in: str, video: RawVideo) -> FrameCheck:
             kinds[picture.kind].append(file)
         if picture.orientation != UPRIGHT:
             stored_turned.append(file)
-        size = (picture.image.height, picture.image.width)
-        check.size_px = check.size_px or size
-        if size != check.size_px:
-            check.faults.append(_other_size(file, record, size, check.size_px))
+        check.size_px = check.size_px or picture.size
+        if picture.size != check.size_px:
+            check.faults.append(_other_size(file, record, picture.size, check.size_px))
     check.faults.extend(_odd_kinds(video, kinds))
     check.faults.extend(_stored_turned(video, stored_turned))
     check.sha256 = digest.hexdigest()
@@ -111,14 +110,21 @@ def _stored_turned(video: RawVideo, files: list[str]) -> Iterator[Fault]:
         yield warning(video.frame_dir, f"video {video.video_id}", problem, action)
 
 
-def _read(root: Path, file: str, name: str, video_id: str, listed_in: str) -> bytes:
+def _decode(path: Path, file: str, digest: hashlib._Hash) -> Header:
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise InputError(f"{file} cannot be read ({problem.strerror})") from problem
+    digest.update(hashlib.sha256(content).digest())
+    picture = decode_picture(content, file)
+    return Header((picture.image.height, picture.image.width), picture.kind, picture.orientation)
+
+
+def _find(root: Path, file: str, name: str, video_id: str, listed_in: str) -> Path:
     path = root / file
     if not path.is_file():
         other = other_spelling(path)
         found = f"; {other} is there, frames have to be JPEG files called .jpg" if other else ""
         raise InputError(f"frame {name} of video {video_id} is listed in {listed_in} but {file} does not exist{found}")
     require_no_link_out(root, file)
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise InputError(f"{file} cannot be read ({problem.strerror})") from problem
+    return path

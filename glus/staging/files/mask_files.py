@@ -180,7 +180,10 @@ def _row(video_id: str, annotation_id: str, frame_index: int, size: Size, counts
 def read_mask_folder(
     root: Path, listed_in: str, source: MaskFolder, video: RawVideo, size: Size | None
 ) -> tuple[list[Row], list[Fault]]:
-    """Rows of one folder of PNG files, one per frame of the video; none where its size is not known."""
+    """Rows of one folder of PNG files, one per frame of the video or per frame that shows the object.
+
+    There are none where the video's size is not known.
+    """
     if absent := missing_folder(root, source.folder, video.video_id, listed_in):
         return [], [absent]
     rows: list[Row] = []
@@ -188,6 +191,8 @@ def read_mask_folder(
     faults = _masks_without_frame(root, source.folder, video)
     for index, name in enumerate(video.frame_names):
         file = f"{source.folder}/{name}.png"
+        if source.sparse and not (root / file).exists():
+            continue
         try:
             pixels = _read_png(root, file, name, size)
         except InputError as problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from glus.config import ClipKind, SyntheticConfig
+from glus.execution.processes import Pool
 from glus.execution.progress import Display, show_bar
 from glus.masks import encode_rle
 from glus.staging.synthetic.expressions import Sentence, describe
@@ -56,7 +56,7 @@ def write_split(
     config: SyntheticConfig,
     split: str,
     root: Path,
-    pool: Executor | None = None,
+    pool: Pool | None = None,
     progress: Display = show_bar,
 ) -> None:
     """Writes `root/<split>`; does nothing where it is already there, and leaves nothing where it is interrupted.
@@ -72,7 +72,7 @@ def write_split(
     shutil.rmtree(aside, ignore_errors=True)
     clips: list[Clip] = [(kind, index) for kind, count in config.clips[split].items() for index in range(count)]
     job = partial(_write_clip, config, split, aside / "JPEGImages")
-    written = map(job, clips) if pool is None else pool.map(job, clips, chunksize=8)
+    written = map(job, clips) if pool is None else pool.map(partial(partial, job), clips)
     shown = progress(written, f"drawing synthetic/{split}", total=len(clips))
     _write_lists(sorted(shown, key=lambda clip: clip.video_id), config.num_frames, aside)
     aside.rename(target)

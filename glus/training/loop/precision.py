@@ -24,7 +24,7 @@ def set_weight_types(module: nn.Module, trained: Iterable[nn.Parameter], precisi
     if precision == "float32":
         module.float()
     for parameter in trained:
-        parameter.data = parameter.data.float()
+        parameter.data = parameter.data.to(torch.float32, copy=True)  # not in the file that it may be mapped from
     for tensor in chain(module.parameters(), module.buffers()):
         if tensor.dtype == torch.float16:
             tensor.data = tensor.data.bfloat16()

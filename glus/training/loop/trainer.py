@@ -76,6 +76,9 @@ class Trainer:
         compute: precision, data workers.
         hooks: see there.
         state: further objects to save and restore.
+
+    Attributes:
+        trained: names of the parameters that some phase trains.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class Trainer:
         self.hooks = hooks
         self.state = dict(state or {})
         self.total_steps = sum(phase.steps for phase in phases)
-        self._trained = {name for phase in phases for name in phase.parameters}
+        self.trained = {name for phase in phases for name in phase.parameters}
         self._moments: Moments = {}  # of the optimiser of the phase that is resumed
         self._sums: dict[str, float] = {}
         self._num_summed = 0
@@ -120,7 +123,7 @@ class Trainer:
         """
         for phase in self.phases:
             require_equal_shares(phase)
-        trained = [parameter for name, parameter in self.module.named_parameters() if name in self._trained]
+        trained = [parameter for name, parameter in self.module.named_parameters() if name in self.trained]
         set_weight_types(self.module, trained, self.compute.precision)
         self.module.to(self.engine.device)
         done = self._restore()
@@ -258,7 +261,7 @@ class Trainer:
         self.hooks.on_log(step, phase.name, values, pace)
 
     def _save(self, step: int, moments: Moments) -> None:
-        parameters = {name: each for name, each in self.module.named_parameters() if name in self._trained}
+        parameters = {name: each for name, each in self.module.named_parameters() if name in self.trained}
         tensors = {f"weights/{name}": weight for name, weight in in_one_piece(parameters).items()}
         tensors |= {f"moments/{key}/{name}": value for name, each in moments.items() for key, value in each.items()}
         if rank() == 0:
@@ -271,7 +274,7 @@ class Trainer:
         if step is None:
             return 0
         state = self.checkpoints.load(step)
-        parameters = {name: each for name, each in self.module.named_parameters() if name in self._trained}
+        parameters = {name: each for name, each in self.module.named_parameters() if name in self.trained}
         weights = {
             name.removeprefix("weights/"): value for name, value in state.tensors.items() if name.startswith("weights/")
         }

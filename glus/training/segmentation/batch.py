@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glus.model.conversations import Conversations
+
 
 @dataclass(frozen=True)
 class TokenKey:
@@ -30,9 +32,8 @@ class ClipBatch:
         clip_pixels: float [S, Nc + Nq, 3, h, w], input of the CLIP tower, context frames first.
         sam2_pixels: float [S, Nq, 3, S2, S2], input of SAM-2's image encoder.
         input_ids: int [B, L], right-padded, P times `IMAGE_ID` for each frame.
-        attention_mask: bool [B, L].
+        conversations: the same ones packed; asked are the positions that predict the [SEG] tokens (one before each).
         clip_of: int [B], the clip that an expression belongs to.
-        seg_positions: int [B, Nq], positions that predict the [SEG] tokens (one before each).
         targets: one [n, Nq, H, W] for each clip, in the order of its n expressions: bool, or uint8 where annotations
             are summed as published.
         keys: Nq keys for each of the B expressions.
@@ -41,16 +42,15 @@ class ClipBatch:
     clip_pixels: Tensor
     sam2_pixels: Tensor
     input_ids: Tensor
-    attention_mask: Tensor
+    conversations: Conversations
     clip_of: Tensor
-    seg_positions: Tensor
     targets: tuple[Tensor, ...]
     keys: tuple[tuple[TokenKey, ...], ...]
 
     @property
     def num_masks(self) -> int:
         """Masks, and [SEG] tokens: B * Nq."""
-        return self.seg_positions.numel()
+        return sum(map(len, self.keys))
 
     @property
     def sample_ids(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class ClipBatch:
     def to(self, device: torch.device) -> ClipBatch:
         """The batch on another device."""
         tensors: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor | Conversations)
         }
         return replace(self, **tensors, targets=tuple(target.to(device) for target in self.targets))
 

@@ -13,7 +13,7 @@ from glus.config import ContrastiveConfig, LossConfig, MemoryConfig
 from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
 from glus.model.mllm import HiddenStates
-from glus.model.sam2 import FrameFeatures, MaskBranch, resize_logits
+from glus.model.sam2 import FrameFeatures, MaskBranch, Memory, resize_logits
 from glus.training.loop.group import gather_in_order
 from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
 from glus.training.segmentation.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
@@ -144,7 +144,8 @@ class TrackingObjective(nn.Module):
 
     def __init__(self, model: GlusModel, loss: LossConfig, memory: MemoryConfig) -> None:
         super().__init__()
-        self.model, self.loss, self.memory = model, loss, memory
+        self.model, self.loss = model, loss
+        self.memory = memory.model_copy(update={"detach": False})  # memory is what is trained here
 
     def forward(self, batch: TrackBatch) -> dict[str, Tensor]:
         """Losses of the frames after the first."""
@@ -152,30 +153,20 @@ class TrackingObjective(nn.Module):
         features = encode_clip(self.model, batch.sam2_pixels)
         num_frames, num_masks = batch.sam2_pixels.shape[1], len(batch.clip_of)
         prompt = masks.sam2.sam_prompt_encoder.not_a_point_embed.weight.expand(num_masks, -1)
-        bank = MemoryBank(self.memory.train_stride, self.memory.max_strided)
         first = features[batch.clip_of * num_frames]
         truth = [resize_logits(target[:, 0].float(), *first.logit_size) for target in batch.targets]
-        bank.write(0, masks.remember(masks.condition(first, []), (2 * torch.cat(truth) - 1) * _MASK_PROMPT_LOGIT))
-        logits = []
-        for frame in range(1, num_frames):
-            of_frame, memory = masks.segment_frame(
-                features[batch.clip_of * num_frames + frame], prompt, bank.read(frame)
-            )
-            bank.write(frame, memory)
-            logits.append(of_frame)
-        bce, dice = mask_losses(torch.stack(logits, dim=1), [target[:, 1:] for target in batch.targets])
+        given = masks.remember(masks.condition(first, []), (2 * torch.cat(truth) - 1) * _MASK_PROMPT_LOGIT)
+        prompts = prompt.unsqueeze(1).expand(-1, num_frames, -1)
+        logits = segment_window(masks, features, prompts, batch.clip_of, self.memory, given)
+        bce, dice = mask_losses(logits, [target[:, 1:] for target in batch.targets])
         total = self.loss.bce * bce + self.loss.dice * dice
         return {"loss": total, "bce": bce.detach(), "dice": dice.detach()}
 
 
 def seg_hidden(model: GlusModel, batch: ClipBatch) -> HiddenStates:
     """States at the positions that predict the [SEG] tokens: float [B, Nq, D]."""
-    num_clips, num_frames = batch.clip_pixels.shape[:2]
     tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
-    tokens = tokens.reshape(num_clips, num_frames * tokens.shape[1], -1)
-    states = model.mllm(batch.input_ids, batch.attention_mask, tokens[batch.clip_of])
-    rows = torch.arange(len(batch.input_ids), device=batch.input_ids.device).unsqueeze(1)
-    return states[rows, batch.seg_positions]
+    return model.mllm(batch.conversations, tokens.flatten(0, 1)).unflatten(len(batch.clip_of))
 
 
 def encode_clip(model: GlusModel, sam2_pixels: Tensor) -> FrameFeatures:
@@ -190,7 +181,12 @@ def encode_clip(model: GlusModel, sam2_pixels: Tensor) -> FrameFeatures:
 
 
 def segment_window(
-    masks: MaskBranch, features: FrameFeatures, prompts: Tensor, clip_of: Tensor, memory: MemoryConfig
+    masks: MaskBranch,
+    features: FrameFeatures,
+    prompts: Tensor,
+    clip_of: Tensor,
+    memory: MemoryConfig,
+    given: Memory | None = None,
 ) -> Tensor:
     """Query frames one after the other through the memory bank (4.2), low-resolution logits float [B, Nq, h, w].
 
@@ -202,16 +198,20 @@ def segment_window(
         prompts: float [B, Nq, C].
         clip_of: int [B].
         memory: stride, number of memories, whether they are cut off.
+        given: what is remembered of the first frame, which then has no logits: [B, Nq - 1, h, w].
     """
     num_frames = prompts.shape[1]
     bank = MemoryBank(memory.train_stride, memory.max_strided)
-    logits = []
-    for frame in range(num_frames):
-        of_frame, remembered = masks.segment_frame(
-            features[clip_of * num_frames + frame], prompts[:, frame], bank.read(frame)
-        )
-        bank.write(frame, remembered.detach() if memory.detach else remembered)
-        logits.append(of_frame)
+    if given is not None:
+        bank.write(0, given)
+    logits: list[Tensor] = []
+    for frame in range(len(bank), num_frames):
+        of_frame = features[clip_of * num_frames + frame]
+        conditioned = masks.condition(of_frame, bank.read(frame))
+        logits.append(masks.decode(conditioned, of_frame, prompts[:, frame], dynamic_multimask=False))
+        if frame + 1 < num_frames:  # nothing reads what the last one would leave
+            remembered = masks.remember(conditioned, logits[-1])
+            bank.write(frame, remembered.detach() if memory.detach else remembered)
     return torch.stack(logits, dim=1)
 
 

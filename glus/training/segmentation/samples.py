@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from glus.media.pictures import read_frame
+from glus.model.conversations import pack_conversations
 from glus.processing.conversation import (
     ANSWERS,
     INFERENCE_ANSWER,
@@ -72,9 +73,9 @@ class BatchBuilder:
     def build(self, samples: Sequence[ClipSample]) -> ClipBatch:
         """The batch of some samples; all have the same numbers of context and query frames."""
         rows = [self._conversation(sample, number) for sample in samples for number in range(len(sample.expressions))]
-        input_ids, attention_mask = pad_ids(rows, self.tokenizer.pad_id)
-        num_query = len(samples[0].query_frames)
-        seg_positions = (input_ids == self._seg_id).nonzero()[:, 1].reshape(len(rows), num_query) - 1
+        clip_of = [clip for clip, sample in enumerate(samples) for _ in sample.expressions]
+        num_frames = len(samples[0].context_frames) + len(samples[0].query_frames)
+        asked = [[position - 1 for position, token in enumerate(row) if token == self._seg_id] for row in rows]
         query = [self._frames(sample, sample.query_frames) for sample in samples]
         context = [self._frames(sample, sample.context_frames) for sample in samples]
         return ClipBatch(
@@ -82,10 +83,9 @@ class BatchBuilder:
                 [self.transform.clip(before + frames) for before, frames in zip(context, query, strict=True)]
             ),
             sam2_pixels=torch.stack([self.transform.sam2(frames) for frames in query]),
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            clip_of=torch.tensor([clip for clip, sample in enumerate(samples) for _ in sample.expressions]),
-            seg_positions=seg_positions,
+            input_ids=pad_ids(rows, self.tokenizer.pad_id),
+            conversations=pack_conversations(rows, clip_of, num_frames * self.tokens_per_frame, asked),
+            clip_of=torch.tensor(clip_of),
             targets=tuple(self._targets(sample) for sample in samples),
             keys=tuple(_keys(sample, expression) for sample in samples for expression in sample.expressions),
         )

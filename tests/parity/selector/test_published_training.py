@@ -1,7 +1,6 @@
 """One training batch of the published selector: embeddings, states, scores, losses and gradients."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.models.llama.modeling_llama import LlamaModel
 
 from glus import KeyFrameSelector
 from glus.config import LoraConfig
 from glus.model.lora import add_lora, merged_state_dict
+from glus.model.packing import Layout
 from glus.selector import model as selector_model
 from glus.selector import token_merging
 from glus.selector.model import SelectorOutput
-from glus.selector.packing import Node, Packed, pack
 from glus.training.selector.objective import SelectorObjective
 from glus.training.selector.samples import SelectorBatch, SelectorSample
 from tests.parity.differences import within
@@ -132,24 +132,17 @@ def record_noise(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Tensor]]:
 
 
 def record_prompts(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """Embeddings [length, D] of every conversation from the packed rows: a leaf behind what it continues."""
+    """Embeddings [length, D] of every conversation from the packed row: a leaf behind what it continues."""
     prompts: list[Tensor] = []
+    read = selector_model.read_packed
 
-    def recorded(rows: Sequence[Sequence[Node]]) -> Packed:
-        for row in rows:
-            parents = {node.parent for node in row}
-            prompts.extend(branch(row, index) for index in range(len(row)) if index not in parents)
-        return pack(rows)
+    def recorded(model: LlamaModel, embeddings: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        *_, tails = layout.every.parts
+        prompts.extend(embeddings.detach()[branch.unique()] for branch in tails.read)  # without what fills it up
+        return read(model, embeddings, layout)
 
-    monkeypatch.setattr(selector_model, "pack", recorded)
+    monkeypatch.setattr(selector_model, "read_packed", recorded)
     return prompts
-
-
-def branch(row: Sequence[Node], index: int) -> Tensor:
-    """A node's embeddings behind its ancestors'."""
-    node = row[index]
-    before = [] if node.parent is None else [branch(row, node.parent)]
-    return torch.cat([*before, node.embeddings.detach()])
 
 
 def test_merged_adapters_are_the_published_selector(published: SelectorGoldens) -> None:

@@ -1,0 +1,125 @@
+"""Shards as runs of `glus/shard` on a worker: the same bytes, a killed one asked for again, cancelled with the step."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from local_imports import ROOT
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+from test_supervisor import all_gone
+from toy_pieces import content, environment, kill_once, lose_machine, made, squares
+
+from glus.errors import InputError
+from glus.execution.shards import signs
+from glus.execution.shards.prefect_engine import open_cluster
+from glus.execution.shards.spread import spread
+
+EXPECTED = [f"{number**2}\n".encode() * 1000 for number in range(8)]
+SECONDS = 120
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A server, and the environment of those who use it."""
+    with prefect_test_harness(server_startup_timeout=120):
+        url = PREFECT_API_URL.value()
+        assert url
+        yield environment() | {
+            "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path_factory.mktemp("home")),
+            "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def worker(server: dict[str, str]) -> Iterator[None]:
+    """The deployment of prefect.yaml, and a worker for two shards at a time."""
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="shards", type="process"))
+    command = [*PREFECT, "deploy", "--name", "shard"]
+    subprocess.run(command, cwd=ROOT, env=server, check=True, capture_output=True)
+    with one_more_worker(server):
+        yield
+
+
+@contextmanager
+def one_more_worker(server: dict[str, str]) -> Iterator[None]:
+    command = [*PREFECT, "worker", "start", "--pool", "shards", "--type", "process", "--limit", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, env=server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()  # its runs have ended, and end by themselves where they have not
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def states(client: SyncPrefectClient) -> list[str]:
+    return sorted(run.state.type.value for run in client.read_flow_runs() if run.state)
+
+
+def test_without_a_deployment_the_step_says_what_to_do(server: object) -> None:
+    with pytest.raises(InputError, match=r"has no deployment glus/shard; run `prefect deploy --all`"):
+        list(spread(squares(3), 1, open_cluster))
+
+
+def test_a_worker_makes_the_same_though_a_shard_is_killed(worker: object, caplog: pytest.LogCaptureFixture) -> None:
+    list(spread(squares(8, partial(kill_once, 6)), 3, open_cluster))
+    assert content(squares(8)) == EXPECTED
+    assert sorted(made()) == list(range(8))
+    assert "A shard was lost (Failed: The shard ended with exit code 137" in caplog.text
+    with get_client(sync_client=True) as client:
+        assert states(client) == ["COMPLETED", "COMPLETED", "COMPLETED", "FAILED"]
+
+
+STEP = """
+import signal, sys
+from toy_pieces import squares, wait
+from glus.execution.shards.prefect_engine import open_cluster
+from glus.execution.shards.spread import spread
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+list(spread(squares(8, wait), 4, open_cluster))
+"""
+
+
+def test_the_runs_of_a_step_that_is_stopped_are_cancelled(worker: object, server: dict[str, str]) -> None:
+    step = subprocess.Popen([sys.executable, "-c", STEP], env=server)
+    wait_until(lambda: Path("at-work").exists() and Path("at-work").read_text() != "")
+    at_work = psutil.Process(int(Path("at-work").read_text()))
+    step.terminate()
+    assert step.wait(SECONDS) == 1
+    assert all_gone([at_work])
+    with get_client(sync_client=True) as client:
+        wait_until(lambda: not {"RUNNING", "CANCELLING", "SCHEDULED", "PENDING"} & set(states(client)))
+        assert states(client).count("CANCELLED") == 4
+
+
+def test_the_shards_of_a_lost_machine_go_to_another(
+    worker: object, server: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(signs, "SECONDS_TO_BELIEVE", 30.0)
+    with one_more_worker(server):
+        list(spread(squares(8, partial(lose_machine, 6)), 2, open_cluster))
+    assert content(squares(8)) == EXPECTED
+    assert sorted(made()) == list(range(8))
+    assert "A shard was lost" in caplog.text
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -1,0 +1,121 @@
+"""Work for machines that are processes of this one: pieces that hold a square, and what may happen to their makers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psutil
+from local_imports import ROOT
+
+from glus.errors import InputError
+from glus.execution.pieces import StepPieces
+from glus.execution.shards.request import Shard
+from glus.execution.shards.spread import RunState
+
+HERE = Path(__file__).parent
+
+
+def squares(count: int, event: Callable[[int], None] | None = None, devices: int = 0) -> StepPieces:
+    """StepPieces 0 to `count`; `event` comes before each is written."""
+    names = tuple(f"{number:07d}-{number**2:04x}.txt" for number in range(count))
+    return StepPieces(Path(".glus/work/toy/pieces"), names, partial(Square, event), devices)
+
+
+class Square:
+    def __init__(self, event: Callable[[int], None] | None) -> None:
+        self.event = event
+
+    def __call__(self, number: int, file: Path) -> None:
+        file.write_text(f"{number**2}\n" * 1000)
+        if self.event:
+            self.event(number)
+        with Path("made").open("a") as made:
+            made.write(f"{number}\n")
+
+
+def kill_once(at: int, number: int) -> None:
+    if number == at and not Path("killed").exists():
+        Path("killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_always(at: int, number: int) -> None:
+    if number == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(at: int, number: int) -> None:
+    if number == at and not Path("left").exists():
+        Path("left").touch()
+        sys.exit(0)
+
+
+def lose_machine(at: int, number: int) -> None:
+    """Kills all up to the worker at once, as a machine that goes dark does."""
+    if number == at and not Path("lost").exists():
+        Path("lost").touch()
+        for process in [*reversed(psutil.Process().parents()), psutil.Process()]:
+            if Path("lost").read_text() or "worker" in process.cmdline():
+                Path("lost").write_text("from the worker on")
+                process.kill()
+
+
+def refuse(at: int, number: int) -> None:
+    if number == at:
+        raise InputError("seven is not a number of ours")
+
+
+def note_devices(_: int) -> None:
+    Path(f"devices-{os.getpid()}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+def wait(number: int) -> None:
+    Path("at-work").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def made() -> list[int]:
+    """Numbers of the pieces in the order in which they were made, each as often as it was."""
+    return [int(line) for line in Path("made").read_text().splitlines()]
+
+
+def content(pieces: StepPieces) -> list[bytes]:
+    return [file.read_bytes() for file in pieces.require_all()]
+
+
+def environment() -> dict[str, str]:
+    """Of a machine that has the project's code, and these toys."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, HERE / "execution")))}
+
+
+class Machines:
+    """A cluster: a process for each shard at once."""
+
+    def __init__(self, project: Path | None = None) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.project = project
+
+    def submit(self, shard: Shard, devices: int) -> str:
+        command = [sys.executable, "-m", "glus", "shard", shard.request, shard.token]
+        folder = self.project or shard.project
+        self.processes.append(subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL))
+        return str(len(self.processes) - 1)
+
+    def states(self, runs: Sequence[str]) -> dict[str, RunState]:
+        codes = {run: self.processes[int(run)].poll() for run in runs}
+        return {run: RunState("running") if code is None else RunState("ended", f"exit code {code}")
+                for run, code in codes.items()}  # fmt: skip
+
+    def cancel(self, runs: Sequence[str]) -> None:
+        for run in runs:
+            self.processes[int(run)].terminate()
+
+    @contextmanager
+    def __call__(self) -> Iterator["Machines"]:
+        yield self
