@@ -32,6 +32,7 @@ from glus.pipeline.table import STEPS, Step
 
 HOME = Path(".glus/kills").resolve()
 TRAINING = ("train", "selector")
+TRAINING_PROCESSES = ("first training process", "second training process")
 GROUP = {f"group, {number.name}": number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)}
 SECONDS_TO_END = 10.0
 SECONDS_UNTIL_STUCK = 50.0  # of a busy machine, which 10 seconds may be too little for
@@ -49,14 +50,15 @@ class Run:
     step: Step
     dvc: subprocess.Popen[bytes]
 
-    def part(self, *words: str) -> psutil.Process | None:
-        """The first process below dvc whose command holds the words."""
+    def part(self, *words: str, number: int = 0) -> psutil.Process | None:
+        """Of the processes below dvc whose commands hold the words, parents before children, that of a number."""
+        found = [process for process in self._below() if all(word in " ".join(_command(process)) for word in words)]
+        return found[number] if number < len(found) else None
+
+    def _below(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.dvc.pid).children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    if all(word in " ".join(process.cmdline()) for word in words):
-                        return process
-        return None
+            return psutil.Process(self.dvc.pid).children(recursive=True)
+        return []
 
     def wait_for(self, find: Callable[[], object]) -> bool:
         """Whether something is found before the run ends."""
@@ -65,6 +67,12 @@ class Run:
                 return False
             time.sleep(0.002)
         return True
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 def start(folder: Path, step: Step, *options: str) -> Run:
@@ -91,9 +99,10 @@ def kill(run: Run, victim: str) -> bool:
     elif victim in GROUP:
         os.killpg(run.dvc.pid, GROUP[victim])
     else:
-        words = ("-m glus", run.step.name) if victim.startswith("step") else ("multiprocessing.spawn",)
-        run.wait_for(lambda: run.part(*words))
-        part = run.part(*words)
+        words = ("multiprocessing.spawn",) if victim == "pool worker" else ("-m glus", run.step.name)
+        number = TRAINING_PROCESSES.index(victim) + 1 if victim in TRAINING_PROCESSES else 0  # below the step
+        run.wait_for(lambda: run.part(*words, number=number))
+        part = run.part(*words, number=number)
         if part is None:
             return False
         with suppress(psutil.NoSuchProcess):
@@ -225,7 +234,8 @@ def moments(step: Step, seconds: float, generator: random.Random) -> Iterator[tu
     for victim in ("step", "dvc", *GROUP):
         yield victim, later
     if step.name != "stage":  # which works in one process in the smoke preset
-        yield "training process" if step.name in TRAINING else "pool worker", later
+        for victim in TRAINING_PROCESSES if step.name in TRAINING else ("pool worker",):
+            yield victim, later
     for output in step.outputs:
 
         def published(run: Run, output: str = output) -> bool:

@@ -29,7 +29,8 @@ from glus.records.split import StagedSplit
 from glus.records.video import Expression, Video
 from glus.steps.train import build_trainer
 from glus.training.loop.curves import Curves
-from glus.training.loop.phase import IGNORE
+from glus.training.loop.engine import open_engine
+from glus.training.loop.phase import Hooks
 from glus.training.segmentation.samples import summed_target, union_target
 
 SEEDS = (0, 1)
@@ -90,12 +91,6 @@ def config_of(seed: int, overrides: Sequence[str]) -> Config:
     return parse_config(_plain(edited(PARAMS, changed)), PARAMS)
 
 
-def without_clip_phase(config: Config) -> Config:
-    """The image and the tracking phase alone."""
-    clip = config.train.clip.model_copy(update={"steps": 0})
-    return config.model_copy(update={"train": config.train.model_copy(update={"clip": clip})})
-
-
 def _plain(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
@@ -104,16 +99,20 @@ def train(seed: int, overrides: Sequence[str], folder: Path) -> GLUS:
     """The clip phase of one variant, from the image and tracking phase that it shares with others."""
     start = [item for item in overrides if item.startswith(DECIDES_THE_START)]
     shared = WORK / f"seed-{seed}" / "-".join(["start", *start])
-    _, trainer = build_trainer(without_clip_phase(config_of(seed, start)), shared, IGNORE, Curves())
-    trainer.run()
-    checkpoint = folder / "checkpoints" / "last.pt"
-    if not checkpoint.is_file():
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        aside = checkpoint.with_suffix(".copied")
-        shutil.copyfile(shared / "checkpoints" / "last.pt", aside)
-        aside.replace(checkpoint)
-    model, trainer = build_trainer(config_of(seed, overrides), folder, IGNORE, Curves())
-    trainer.run()
+    first = config_of(seed, start)
+    with open_engine(first.compute) as engine:
+        _, trainer = build_trainer(first, shared, engine, Hooks(), Curves())
+        trainer.phases = trainer.phases[:-1]
+        trainer.run()
+    if not (folder / "checkpoints").is_dir():
+        aside = folder / ".copied"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(shared / "checkpoints", aside)
+        aside.rename(folder / "checkpoints")
+    config = config_of(seed, overrides)
+    with open_engine(config.compute) as engine:
+        model, trainer = build_trainer(config, folder, engine, Hooks(), Curves())
+        trainer.run()
     return model.eval()
 
 

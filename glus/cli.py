@@ -29,7 +29,8 @@ from glus.commands import (
     steps,
     weights,
 )
-from glus.errors import GlusError, is_out_of_memory
+from glus.errors import GlusError, LostProcessError, is_out_of_memory
+from glus.execution.endings import Cause, Ending
 from glus.files import is_disk_full
 from glus.pipeline.table import STEPS
 
@@ -79,29 +80,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("glus").setLevel(logging.INFO)
-    code, message = _run([argument for argument in arguments if argument != "--debug"], debug)
-    if message:
-        _complain(message)
-    sys.exit(code)
+    ending = _run([argument for argument in arguments if argument != "--debug"], debug)
+    if ending.code and not ending.tell() and ending.message:
+        _complain(ending.message)
+    sys.exit(ending.code)
 
 
-def _run(arguments: list[str], debug: bool) -> tuple[int, str]:
+def _run(arguments: list[str], debug: bool) -> Ending:
     """The exit code of a command, and what to say where it is not 0."""
     try:
         code = app(args=arguments, prog_name="glus", standalone_mode=False) or 0
     except TyperException as error:
-        return error.exit_code, f"{error.format_message()} See `glus --help`."
+        return _ending(error, error.exit_code, f"{error.format_message()} See `glus --help`.")
     except GlusError as error:
         if debug:
             traceback.print_exc()
-        return error.exit_code, str(error)
+        return _ending(error, error.exit_code, str(error))
     except Exception as error:  # the last stop: whatever happened, the user reads one paragraph
         if debug:
             traceback.print_exc()
-        return 1, _last_words(error)
+        return _ending(error, 1, _last_words(error))
     if code == INTERRUPTED:
-        return 1, _interrupted(arguments[0])
-    return code, ""
+        return Ending(Cause.INTERRUPTED, code=1, message=_interrupted(arguments[0]))
+    return Ending(Cause.FAILED, code=code)
+
+
+def _ending(error: Exception, code: int, message: str) -> Ending:
+    cause = Cause.UNFORESEEN
+    if isinstance(error, LostProcessError):
+        cause = Cause.LOST_ANOTHER
+    elif isinstance(error, GlusError | TyperException):
+        cause = Cause.BAD_INPUT if code == 2 else Cause.FAILED
+    return Ending(cause, code=code, message=message)
 
 
 def _last_words(error: Exception) -> str:

@@ -35,6 +35,10 @@ class KilledError(GlusError):
     """A process that this one cannot go on without was killed, from outside or by the kernel."""
 
 
+class LostProcessError(KilledError):
+    """Another process that works together with this one has ended; it, or who started it, knows why."""
+
+
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 

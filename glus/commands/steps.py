@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -56,9 +57,17 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
         return _show_plan(step, as_json)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     _set_threads(config.compute.threads)
+    from glus.pipeline.launch import find_rank, launch
     from glus.pipeline.project import link_external
-    from glus.pipeline.runner import run_step
+    from glus.pipeline.runner import run_beside, run_step
 
+    compute = config.compute
+    rank = find_rank(compute, os.environ) if step.trains else 0
+    if rank is None and compute.processes * compute.machines > 1:
+        chosen = {"--fresh": fresh, "--json": as_json, "--debug": "--debug" in sys.argv}
+        return launch([step.name, *(option for option, wanted in chosen.items() if wanted)], compute)
+    if rank:
+        return run_beside(step.name, config)
     link_external(config)
     run_step(step.name, config, fresh=fresh, **options)
     if as_json:

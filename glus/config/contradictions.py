@@ -105,15 +105,30 @@ def training_can_be_resumed_and_shared(config: Config) -> Iterator[str]:
                 f"{key}.checkpoint_every: {section.checkpoint_every} is not a multiple of {key}.log_every"
                 f" {section.log_every}, so a resumed run could not repeat its curves"
             )
+    compute = config.compute
     for key, batches in (
         *((f"train.{name}", getattr(config.train, name).accumulation) for name in PHASES),
         ("selector", config.selector.accumulation),
     ):
-        if batches % config.compute.processes:
+        if batches % (compute.processes * compute.machines):
+            machines = f" on each of compute.machines {compute.machines}" if compute.machines > 1 else ""
             yield (
                 f"{key}.accumulation: {batches} batches per step cannot be shared by compute.processes"
-                f" {config.compute.processes}"
+                f" {compute.processes}{machines}"
             )
+
+
+def machines_can_meet(config: Config) -> Iterator[str]:
+    """Several machines know where they meet."""
+    compute = config.compute
+    host, _, port = (compute.rendezvous or "").rpartition(":")
+    if compute.rendezvous is not None and not (host and port.isdecimal()):
+        yield f"compute.rendezvous: {compute.rendezvous!r} is not host:port"
+    if (compute.machines > 1) != (compute.rendezvous is not None):
+        yield (
+            f"compute.rendezvous: {compute.rendezvous or 'null'}, but compute.machines is {compute.machines}; several"
+            " machines meet at host:port of one of them, a single one at null"
+        )
 
 
 def there_is_something_to_train(config: Config) -> Iterator[str]:
@@ -261,6 +276,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     selector_shapes_fit,
     listed_key_frames_are_named,
     training_can_be_resumed_and_shared,
+    machines_can_meet,
     there_is_something_to_train,
     training_has_a_start_and_clips,
     given_weights_have_a_use,

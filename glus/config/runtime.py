@@ -28,5 +28,9 @@ class ComputeConfig(Section):
     precision: Literal["float32", "bfloat16"]
     activation_checkpointing: bool  # layers are computed again in the backward pass instead of being kept: less memory
     processes: NumProcesses  # that train, segment and score side by side on one machine; one for each GPU
+    machines: NumProcesses  # that train together, each with as many processes
+    rendezvous: str | None  # host:port of one of the machines, where they meet; null: there is one
+    strategy: Literal["ddp", "fsdp", "zero2"]  # what several processes share out: nothing, all weights, the optimiser
+    keep_checkpoints: NumProcesses  # states of an interrupted training that are kept, the newest ones
     threads: NumProcesses  # torch's own threads per process
     workers: Annotated[int, Field(ge=0, le=1024)]  # that load data, of each training process; also in `stage`

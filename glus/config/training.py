@@ -26,7 +26,7 @@ class PhaseConfig(Section):
 
     steps: Count
     samples: Positive  # clips per batch
-    accumulation: Positive  # batches per step, shared by `compute.processes`
+    accumulation: Positive  # batches per step, shared by all training processes
     max_expressions: Positive  # expressions drawn per clip
     families: list[str]  # families of expressions to draw from; empty: all
     optimiser: OptimiserConfig
@@ -94,6 +94,7 @@ class TrainConfig(Section):
     tracking: TrackingPhaseConfig
     clip: ClipPhaseConfig
     loss: LossConfig
+    loss_mean: Literal["micro_batch", "global"]  # over the masks of each batch, then over batches; over all of a step
     contrastive: ContrastiveConfig
     trainable: list[Trainable]  # parts trained in the clip phase
     early_stop_step: Positive  # B.4: the step whose weights label the frames, counted over all phases

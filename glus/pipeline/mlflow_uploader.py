@@ -180,15 +180,19 @@ class Uploader:
         client, about = self._connected(), self._description
         if about["run_id"] is not None:
             return client.get_run(about["run_id"])
-        tag = f"tags.`{EXECUTION_TAG}` = '{about['execution']}'"
-        found = client.search_runs([self._experiment_id], tag, max_results=1)
-        return found[0] if found else None
+        for execution in filter(None, (about["execution"], about["resumes"])):
+            tag = f"tags.`{EXECUTION_TAG}` = '{execution}'"
+            if found := client.search_runs([self._experiment_id], tag, max_results=1):
+                return found[0]
+        return None
 
     def _describe(self, run: Run) -> None:
         from mlflow.entities import Param
 
         client, run_id, about = self._connected(), run.info.run_id, self._description
         client.set_tag(run_id, PROCESS_TAG, about["process"])
+        if about["run_id"] is None:  # the steps after this one find the run that this one continues
+            client.set_tag(run_id, EXECUTION_TAG, about["execution"])
         client.update_run(run_id, status="RUNNING")
         known = run.data.params
         new = [Param(key, value[:LONGEST_VALUE]) for key, value in about["parameters"].items() if key not in known]

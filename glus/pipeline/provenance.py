@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from glus.files import hash_file, write_json
+from glus.files import hash_file, read_json, write_json
 from glus.paths import REPORTS, RUNS, STAGED
 from glus.pipeline.artifacts import resolve
 from glus.pipeline.run_name import run_name
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from glus.config import Config
     from glus.pipeline.table import Step
 
-PACKAGES = ("glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
+PACKAGES = ("accelerate", "glus", "numpy", "pandas", "peft", "pyarrow", "sam2", "torch", "torchvision", "transformers")
+EXECUTIONS = Path(".glus/executions")  # of each step that has begun and not finished
 PICTURES = (".png", ".jpg", ".svg")
 LARGEST_PICTURE = 1_000_000  # bytes
 MOST_PICTURES = 24
@@ -92,12 +93,15 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def open_tracker(config: Config, step: Step) -> Tracker:
-    """Joins the MLflow run of this pipeline execution, or begins it."""
+def open_tracker(config: Config, step: Step, fingerprint: str) -> Tracker:
+    """Joins the MLflow run of this pipeline execution, or that of the one whose interrupted step it resumes."""
     if not config.tracking.enabled:
         return Tracker()
+    note = _execution_of(step)
+    before = read_json(note) if note.exists() else {}
     parameters = flatten(config.model_dump(mode="json"))
     execution = execution_key()
+    write_json({"fingerprint": fingerprint, "execution": execution}, note)
     digests = output_digests()
     read = {found for path in resolve(step.inputs, config) if (found := digest_around(path, digests))}
     return start_tracking(
@@ -105,6 +109,7 @@ def open_tracker(config: Config, step: Step) -> Tracker:
             experiment=config.tracking.experiment,
             name=run_name(config),
             execution=execution,
+            resumes=before.get("execution") if before.get("fingerprint") == fingerprint else None,
             run_id=os.environ.get("MLFLOW_RUN_ID"),
             parameters={
                 key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()
@@ -113,6 +118,15 @@ def open_tracker(config: Config, step: Step) -> Tracker:
             datasets=tuple({"name": path, "digest": digest, "read_by": step.name} for path, digest in sorted(read)),
         )
     )
+
+
+def forget_execution(step: Step) -> None:
+    """A step has finished: to run it again does not resume it."""
+    _execution_of(step).unlink(missing_ok=True)
+
+
+def _execution_of(step: Step) -> Path:
+    return EXECUTIONS / f"{step.name}.json"
 
 
 def _tags(config: Config, execution: str, digests: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ from glus.pipeline.context import StepContext
 from glus.pipeline.fingerprint import fingerprint
 from glus.pipeline.finished import identity, result_state
 from glus.pipeline.lock import step_lock
-from glus.pipeline.provenance import RunClock, open_tracker, track_outputs
+from glus.pipeline.provenance import RunClock, forget_execution, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
 from glus.pipeline.unneeded import is_needed, publish_unneeded
 
@@ -104,7 +105,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
     """
     try:
-        with step_lock(name), _sigterm_interrupts():
+        with step_lock(name), interrupted_by_sigterm():
             plan = plan_step(name, config)
             _prepare_work(plan, fresh)
             resumes = " (resumes an interrupted run)" if plan.resumes and not fresh else ""
@@ -126,23 +127,37 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
         raise
 
 
+def run_beside(name: str, config: Config) -> None:
+    """What a process does that takes part in a step that another process runs.
+
+    Raises:
+        GlusError: as `run_step`.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    with interrupted_by_sigterm():
+        importlib.import_module(f"glus.steps.{name}").run_beside(config)
+
+
 def _devices(step: Step, config: Config) -> AbstractContextManager[object]:
     """Holds a device for each process of a step, where its processes work on this machine."""
     elsewhere = step.shards and config.compute.engine != "local"
-    if not step.devices or elsewhere or config.compute.device == "cpu":
+    given = "RANK" in os.environ  # by who has started this process among others
+    if not step.devices or elsewhere or given or config.compute.device == "cpu":
         return nullcontext()
     return held_devices(config.compute.processes, step.name)
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def interrupted_by_sigterm(seconds: float = SECONDS_TO_STOP) -> Iterator[None]:
+    """SIGTERM raises `Interrupted`; after it and after Ctrl-C the process ends within some seconds."""
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, lambda *_: None)  # it may come from the parent's end and from a group's
         raise Interrupted
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with ending_within(SECONDS_TO_STOP):
+        with ending_within(seconds):
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -160,8 +175,8 @@ def _prepare_work(plan: Plan, fresh: bool) -> None:
 
 
 def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None:
-    clock, tracker, outcome = RunClock(), open_tracker(config, plan.step), "failed"
-    step = plan.step
+    step, outcome = plan.step, "failed"
+    clock, tracker = RunClock(), open_tracker(config, step, plan.fingerprint)
     try:
         context = StepContext(config, step, plan.work, plan.inputs, tracker)
         if is_needed(step, config):
@@ -176,6 +191,8 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         raise
     finally:
         mlflow_run = tracker.finish(outcome)
+        if outcome == "done":
+            forget_execution(step)
         with _tolerating_full_disk():
             made = {"fingerprint": plan.fingerprint, "identity": plan.identity}
             outputs = {"outputs": result_state(step, config)} if outcome == "done" else {}

@@ -38,6 +38,7 @@ class Step:
         outputs: artifacts that it writes.
         outside: keys of `params.yaml` that name files from outside of the pipeline, which decide its result too.
         summary: one line for people.
+        trains: it may be shared by several processes that train together.
         devices: a model runs in it, on a GPU where there is one.
         shards: its videos can be spread over machines (`compute.engine`).
         for_selector: it is there for the key-frame selector alone, which some sources of key frames do without.
@@ -49,6 +50,7 @@ class Step:
     outputs: tuple[str, ...]
     summary: str
     outside: tuple[str, ...] = ()
+    trains: bool = False
     devices: bool = False
     shards: bool = False
     for_selector: bool = False
@@ -75,6 +77,7 @@ STEPS: tuple[Step, ...] = (
         _paths(MODELS, TRAINING_METRICS, TRAINING_CURVES),
         "GLUS, with the early-stop checkpoint",
         ("model.base", "model.vision_tower", "model.sam2_weights", "model.sam2_config"),
+        trains=True,
         devices=True,
     ),
     Step(
@@ -94,6 +97,7 @@ STEPS: tuple[Step, ...] = (
         _paths(SELECTOR, SELECTOR_METRICS, SELECTOR_CURVES, SELECTOR_PICTURE),
         "the key-frame selector, fine-tuned on the labels",
         ("selector.model.base", "selector.model.vision_tower"),
+        trains=True,
         devices=True,
         for_selector=True,
     ),

@@ -36,6 +36,8 @@ class RunDescription:
         execution: names the pipeline execution that this process is part of; equal for all of its steps.
         run_id: an existing MLflow run to continue, or None.
         parameters: `params.yaml`, flattened.
+        resumes: the pipeline execution that an interrupted run of the step was part of, or None; its run is continued
+            where this execution has none yet.
         datasets: what the step reads, by path, with DVC's hash.
         started: time in seconds since 1970.
     """
@@ -46,6 +48,7 @@ class RunDescription:
     run_id: str | None
     parameters: dict[str, str]
     tags: dict[str, str]
+    resumes: str | None = None
     datasets: tuple[dict[str, str], ...] = ()
     started: float = field(default_factory=time.time)
 

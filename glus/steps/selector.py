@@ -21,9 +21,11 @@ from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.reporting.selector_report import ScoredTrack, draw_selector_report
 from glus.selector.model import SelectorModel
-from glus.training.loop.curves import Curves
-from glus.training.loop.distributed import replicas
-from glus.training.loop.phase import IGNORE, Hooks, Phase
+from glus.training.loop.checkpoints import Checkpoints
+from glus.training.loop.curves import Curves, TrainingLog
+from glus.training.loop.engine import Engine, open_engine
+from glus.training.loop.group import from_first, wait_for_all
+from glus.training.loop.phase import Hooks, Phase
 from glus.training.loop.trainable import select_parameters
 from glus.training.loop.trainer import Trainer
 from glus.training.selector.held_out import score_held_out
@@ -52,36 +54,34 @@ def run(context: StepContext) -> None:
         context.work / name for name in ("model", "curves.csv", "metrics.json", "picture.png")
     )
     curves = Curves()
-
-    def on_log(step: int, _: str, values: dict[str, float]) -> None:
-        curves.rows.append({"step": step, **values})
-        context.tracker.log_metrics({f"selector/{name}": value for name, value in values.items()}, step)
-
-    with replicas(config.compute.processes, _train_beside, config, context.work):
-        model, trainer = _build_trainer(config, context.work, training, Hooks(on_log, lambda step: None), curves)
+    log = TrainingLog("selector", curves, context.tracker.log_metrics)
+    with open_engine(config.compute) as engine:
+        from_first(context.work)
+        model, trainer = _build_trainer(config, context.work, training, engine, Hooks(log), curves)
         trainer.run()
-    shutil.rmtree(model_directory, ignore_errors=True)
-    _save(model, trainer.trained, config.selector.model, model_directory)
-    del model, trainer
-    gc.collect()  # room for the models that judge it
-    curves.write(curves_file)
-    scored = score_held_out(
-        held_out,
-        selector=model_directory,
-        keyframes=config.keyframes,
-        propagation=config.propagate,
-        memory=config.model.memory,
-        compute=config.compute,
-        seed=config.seed,
-    )
-    write_json({**validate(scored).to_json("families"), "num_videos": len(held_out)}, metrics)
-    draw_selector_report(
-        [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
-    )
-    context.publish_directory(model_directory, SELECTOR)
-    context.publish_plain(metrics, SELECTOR_METRICS)
-    context.publish_plain(picture, SELECTOR_PICTURE)
-    context.publish_plain(curves_file, SELECTOR_CURVES)
+        shutil.rmtree(model_directory, ignore_errors=True)
+        _save(model, trainer.trained, config.selector.model, model_directory)
+        del model, trainer
+        gc.collect()  # room for the models that judge it
+        curves.write_artifact(curves_file)
+        scored = score_held_out(
+            held_out,
+            selector=model_directory,
+            keyframes=config.keyframes,
+            propagation=config.propagate,
+            memory=config.model.memory,
+            compute=config.compute,
+            seed=config.seed,
+        )
+        write_json({**validate(scored).to_json("families"), "num_videos": len(held_out)}, metrics)
+        draw_selector_report(
+            [ScoredTrack(item.text, item.family or "", item.scores, item.targets, item.jf) for item in scored], picture
+        )
+        context.publish_directory(model_directory, SELECTOR)
+        context.publish_plain(metrics, SELECTOR_METRICS)
+        context.publish_plain(picture, SELECTOR_PICTURE)
+        context.publish_plain(curves_file, SELECTOR_CURVES)
+        wait_for_all()
 
 
 def _save(model: SelectorModel, trained: Collection[str], shape: SelectorModelConfig, directory: Path) -> None:
@@ -104,15 +104,19 @@ def _labelled_videos(config: Config) -> tuple[list[LabelledVideo], list[Labelled
     return training, held_out
 
 
-def _train_beside(config: Config, work: Path) -> None:
+def run_beside(config: Config) -> None:
+    """What the other processes do that train together with the one that calls `run`."""
     torch.set_num_threads(config.compute.threads)
-    training, _ = _labelled_videos(config)
-    _, trainer = _build_trainer(config, work, training, IGNORE, Curves())
-    trainer.run()
+    with open_engine(config.compute) as engine:
+        work = from_first(Path())
+        training, _ = _labelled_videos(config)
+        _, trainer = _build_trainer(config, work, training, engine, Hooks(), Curves())
+        trainer.run()
+        wait_for_all()
 
 
 def _build_trainer(
-    config: Config, work: Path, training: Sequence[LabelledVideo], hooks: Hooks, curves: Curves
+    config: Config, work: Path, training: Sequence[LabelledVideo], engine: Engine, hooks: Hooks, curves: Curves
 ) -> tuple[SelectorModel, Trainer]:
     section = config.selector
     with torch.random.fork_rng(devices=[]):
@@ -126,6 +130,7 @@ def _build_trainer(
         name="selector",
         steps=section.steps,
         accumulation=section.accumulation,
+        samples=section.samples,
         optimiser=section.optimiser,
         parameters=select_parameters(model, section.trainable),
         batch=SelectorSampler(training, weights, section, model.tokenizer, model.image_processor, config.seed),
@@ -134,8 +139,10 @@ def _build_trainer(
     trainer = Trainer(
         model,
         [phase],
-        checkpoints=work / "checkpoints",
-        checkpoint_every=section.checkpoint_every,
+        engine=engine,
+        checkpoints=Checkpoints(
+            work / "checkpoints", every=section.checkpoint_every, keep=config.compute.keep_checkpoints
+        ),
         log_every=section.log_every,
         seed=config.seed,
         compute=config.compute,

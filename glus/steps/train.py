@@ -26,10 +26,13 @@ from glus.processing.selector_conversation import selector_texts
 from glus.processing.sentences import IM_END, IM_START, SEG, taught_to_glus
 from glus.processing.tokenizer import LlamaSentencePiece, train_tokenizer
 from glus.records.split import StagedSplit
-from glus.training.loop.curves import Curves
-from glus.training.loop.distributed import replicas
-from glus.training.loop.phase import IGNORE, Hooks
-from glus.training.loop.trainer import LAST, Trainer, finished_steps
+from glus.training.loop.checkpoints import Checkpoints
+from glus.training.loop.curves import Curves, TrainingLog
+from glus.training.loop.engine import Engine, open_engine
+from glus.training.loop.group import from_first, wait_for_all
+from glus.training.loop.pace import PACE
+from glus.training.loop.phase import Hooks
+from glus.training.loop.trainer import Trainer
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.phases import build_phases
 from glus.weights.bases import weights_sha256
@@ -46,42 +49,53 @@ def run(context: StepContext) -> None:
     config, curves, models = context.config, Curves(), context.work / "models"
     early = config.train.early_stop_step
 
-    def on_log(step: int, phase: str, values: dict[str, float]) -> None:
-        curves.rows.append({"step": step, "phase": phase, **values})
-        context.tracker.log_metrics({f"train/{name}": value for name, value in values.items()}, step=step)
-
     def on_step(step: int) -> None:
         if step == early:
             save_checkpoint(context, model, trainer.trained, step, checkpoint(step, models))
 
-    _start_again_without_early_model(context.work, models, early)
-    with replicas(config.compute.processes, _train_beside, config, context.work):
-        model, trainer = build_trainer(config, context.work, Hooks(on_log, on_step), curves)
+    _start_again_without_early_model(config, context.work, models)
+    log = TrainingLog("train", curves, context.tracker.log_metrics)
+    with open_engine(config.compute) as engine:
+        from_first(context.work)
+        model, trainer = build_trainer(config, context.work, engine, Hooks(log, on_step, {early}), curves)
         trainer.run()
-    save_checkpoint(context, model, trainer.trained, config.train.total_steps, models / FINAL_MODEL.name)
-    curves.write(context.work / "curves.csv")
-    write_json(summary(curves, model, config), context.work / "train.json")
-    context.publish_plain(context.work / "curves.csv", TRAINING_CURVES)
-    context.publish_plain(context.work / "train.json", TRAINING_METRICS)
-    context.publish_directory(models, MODELS)
+        save_checkpoint(context, model, trainer.trained, config.train.total_steps, models / FINAL_MODEL.name)
+        curves.write_artifact(context.work / "curves.csv")
+        write_json(summary(curves, model, config), context.work / "train.json")
+        context.publish_plain(context.work / "curves.csv", TRAINING_CURVES)
+        context.publish_plain(context.work / "train.json", TRAINING_METRICS)
+        context.publish_directory(models, MODELS)
+        wait_for_all()
 
 
-def _start_again_without_early_model(work: Path, models: Path, early: int) -> None:
-    """Drops a checkpoint from beyond the early stop whose early-stop model is gone: only training brings it back."""
-    last = work / "checkpoints" / LAST
-    if not last.is_file() or (checkpoint(early, models) / MANIFEST).is_file():
+def _start_again_without_early_model(config: Config, work: Path, models: Path) -> None:
+    """Drops states from beyond the early stop whose early-stop model is gone: only training brings it back."""
+    early, states = config.train.early_stop_step, checkpoints(config, work)
+    if (checkpoint(early, models) / MANIFEST).is_file() or max(states.steps(), default=0) < early:
         return
-    if finished_steps(last) >= early:
-        logger.warning("train: the early-stop model of the interrupted run is gone, so that training starts anew")
-        last.unlink()
+    logger.warning("train: the early-stop model of the interrupted run is gone, so that training goes back before it")
+    states.drop_from(early)
 
 
-def _train_beside(config: Config, work: Path) -> None:
-    _, trainer = build_trainer(config, work, IGNORE, Curves())
-    trainer.run()
+def run_beside(config: Config) -> None:
+    """What the other processes do that train together with the one that calls `run`."""
+    with open_engine(config.compute) as engine:
+        work = from_first(Path())
+        hooks = Hooks(whole_at={config.train.early_stop_step})
+        _, trainer = build_trainer(config, work, engine, hooks, Curves())
+        trainer.run()
+        wait_for_all()
 
 
-def build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> tuple[GlusModel, Trainer]:
+def checkpoints(config: Config, work: Path) -> Checkpoints:
+    """The states that an interrupted run left below `work`."""
+    keep = config.compute.keep_checkpoints
+    return Checkpoints(work / "checkpoints", every=config.train.checkpoint_every, keep=keep)
+
+
+def build_trainer(
+    config: Config, work: Path, engine: Engine, hooks: Hooks, curves: Curves
+) -> tuple[GlusModel, Trainer]:
     """The model with its adapters, and what trains it through all phases; checkpoints go to `work`."""
     torch.set_num_threads(config.compute.threads)
     splits = [(open_split(config, entry.split), entry.weight) for entry in config.data.train]
@@ -94,8 +108,8 @@ def build_trainer(config: Config, work: Path, hooks: Hooks, curves: Curves) -> t
     trainer = Trainer(
         model,
         build_phases(model, splits, bank, train=config.train, shape=config.model, seed=config.seed),
-        checkpoints=work / "checkpoints",
-        checkpoint_every=config.train.checkpoint_every,
+        engine=engine,
+        checkpoints=checkpoints(config, work),
         log_every=config.train.log_every,
         seed=config.seed,
         compute=config.compute,
@@ -179,7 +193,8 @@ def base_paths(model: ModelConfig) -> dict[str, str]:
 
 def summary(curves: Curves, model: GlusModel, config: Config) -> dict[str, Any]:
     """Mean losses of the last log interval of each phase, and the size of the model."""
-    last = {row["phase"]: {name: row[name] for name in row if name not in ("step", "phase")} for row in curves.rows}
+    apart = ("step", "phase", *PACE)
+    last = {row["phase"]: {name: row[name] for name in row if name not in apart} for row in curves.rows}
     return {
         "steps": config.train.total_steps,
         "parameters": sum(value.numel() for name, value in model.state_dict().items() if ".lora_" not in name),

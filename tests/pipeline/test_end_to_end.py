@@ -134,7 +134,7 @@ def content(project: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("step", "piece"),
     [
-        ("train", "checkpoints/last.pt"),
+        ("train", "checkpoints/step-*/facts.json"),
         ("pseudolabel", "pieces/synthetic/train/0*.parquet"),
         ("propagate", "pieces/synthetic/test/0*.parquet"),
     ],

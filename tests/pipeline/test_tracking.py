@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,21 @@ def test_steps_of_one_execution_share_a_run_and_a_kill_is_seen(project: Path) ->
     stored = runs["one"]["artifacts"].removeprefix("mlflow-artifacts:/")  # where MLflow's server looks for them
     assert (project / "mlartifacts" / stored / "reports/strip.png").read_bytes() == b"png"
     assert not (project / "mlruns").exists()
+
+
+def test_a_resumed_step_goes_on_in_the_run_that_it_began(project: Path) -> None:
+    """A restart is another execution; where that has no run of its own yet, the steps after this one join the old."""
+    before = start_tracking(describe("killed"))
+    before.log_metrics({"train/loss": 3.0}, step=0)
+    begun = before.finish("done")
+    resumed = start_tracking(replace(describe("again"), resumes="killed"))
+    resumed.log_metrics({"train/loss": 2.0}, step=1)
+    assert resumed.finish("done") == begun
+    later = start_tracking(describe("again"))
+    later.log_metrics({"evaluate/jf": 88.0})
+    assert later.finish("done") == begun
+    [run] = stored_runs()
+    assert run["loss"] == [3.0, 2.0] and run["metrics"]["evaluate/jf"] == 88.0
 
 
 def test_a_step_that_fails_at_once_leaves_no_empty_run(project: Path) -> None:

@@ -90,3 +90,12 @@ def test_no_gradient_enters_the_bank():
     loss_of(prompts, [key("a", "0"), key("a", "1")], bank).backward()
     assert prompts.grad is not None and prompts.grad.abs().sum() > 0
     assert not any(vector.requires_grad for vector in bank.state_dict()["vectors"])
+
+
+def test_a_positive_pair_is_one_object_in_one_frame_said_twice():
+    bank = TokenBank(2)
+    assert bank.has_pair([key("a", "0"), key("a", "1")])
+    assert not bank.has_pair([key("a", "0"), key("b", "1"), key("a", "1", frame="00001")])
+    bank.insert([key("a", "0")], torch.zeros(1, 2))
+    assert bank.has_pair([key("a", "1")])
+    assert not bank.has_pair([key("a", "1"), key("b", "2")])  # the first of three has left a bank of two

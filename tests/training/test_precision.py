@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from test_loop import COMPUTE, optimiser
+from test_loop import COMPUTE, optimiser, run
+from together import together
 
 from glus.config import load_config
 from glus.model.conversations import pack_conversations
@@ -14,10 +15,8 @@ from glus.model.scratch import build_from_scratch
 from glus.processing.conversation import conversation_texts
 from glus.processing.sentences import IM_END, IM_START, SEG
 from glus.processing.tokenizer import train_tokenizer
-from glus.training.loop.distributed import replicas
 from glus.training.loop.phase import Hooks, Phase
 from glus.training.loop.trainable import part_of, select_parameters
-from glus.training.loop.trainer import Trainer
 from glus.training.segmentation.batch import ClipBatch, TokenKey
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.objectives import ClipObjective
@@ -58,24 +57,21 @@ def build_batch(model: GlusModel, number: int) -> ClipBatch:
     )
 
 
-def train(root, folder, stored, precision, rows=None):
+def train(root, folder, stored, precision):
     """Six steps of two batches; the model, its weights before, and the losses."""
     torch.set_num_threads(1)
-    model, rows = build_model(root, stored), [] if rows is None else rows
+    model, rows = build_model(root, stored), []
     config = load_config(root / "params.yaml")
     parameters = select_parameters(model, PARTS)
     before = {name: parameter.detach().float().clone() for name, parameter in parameters.items()}
     objective = ClipObjective(model, config.train.loss, config.train.contrastive, config.model.memory, TokenBank(20))
     phase = Phase(
-        "clip", STEPS, 2, optimiser(learning_rate=1e-4), parameters, partial(build_batch, model), objective,
+        "clip", STEPS, 2, 1, optimiser(learning_rate=1e-4), parameters, partial(build_batch, model), objective,
         end_step=objective.end_step,
     )  # fmt: skip
-    trainer = Trainer(
-        model, [phase], checkpoints=folder, checkpoint_every=STEPS, log_every=1, seed=0,
-        compute=COMPUTE.model_copy(update={"precision": precision}),
-        hooks=Hooks(lambda step, phase, values: rows.append(values["loss"]), lambda step: None),
-    )  # fmt: skip
-    trainer.run()
+    compute = COMPUTE.model_copy(update={"precision": precision})
+    hooks = Hooks(lambda step, phase, values, pace: rows.append(values["loss"]))
+    run(model, [phase], folder, every=STEPS, hooks=hooks, compute=compute)
     return model, before, rows
 
 
@@ -110,8 +106,11 @@ def test_what_is_trained_moves_as_in_float32(stored, precision, root, tmp_path):
         assert share == pytest.approx(reference[part], abs=0.02), part
 
 
+def losses_of(root, folder):
+    return train(root, folder, torch.bfloat16, "bfloat16")[2]
+
+
 def test_two_processes_sum_gradients_of_a_half_base(root, tmp_path):
-    _, _, expected = train(root, tmp_path / "alone", torch.bfloat16, "bfloat16")
-    with replicas(2, train, root, tmp_path / "two", torch.bfloat16, "bfloat16"):
-        _, _, losses = train(root, tmp_path / "two", torch.bfloat16, "bfloat16")
-    assert losses == pytest.approx(expected, rel=1e-2)
+    expected = losses_of(root, tmp_path / "alone")
+    for losses in together(2, losses_of, root, tmp_path / "two"):
+        assert losses == pytest.approx(expected, rel=1e-2)

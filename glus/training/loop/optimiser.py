@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -14,8 +15,15 @@ from glus.training.loop.phase import Phase
 from glus.training.loop.trainable import part_of
 
 
-def build_optimiser(phase: Phase) -> tuple[torch.optim.AdamW, LambdaLR]:
+def build_optimiser(
+    phase: Phase, parameters: Mapping[str, nn.Parameter], done: int = 0
+) -> tuple[torch.optim.AdamW, LambdaLR]:
     """AdamW (weight decay on matrices only, a rate for each part) and its schedule: linear warm-up, then as named.
+
+    Args:
+        phase: whose settings they are.
+        parameters: what is trained, by name.
+        done: steps of the phase that are done.
 
     Raises:
         ConfigError: a rate for a part that the phase does not train.
@@ -23,7 +31,7 @@ def build_optimiser(phase: Phase) -> tuple[torch.optim.AdamW, LambdaLR]:
     config = phase.optimiser
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     unused = set(config.rate_factors)
-    for name, parameter in phase.parameters.items():
+    for name, parameter in parameters.items():
         part = part_of(name)
         unused.discard(part or "")
         groups.setdefault((config.rate_factors.get(part or "", 1.0), parameter.ndim > 1), []).append(parameter)
@@ -43,7 +51,9 @@ def build_optimiser(phase: Phase) -> tuple[torch.optim.AdamW, LambdaLR]:
         betas=(config.betas[0], config.betas[1]),
         fused=True,
     )
-    return optimiser, LambdaLR(optimiser, lambda step: rate_factor(step, phase.steps, config))
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimiser, LambdaLR(optimiser, lambda step: rate_factor(step, phase.steps, config), last_epoch=done - 1)
 
 
 def rate_factor(step: int, steps: int, config: OptimiserConfig) -> float:

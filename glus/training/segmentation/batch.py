@@ -47,6 +47,16 @@ class ClipBatch:
     targets: tuple[Tensor, ...]
     keys: tuple[tuple[TokenKey, ...], ...]
 
+    @property
+    def num_masks(self) -> int:
+        """Masks, and [SEG] tokens: B * Nq."""
+        return sum(map(len, self.keys))
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Videos and expressions, `dataset/video/expression`."""
+        return tuple(f"{keys[0].video_id}/{keys[0].expression_id}" for keys in self.keys)
+
     def to(self, device: torch.device) -> ClipBatch:
         """The batch on another device."""
         tensors: dict[str, Any] = {
@@ -63,14 +73,24 @@ class TrackBatch:
         sam2_pixels: float [S, Nq, 3, S2, S2].
         clip_of: int [B].
         targets: one bool [n, Nq, H, W] for each clip.
+        sample_ids: the clips' videos, `dataset/video`.
     """
 
     sam2_pixels: torch.Tensor
     clip_of: torch.Tensor
     targets: tuple[torch.Tensor, ...]
+    sample_ids: tuple[str, ...]
+
+    @property
+    def num_masks(self) -> int:
+        """Masks that are predicted: those after the first frame."""
+        return sum(len(target) * (target.shape[1] - 1) for target in self.targets)
 
     def to(self, device: torch.device) -> TrackBatch:
         """The batch on another device."""
         return TrackBatch(
-            self.sam2_pixels.to(device), self.clip_of.to(device), tuple(target.to(device) for target in self.targets)
+            self.sam2_pixels.to(device),
+            self.clip_of.to(device),
+            tuple(target.to(device) for target in self.targets),
+            self.sample_ids,
         )

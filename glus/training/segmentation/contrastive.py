@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,14 @@ class TokenBank:
             and entry.key.expression_id != token.expression_id
             and entry.key.object_ids == token.object_ids
         ]
+
+    def has_pair(self, keys: Iterable[TokenKey]) -> bool:
+        """Whether a batch's tokens, beside those here, hold a positive pair: one object in one frame, said twice."""
+        batch = list(keys)
+        said: dict[tuple[str, str, frozenset[str]], set[str]] = {}
+        for key in [*(entry.key for entry in self._entries), *batch][-self._size :]:
+            said.setdefault((key.video_id, key.frame_name, key.object_ids), set()).add(key.expression_id)
+        return any(len(said.get((key.video_id, key.frame_name, key.object_ids), ())) > 1 for key in batch)
 
     def negatives(self, token: TokenKey, *, same_object: bool) -> list[Tensor]:
         """Prompts for other objects; with `same_object`, as published, also for this one at other times."""

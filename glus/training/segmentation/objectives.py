@@ -14,7 +14,7 @@ from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
 from glus.model.mllm import HiddenStates
 from glus.model.sam2 import FrameFeatures, MaskBranch, Memory, resize_logits
-from glus.training.loop.distributed import gather_in_order
+from glus.training.loop.group import gather_in_order
 from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
 from glus.training.segmentation.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
 from glus.training.segmentation.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
@@ -64,6 +64,8 @@ class ClipObjective(nn.Module):
             if term is not None:
                 total = total + self.contrastive.weight * term
             losses["con"] = prompts.new_zeros(()) if term is None else term
+            paired = self.bank.has_pair(chain.from_iterable(batch.keys))
+            losses["positive_pairs"] = prompts.new_tensor(float(paired))  # its mean: share of batches (4.3)
         return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
 
     def _contrastive_term(self, prompts: Tensor, keys: list[TokenKey]) -> Tensor | None:

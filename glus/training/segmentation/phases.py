@@ -47,7 +47,7 @@ def build_phases(
         phases.append(_tracking_phase(model, splits, train, shape.memory, seed))
     if train.clip.steps:
         phases.append(_clip_phase(model, splits, bank, train=train, shape=shape, seed=seed))
-    return phases
+    return [replace(phase, global_mean=train.loss_mean == "global") for phase in phases]
 
 
 def _mixture(name: str, phase: PhaseConfig, splits: Splits, min_frames: int) -> Mixture:
@@ -111,12 +111,12 @@ def _clip_phase(
     return clip
 
 
-def _draw_text_hidden_fcs(model: GlusModel, seed: int) -> None:
-    """Starts the [SEG] projector anew with torch's default initialisation."""
+def _draw_text_hidden_fcs(model: GlusModel, seed: int) -> dict[str, Tensor]:
+    """Weights by which the [SEG] projector starts anew, with torch's default initialisation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = build_text_hidden_fcs(model.language_model.config.hidden_size, model.masks.sam2.hidden_dim)
-    model.text_hidden_fcs.load_state_dict(fresh.state_dict())
+    return {f"text_hidden_fcs.{name}": weight for name, weight in fresh.state_dict().items()}
 
 
 def _phase(
@@ -128,5 +128,12 @@ def _phase(
     objective: Callable[[Any], dict[str, Tensor]],
 ) -> Phase:
     return Phase(
-        name, config.steps, config.accumulation, config.optimiser, select_parameters(model, parts), batches, objective
+        name,
+        config.steps,
+        config.accumulation,
+        config.samples,
+        config.optimiser,
+        select_parameters(model, parts),
+        batches,
+        objective,
     )

@@ -226,7 +226,7 @@ class TrackingPhaseBatches:
     def __call__(self, number: int) -> TrackBatch:
         """The batch of a number."""
         generator = batch_generator(self.seed, "tracking", number)
-        pixels, targets = [], []
+        pixels, targets, names = [], [], []
         for _ in range(self.num_samples):
             draw = self.mixture.draw(generator)
             window = sample_window(draw.video.num_frames, self.num_frames, 0.5, generator)
@@ -234,5 +234,6 @@ class TrackingPhaseBatches:
             frames = [read_frame(draw.split.frame_path(draw.video, index)) for index in window]
             pixels.append(self.transform.sam2(frames))
             targets.append(torch.from_numpy(np.stack([draw.split.target_masks(item, window) for item in chosen])))
+            names.append(f"{draw.split.dataset}/{draw.video.video_id}")
         clip_of = torch.tensor([clip for clip, target in enumerate(targets) for _ in target])
-        return TrackBatch(torch.stack(pixels), clip_of, tuple(targets))
+        return TrackBatch(torch.stack(pixels), clip_of, tuple(targets), tuple(names))

@@ -31,12 +31,14 @@ class SelectorSample:
         queries: float [Nq, 3, h, w].
         tails: B requests with answers.
         targets: float [B, Nq], IoU of the query frames.
+        names: B times `dataset/split/video/expression`.
     """
 
     context: Tensor
     queries: Tensor
     tails: tuple[Tail, ...]
     targets: Tensor
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class SelectorBatch:
     """The samples of one step."""
 
     samples: tuple[SelectorSample, ...]
+
+    @property
+    def num_masks(self) -> int:
+        """Masks whose IoU is learnt: B * Nq of each sample."""
+        return sum(sample.targets.numel() for sample in self.samples)
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Videos and expressions."""
+        return tuple(name for sample in self.samples for name in sample.names)
 
     def to(self, device: torch.device) -> SelectorBatch:
         """The batch on another device."""
@@ -108,6 +120,7 @@ class SelectorSampler:
             self._pixels(labelled, queries.tolist()),
             tuple(self._tail(labelled.expressions[index].text, generator) for index in chosen),
             torch.from_numpy(labelled.targets[np.ix_(chosen, queries)]),
+            tuple(f"{labelled.name}/{labelled.expressions[index].expression_id}" for index in chosen),
         )
 
     def _pixels(self, labelled: LabelledVideo, indices: Sequence[int]) -> Tensor:
