@@ -174,10 +174,9 @@ def _attend(
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     answers = []
     for part in branches.parts:
-        gathered = (
-            _take(of, at).transpose(1, 2) for of, at in ((query, part.asking), (key, part.read), (value, part.read))
-        )
-        found, _ = sdpa_attention_forward(module, *gathered, part.visible, **options)
+        asking = _take(query, part.asking).transpose(1, 2)
+        keys, values = (_take(read, part.read).transpose(1, 2) for read in (key, value))
+        found, _ = sdpa_attention_forward(module, asking, keys, values, part.visible, **options)
         answers.append(found.flatten(0, 1))
     return _take(torch.cat(answers), branches.places).unsqueeze(0), None
 

@@ -61,7 +61,8 @@ def _glus(config: Config) -> GlusModel:
         )
         projector = build_text_hidden_fcs(language.hidden_size, masks.sam2.hidden_dim)
     if shape.base is not None and config.compute.precision == "bfloat16":
-        for part in (mllm.language_model, mllm.mm_projector, projector):
+        parts: list[nn.Module] = [mllm.language_model, mllm.mm_projector, projector]
+        for part in parts:
             part.to(torch.bfloat16)
     tokenizer: Any = _Vocabulary(language.vocab_size)
     return GlusModel(mllm, projector, masks, tokenizer, cast(Any, None), GlusSettings.of(shape)).eval()

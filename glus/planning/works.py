@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import ceil
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from transformers import LlamaForCausalLM
 
 from glus.config import Config
 from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT
@@ -100,7 +102,8 @@ def segmenting(config: Config, name: str, num_frames: int = FRAMES_KEPT) -> Work
         kept = [_encoded(model, at_once) for _ in range(min(num_frames, FRAMES_KEPT) // at_once)]
         _read(model.language_model, context, (windows, per_frame), (rows, len(prompt) - context - per_frame))
         features = kept[0][0][:1].repeated(SENTENCES)
-        embeddings = _empty(model.text_hidden_fcs[-1].weight, SENTENCES, model.masks.sam2.hidden_dim)
+        last = cast(nn.Linear, model.text_hidden_fcs[-1])
+        embeddings = _empty(last.weight, SENTENCES, model.masks.sam2.hidden_dim)
         _, remembered = model.masks.segment_frame(features, embeddings, [])
         longest = memory_frames(100, 1, settings.memory.max_strided)
         model.masks.segment_frame(features, embeddings, [remembered] * len(longest))
@@ -114,12 +117,16 @@ def selecting(config: Config) -> Work:
     tail = ceil(len(SENTENCE) / LETTERS) + 40
     queries = max(1, selector.batch // SENTENCES)
     with torch.no_grad(), following(model) as memory:
-        side, like = model.vision_tower.config.image_size, model.mm_projector.weight
+        side, like = _clip_px(model), model.mm_projector.weight
         model.mllm.project(model.mllm.encode_frames(_empty(like, FRAMES_PER_PASS, 3, side, side)))
         context = selector.max_context_frames * (size + 4) + 40
         _read(model.language_model, context, (queries, size), (queries * SENTENCES, tail))
     parts = (model.vision_tower, model.mm_projector, model.language_model)
     return Work("selecting", {"weights": sum(map(size_of, parts)), "activations": memory.peak})
+
+
+def _clip_px(model: GlusModel) -> int:
+    return cast(int, model.vision_tower.config.image_size)
 
 
 def _empty(like: Tensor, *shape: int) -> Tensor:
@@ -128,7 +135,7 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
 
 def _encoded(model: GlusModel, count: int) -> tuple[FrameFeatures, Tensor]:
     """Image features and visual tokens of frames that are encoded in one call."""
-    clip, sam2 = model.vision_tower.config.image_size, model.masks.image_size
+    clip, sam2 = _clip_px(model), model.masks.image_size
     features = model.masks.encode(torch.empty(count, 3, sam2, sam2, device=META))
     strides = (features.stride4.clone(), features.stride8.clone(), features.stride16.clone())
     features = FrameFeatures(*strides, features.position[:1].clone())
@@ -136,7 +143,7 @@ def _encoded(model: GlusModel, count: int) -> tuple[FrameFeatures, Tensor]:
     return features, model.mllm.project(model.mllm.encode_frames(pixels.to(model.mllm.mm_projector.weight.dtype)))
 
 
-def _read(language_model: nn.Module, context: int, frames: tuple[int, int], endings: tuple[int, int]) -> None:
+def _read(language_model: LlamaForCausalLM, context: int, frames: tuple[int, int], endings: tuple[int, int]) -> None:
     """The language model over a context, frames behind it, and endings behind those, (rows, tokens) each."""
     llama = language_model.model
     beginning = SharedCache.empty(len(llama.layers))
@@ -155,7 +162,7 @@ def _batch(config: Config, model: GlusModel) -> ClipBatch:
     clips, sentences = phase.samples, phase.max_expressions
     synthetic = all(entry.split.startswith("synthetic/") for entry in config.data.train)
     height, width = (config.stage.synthetic.size_px,) * 2 if synthetic else FRAME_PX
-    clip_px, sam2_px = model.vision_tower.config.image_size, model.masks.image_size
+    clip_px, sam2_px = _clip_px(model), model.masks.image_size
     mask_type = torch.uint8 if phase.sum_annotations else torch.bool
     keys = [
         tuple(TokenKey(str(clip), str(sentence), str(frame), frozenset()) for frame in range(query))

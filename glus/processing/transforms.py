@@ -50,8 +50,8 @@ class FrameTransform:
     def _resized(self, frame: Image.Image) -> Image.Image:
         """A frame at the size that the processor resizes to; it would copy the whole frame several times for that."""
         processor = self.clip_processor
-        if not (processor.do_resize and processor.size.shortest_edge):
+        edge, short = processor.size["shortest_edge"] if processor.do_resize else None, min(frame.size)
+        if edge is None:
             return frame
-        edge, short = processor.size.shortest_edge, min(frame.size)
         width, height = (edge * side // short for side in frame.size)
         return frame.resize((width, height), processor.resample)

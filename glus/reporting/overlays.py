@@ -121,9 +121,11 @@ def draw_mask(pixels: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
     shape = mask[rows, columns]
     whole: np.ndarray = pixels[rows, columns].view("V3")[..., 0]  # each pixel as one value: indexed three times as fast
     own = whole[shape].view(np.uint8).reshape(-1, 3) * np.float32(1 - OPACITY)
-    whole[shape] = (own + np.float32(OPACITY) * np.float32(colour) + np.float32(0.5)).astype(np.uint8).view("V3")[:, 0]
+    whole[shape] = (
+        (own + np.float32(OPACITY) * np.array(colour, np.float32) + np.float32(0.5)).astype(np.uint8).view("V3")[:, 0]
+    )
     line = max(1, round(pixels.shape[1] / 80))
-    whole[shape & ~_eroded(shape, line)] = np.uint8(colour).view("V3")
+    whole[shape & ~_eroded(shape, line)] = np.array(colour, np.uint8).view("V3")
 
 
 def _box(mask: np.ndarray) -> tuple[slice, slice]:

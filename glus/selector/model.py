@@ -146,7 +146,7 @@ class SelectorModel(nn.Module):
         """
         stretches: list[Tensor] = []
         parents: list[int | None] = []
-        tails = []
+        tails: list[tuple[Tail, int]] = []
         for reading in readings:
             context, own = len(stretches), [self.embed(tail.ids) for tail in reading.tails]
             stretches += [self.embed_context(reading.context), *reading.queries]
