@@ -235,8 +235,8 @@ def _load_zero_moments(parameters: Mapping[str, nn.Parameter], moments: Moments)
     from deepspeed.utils import safe_set_full_optimizer_state
 
     for name, parameter in parameters.items():
-        for key, value in moments.get(name, {}).items():
-            safe_set_full_optimizer_state(parameter, value, key)
+        for key in MOMENTS if name in moments else ():
+            safe_set_full_optimizer_state(parameter, moments[name][key], key)
 
 
 @contextmanager
