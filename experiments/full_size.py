@@ -55,7 +55,7 @@ OVERRIDES = (
     "compute.workers=1",
 )
 SECONDS_BETWEEN_LOOKS = 5.0
-GIB, GB = 2**30, 1e9
+GIB, MB = 2**30, 1e6
 
 
 @dataclass
@@ -188,22 +188,18 @@ def is_done(project: Path, step: str) -> bool:
 
 def table(project: Path, attempts: list[Attempt]) -> str:
     """A row for each step; of a step that was interrupted, what its starts took together."""
-    lines = [
-        "| step | starts | wall, min | CPU, min | peak, GiB | written, GB | artifacts, GB |",
-        "|---|" + "---:|" * 6,
-    ]
+    lines = ["| step | starts | wall, s | CPU, s | peak, GiB | written, MB | artifacts, MB |", "|---|" + "---:|" * 6]
     for step in STEPS:
         own = [attempt for attempt in attempts if attempt.step == step.name]
-        artifacts = sum(size_of(project / path) for path in step.outputs)
         cells = (
-            f"{len(own)}",
-            f"{sum(attempt.wall_s for attempt in own) / 60:.1f}",
-            f"{sum(attempt.cpu_s for attempt in own) / 60:.1f}",
-            f"{max((attempt.peak_bytes for attempt in own), default=0) / GIB:.1f}",
-            f"{sum(attempt.written_bytes for attempt in own) / GB:.2f}",
-            f"{artifacts / GB:.3f}",
+            len(own),
+            sum(attempt.wall_s for attempt in own),
+            sum(attempt.cpu_s for attempt in own),
+            max((attempt.peak_bytes for attempt in own), default=0) / GIB,
+            sum(attempt.written_bytes for attempt in own) / MB,
+            sum(size_of(project / path) for path in step.outputs) / MB,
         )
-        lines.append(f"| {step.name} | {' | '.join(cells)} |")
+        lines.append("| {} | {} | {:.0f} | {:.0f} | {:.1f} | {:.1f} | {:.2f} |".format(step.name, *cells))
     return "\n".join(lines)
 
 
