@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import end_with_worker, execution_name
+from glus.paths import FINAL_MODEL
 
 
 class VideoRequest(BaseModel):
@@ -21,7 +22,7 @@ class VideoRequest(BaseModel):
     videos: list[str] = Field(min_length=1, description="Films, folders of frames, or tables (.csv) of both columns.")
     expressions: list[str] = Field(default=[], description="What to segment, a sentence each; tables bring their own.")
     output: str = Field(description="Folder to write; of several videos, a folder in it for each.")
-    model: str = Field(default="models/glus/final", description="Folder of the model.")
+    model: str = Field(default=str(FINAL_MODEL), description="Folder of the model.")
     selector: str | None = Field(default=None, description="Folder of a key-frame selector, e.g. models/selector.")
     key_frame: int | None = Field(default=None, ge=0, description="Frame to start from, both ways (counted from 0).")
     frames: str | None = Field(default=None, description="Only frames A to B, B not included, as A:B.")

@@ -30,7 +30,7 @@ from glus.commands import (
     weights,
 )
 from glus.errors import GlusError, LostProcessError, is_out_of_memory
-from glus.execution.endings import Cause, Ending
+from glus.execution.endings import Cause, ExitReport
 from glus.files import is_disk_full
 from glus.pipeline.table import STEPS
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(ending.code)
 
 
-def _run(arguments: list[str], debug: bool) -> Ending:
+def _run(arguments: list[str], debug: bool) -> ExitReport:
     """The exit code of a command, and what to say where it is not 0."""
     try:
         code = app(args=arguments, prog_name="glus", standalone_mode=False) or 0
@@ -101,17 +101,17 @@ def _run(arguments: list[str], debug: bool) -> Ending:
             traceback.print_exc()
         return _ending(error, 1, _last_words(error))
     if code == INTERRUPTED:
-        return Ending(Cause.INTERRUPTED, code=1, message=_interrupted(arguments[0]))
-    return Ending(Cause.FAILED, code=code)
+        return ExitReport(Cause.INTERRUPTED, code=1, message=_interrupted(arguments[0]))
+    return ExitReport(Cause.FAILED, code=code)
 
 
-def _ending(error: Exception, code: int, message: str) -> Ending:
+def _ending(error: Exception, code: int, message: str) -> ExitReport:
     cause = Cause.UNFORESEEN
     if isinstance(error, LostProcessError):
         cause = Cause.LOST_ANOTHER
     elif isinstance(error, GlusError | TyperException):
         cause = Cause.BAD_INPUT if code == 2 else Cause.FAILED
-    return Ending(cause, code=code, message=message)
+    return ExitReport(cause, code=code, message=message)
 
 
 def _last_words(error: Exception) -> str:

@@ -14,7 +14,7 @@ from local_imports import ROOT, direct, imported_names, reachable
 ROOMS = (
     "errors", "paths", "files", "publishing", "masks", "media", "config", "manifest", "records", "execution",
     "processing", "model", "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes",
-    "training/loop", "training/segmentation", "training/selector", "reporting", "segmenting", "pipeline",
+    "training/loop", "training/segmentation", "training/selector", "reporting", "segmenting", "pipeline", "launch",
     "planning", "steps", "commands", "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}

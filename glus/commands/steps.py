@@ -57,7 +57,7 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
         return _show_plan(step, as_json)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     _set_threads(config.compute.threads)
-    from glus.pipeline.launch import find_rank, launch
+    from glus.launch import find_rank, launch
     from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_beside, run_step
 

@@ -29,7 +29,7 @@ class Cause(IntEnum):
 
 
 @dataclass(frozen=True, order=True)
-class Ending:
+class ExitReport:
     """How a process has ended.
 
     Attributes:
@@ -52,7 +52,7 @@ class Ending:
         return TOLD_ELSEWHERE in os.environ
 
     @classmethod
-    def read(cls, code: int, file: str) -> Ending:
+    def read(cls, code: int, file: str) -> ExitReport:
         """The ending of a process with this exit code, which may have told of it in the file."""
         if code < 0:
             cause = Cause.INTERRUPTED if code == -signal.SIGTERM else Cause.KILLED

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from glus.config import Config
-from glus.paths import RUNS
+from glus.paths import MODELS, RUNS
 from glus.pipeline.project import external_paths
 from glus.planning.machine import Room
 from glus.planning.skeletons import glus_in_training
@@ -141,7 +141,7 @@ def disk_bytes(config: Config) -> dict[str, int]:
     model, trained = glus_in_training(config)
     of_trained = sum(parameter.nbytes for parameter in trained.values())
     whole = sum(parameter.nbytes for parameter in model.parameters())
-    return {"models/glus": 2 * (of_trained if config.model.base else whole), "resuming": 2 * 3 * of_trained}
+    return {str(MODELS): 2 * (of_trained if config.model.base else whole), "resuming": 2 * 3 * of_trained}
 
 
 def missing(config: Config) -> list[str]:

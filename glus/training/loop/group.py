@@ -1,6 +1,6 @@
 """The processes that train together: which one this is, and what they tell each other.
 
-A single process is a group of one. Who starts the others does not matter here: see `glus.pipeline.launch`.
+A single process is a group of one. Who starts the others does not matter here: see `glus.launch`.
 """
 
 from __future__ import annotations

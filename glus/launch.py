@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from glus.errors import ConfigError, GlusError, KilledError
 from glus.execution.device_locks import held_devices
-from glus.execution.endings import TOLD_ELSEWHERE, Cause, Ending
+from glus.execution.endings import TOLD_ELSEWHERE, Cause, ExitReport
 from glus.execution.ties import PARENT, SECONDS_TO_STOP
 from glus.pipeline.runner import Interrupted, interrupted_by_sigterm
 
@@ -119,7 +119,7 @@ def _let_only_us_speak() -> None:
 
 def explained(failures: Mapping[int, ProcessFailure]) -> BaseException:
     """What to raise for processes that ended badly: what it began with; the others were ended for that."""
-    first = min(Ending.read(failure.exitcode, failure.error_file) for failure in failures.values())
+    first = min(ExitReport.read(failure.exitcode, failure.error_file) for failure in failures.values())
     if first.cause is Cause.KILLED:
         return KilledError(
             f"1 of the training processes was killed by {signal.Signals(-first.code).name}, perhaps because memory ran"

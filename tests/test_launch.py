@@ -18,8 +18,8 @@ from local_imports import ROOT
 from glus.commands.params import edited
 from glus.config import load_config
 from glus.errors import ConfigError, GlusError, InputError, KilledError
-from glus.execution.endings import Cause, Ending
-from glus.pipeline.launch import explained, find_rank
+from glus.execution.endings import Cause, ExitReport
+from glus.launch import explained, find_rank
 from glus.pipeline.runner import Interrupted, run_step
 
 SECONDS = 180  # to start, on a machine that is busy with other tests too
@@ -121,7 +121,7 @@ def test_all_end_with_the_one_that_started_them(project, started):
 class Failure:
     """What torchrun knows of a process that failed."""
 
-    def __init__(self, folder: Path, code: int, ending: Ending | None = None) -> None:
+    def __init__(self, folder: Path, code: int, ending: ExitReport | None = None) -> None:
         self.exitcode, self.error_file = code, str(folder / f"{id(self)}.json")
         if ending is not None:
             with pytest.MonkeyPatch.context() as patch:
@@ -131,7 +131,7 @@ class Failure:
 
 def test_the_first_cause_is_told(tmp_path):
     def failed(code: int, cause: Cause | None = None, time: float = 0.0, message: str = "") -> Failure:
-        return Failure(tmp_path, code, cause and Ending(cause, time, code, message))
+        return Failure(tmp_path, code, cause and ExitReport(cause, time, code, message))
 
     bad = failed(2, Cause.BAD_INPUT, 5.0, "bad")
     bug, later = failed(1, Cause.UNFORESEEN, 1.0, "a bug"), failed(1, Cause.UNFORESEEN, 2.0, "later")
