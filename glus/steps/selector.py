@@ -61,6 +61,7 @@ def run(context: StepContext) -> None:
         trainer.run()
         shutil.rmtree(model_directory, ignore_errors=True)
         _save(model, trainer.trained, config.selector.model, model_directory)
+        engine.forget()
         del model, trainer
         gc.collect()  # room for the models that judge it
         curves.write_artifact(curves_file)

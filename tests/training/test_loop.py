@@ -1,6 +1,8 @@
 """The loop: schedules by hand, and a run that is killed ends like one that is not."""
 
+import gc
 import math
+import weakref
 from dataclasses import dataclass, replace
 
 import pytest
@@ -233,3 +235,16 @@ def test_the_log_says_what_is_trained_and_what_a_batch_looks_like(tmp_path, capl
     assert describe_parameters(parameters) == "mm_projector 1,200 bfloat16"
     batch = Clip(torch.zeros(2, 3), [torch.zeros(4, dtype=torch.bool), torch.zeros(5)])
     assert describe_batch(batch) == "pixels float32 [2, 3], targets[0 of 2] bool [4]"
+
+
+def test_what_was_trained_is_free_when_the_engine_has_forgotten_it():
+    with open_engine(COMPUTE) as engine:
+        module = nn.Linear(2, 1)
+        held = weakref.ref(module)
+        engine.wrap(module, lambda batch, module=module: {"loss": module(batch).sum()}, all_are_reached=True)
+        del module
+        gc.collect()
+        assert held() is not None
+        engine.forget()
+        gc.collect()
+        assert held() is None

@@ -185,6 +185,11 @@ class Engine:
         """As `whole`, for good: nothing is trained any more."""
         self._gather_blocks()
 
+    def forget(self) -> None:
+        """Lets go of the module, so that its memory is free when nobody else holds it."""
+        self._forward = self._wrapped = None
+        self._accelerator.free_memory()
+
     def _gather_blocks(self) -> list[FSDPModule]:
         parts = self._wrapped.modules() if self._wrapped is not None else ()
         blocks: list[FSDPModule] = [part for part in parts if isinstance(part, FSDPModule)]
