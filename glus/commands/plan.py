@@ -38,7 +38,7 @@ def plan(
     from glus.config import load_config
 
     config = load_config(preset_file(preset)) if preset else load_config()
-    if preset is None:
+    if preset is None and config.compute.engine == "local":
         require_device(config.compute)
     rows = [] if preset else _steps(config)
     if not as_json:

@@ -13,7 +13,8 @@ def sources() -> None:
     from glus.pipeline.sources import update_sources
 
     config = load_config()
-    require_device(config.compute)  # `dvc repro` begins here
+    if config.compute.engine == "local":
+        require_device(config.compute)  # `dvc repro` begins here
     link_external(config)
     changed = update_sources(config)
     for step in changed:

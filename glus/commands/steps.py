@@ -51,15 +51,17 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
     from glus.config import load_config
 
     config = load_config()
-    if step.devices:
+    _set_threads(config.compute.threads)
+    from glus.pipeline.runner import needs_device, run_step
+
+    if needs_device(step, config):
         require_device(config.compute)
     if dry_run:
         return _show_plan(step, as_json)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
-    _set_threads(config.compute.threads)
     from glus.launch import find_rank, launch
     from glus.pipeline.project import link_external
-    from glus.pipeline.runner import run_beside, run_step
+    from glus.pipeline.runner import run_beside
 
     compute = config.compute
     rank = find_rank(compute, os.environ) if step.trains else 0

@@ -138,11 +138,16 @@ def run_beside(name: str, config: Config) -> None:
         importlib.import_module(f"glus.steps.{name}").run_beside(config)
 
 
+def needs_device(step: Step, config: Config) -> bool:
+    """Whether a step runs a model in processes of this machine."""
+    elsewhere = step.shards and config.compute.engine != "local"
+    return step.devices and not elsewhere and is_needed(step, config)
+
+
 def _devices(step: Step, config: Config) -> AbstractContextManager[object]:
     """Holds a device for each process of a step, where its processes work on this machine."""
-    elsewhere = step.shards and config.compute.engine != "local"
     given = "RANK" in os.environ  # by who has started this process among others
-    if not step.devices or elsewhere or given or config.compute.device == "cpu":
+    if not needs_device(step, config) or given or config.compute.device == "cpu":
         return nullcontext()
     return held_devices(config.compute.processes, step.name)
 
