@@ -40,17 +40,19 @@ def prefect_server(home: Path, settings: Mapping[str, str] | None = None) -> Ite
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home.mkdir(parents=True)
-    environment = os.environ | {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "true"} | dict(settings or {})
+    url = f"http://127.0.0.1:{port}/api"  # its page asks there, else where pyproject.toml says
+    environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "DO_NOT_TRACK": "true"}
+    environment |= settings or {}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=tied())
     try:
         deadline = time.monotonic() + SECONDS_TO_START
         while server.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2):
+            with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
                 break
             time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/api"
+        yield url
     finally:
         server.terminate()
         server.wait()

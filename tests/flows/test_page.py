@@ -91,10 +91,10 @@ def test_the_page_of_the_run_shows_tasks_table_picture_and_link(finished: Finish
         page.set_default_timeout(60_000)
         page.goto(f"{url}/runs/flow-run/{finished.id}")
         page.get_by_text("7 Task runs").wait_for()
-        page.get_by_role("tab", name="Task Runs").click()
+        page.locator("#task-runs").click()
         for name in NAMES:
             page.get_by_role("link", name=name, exact=True).first.wait_for()
-        page.get_by_role("tab", name="Artifacts").click()
+        page.locator("#artifacts").click()
         page.get_by_text("results").first.wait_for()
         with get_client(sync_client=True) as client:
             artifacts = {artifact.key: artifact.id for artifact in client.read_artifacts()}
