@@ -33,6 +33,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from glus.config import ComputeConfig
 from glus.errors import InputError
 from glus.execution.devices import resolve_device
+from glus.training.loop.freed_memory import return_large_blocks
 from glus.training.loop.group import num_processes, prepare_waiting
 
 TIMEOUT = timedelta(minutes=30)  # the slowest thing one process waits for: another's loading of the weights
@@ -252,6 +253,8 @@ def open_engine(compute: ComputeConfig) -> Iterator[Engine]:
         InputError: DeepSpeed is asked for and is not installed, or has no GPU.
     """
     device = resolve_device(compute)
+    if device.type == "cpu":
+        return_large_blocks()
     if compute.strategy == "zero2":
         require_deepspeed(device)
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
