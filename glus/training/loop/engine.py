@@ -253,7 +253,7 @@ def open_engine(compute: ComputeConfig) -> Iterator[Engine]:
         InputError: DeepSpeed is asked for and is not installed, or has no GPU.
     """
     device = resolve_device(compute)
-    if device.type == "cpu":
+    if device.type == "cpu" and compute.activation_checkpointing:
         return_large_blocks()
     if compute.strategy == "zero2":
         require_deepspeed(device)
