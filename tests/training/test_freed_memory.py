@@ -14,7 +14,7 @@ import psutil, torch
 from glus.config import ComputeConfig
 from glus.training.loop.engine import open_engine
 
-with open_engine(ComputeConfig.model_construct(device="cpu", strategy="ddp")):
+with open_engine(ComputeConfig.model_construct(device="cpu", strategy="ddp", activation_checkpointing=True)):
     before = psutil.Process().memory_full_info().uss
     kept = []
     for _ in range(10):
