@@ -47,7 +47,7 @@ class Watch:
         self.clip = self.sam2 = self.tokens = self.last_layer = 0
         layers = model.language_model.model.layers
         hooks = (
-            (model.vision_tower, lambda args: self._count("clip", len(args[0]))),
+            (model.vision_tower.embeddings, lambda args: self._count("clip", len(args[0]))),
             (model.masks.sam2.image_encoder, lambda args: self._count("sam2", len(args[0]))),
             (layers[0].mlp, lambda args: self._count("tokens", args[0][..., 0].numel())),
             (layers[-1].mlp, lambda args: self._count("last_layer", args[0][..., 0].numel())),
