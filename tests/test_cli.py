@@ -141,7 +141,7 @@ def test_plan_tells_what_dvc_would_run(run: Run) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
     code, out, _ = run("plan", "--json")
     assert code == 0
-    rows = json.loads(out)
+    rows = json.loads(out)["steps"]
     assert [row["step"] for row in rows] == [step.name for step in STEPS]
     assert {row["state"] for row in rows} == {"changed"}
     assert "data/staged: deleted" in rows[0]["why"]
