@@ -2,8 +2,8 @@
 
 For each of the seven steps and each victim: are all processes gone within 10 seconds, is the lock free, is the record
 of the run true, are the artifacts equal byte by byte? Runs the smoke preset in a copy of the project below `.glus/`;
-`python -m experiments.kill_anything KILLS [STEP ...]`, some 20 s for each kill. Every victim of every step is killed
-once before any is killed twice; the table so far is in `.glus/kills/table.txt`.
+`python -m experiments.kill_anything KILLS [STEP ...]`: so many kills of each step, some 20 s for each. The steps take
+turns, and so do the victims of each; the table so far is in `.glus/kills/table.txt`.
 """
 
 import fcntl
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import IO
 
@@ -99,8 +100,8 @@ def kill(run: Run, victim: str) -> bool:
     elif victim in GROUP:
         os.killpg(run.dvc.pid, GROUP[victim])
     else:
-        words = ("multiprocessing.spawn",) if victim == "pool worker" else ("-m glus", run.step.name)
-        number = TRAINING_PROCESSES.index(victim) + 1 if victim in TRAINING_PROCESSES else 0  # below the step
+        words = ("-m glus", run.step.name) if victim.startswith("step") else ("multiprocessing.spawn",)
+        number = TRAINING_PROCESSES.index(victim) if victim in TRAINING_PROCESSES else 0
         run.wait_for(lambda: run.part(*words, number=number))
         part = run.part(*words, number=number)
         if part is None:
@@ -246,18 +247,13 @@ def moments(step: Step, seconds: float, generator: random.Random) -> Iterator[tu
         yield f"step, after {output}", published
 
 
-def one_of_each(
-    step: Step, seconds: float, generator: random.Random, rows: dict[tuple[str, str], Counter[str]]
-) -> None:
-    """Kills each victim of a step once and counts."""
-    for victim, moment in moments(step, seconds, generator):
-        faults = [MISSED]
-        for _ in range(TRIES):
-            if faults == [MISSED]:
-                faults = try_kill(step, victim, moment)
-        row = rows.setdefault((step.name, victim), Counter())
-        row.update([MISSED] if faults == [MISSED] else ["kills", *set(faults)])
-        (HOME / "table.txt").write_text(table(rows))
+def count(step: Step, victim: str, moment: Callable[[Run], bool]) -> Counter[str]:
+    """One kill and what went wrong, in counts."""
+    for _ in range(TRIES):
+        faults = try_kill(step, victim, moment)
+        if faults != [MISSED]:
+            return Counter(["kills", *set(faults)])
+    return Counter([MISSED])
 
 
 def table(rows: dict[tuple[str, str], Counter[str]]) -> str:
@@ -273,13 +269,16 @@ def table(rows: dict[tuple[str, str], Counter[str]]) -> str:
 
 
 def main(kills: int, names: list[str]) -> None:
-    seconds, rows = undisturbed(), {}
+    seconds = undisturbed()
     steps = [step for step in STEPS if not names or step.name in names]
-    generators = {step: random.Random(step.name) for step in steps}
-    for number in range(kills):
+    turns = {step: cycle(moments(step, seconds[step.name], random.Random(step.name))) for step in steps}
+    rows: dict[tuple[str, str], Counter[str]] = {}
+    for _ in range(kills):
         for step in steps:
-            one_of_each(step, seconds[step.name], generators[step], rows)
-        print(f"after {number + 1} of {kills} rounds\n{table(rows)}", flush=True)
+            victim, moment = next(turns[step])
+            rows.setdefault((step.name, victim), Counter()).update(count(step, victim, moment))
+            (HOME / "table.txt").write_text(table(rows))
+    print(table(rows), flush=True)
 
 
 if __name__ == "__main__":

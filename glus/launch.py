@@ -1,6 +1,6 @@
-"""Steps that train in several processes: torchrun's agent starts them, unless torchrun or SLURM has done so already.
+"""Steps that train in several processes: torch's elastic agent starts them, unless torchrun or SLURM has done so.
 
-Each process is the same command, `glus train`. The first (rank 0) runs the step; the others do its share of the
+Each process runs the same command, `glus train`. The first (rank 0) runs the step; the others do its share of the
 training. Whoever of them fails ends all, and the agent says why, in one paragraph, with that one's exit code.
 """
 
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import signal
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -55,7 +57,7 @@ def find_rank(compute: ComputeConfig, environment: MutableMapping[str, str]) -> 
 
 
 def launch(arguments: Sequence[str], compute: ComputeConfig) -> None:
-    """Runs `python -m glus ARGUMENTS` in each process of this machine, until all have ended.
+    """Runs `glus ARGUMENTS` in each process of this machine, until all have ended.
 
     Raises:
         GlusError: one of them failed: what it said, and its exit code.
@@ -89,14 +91,20 @@ def launch(arguments: Sequence[str], compute: ComputeConfig) -> None:
             shutdown_timeout=int(SECONDS_TO_STOP),
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "glus", *arguments)
+            elastic_launch(config, _run_glus)(*arguments)
         except ChildFailedError as error:
-            raise explained(error.failures) from None
+            raise explained(error.failures.values(), Path(folder).rglob("error.json")) from None
         except RendezvousError as error:
             raise GlusError(
                 f"The {compute.machines} machines did not meet at {compute.rendezvous} ({error}). Start the same"
                 " command on each of them, with that address reachable from all."
             ) from error
+
+
+def _run_glus(*arguments: str) -> None:
+    """`python -m glus ARGUMENTS`, in a process that the agent has started: it is tied to this one while it imports."""
+    sys.argv[1:] = arguments
+    runpy.run_module("glus", run_name="__main__", alter_sys=True)
 
 
 @contextmanager
@@ -117,9 +125,15 @@ def _let_only_us_speak() -> None:
     agent.addHandler(logging.NullHandler())
 
 
-def explained(failures: Mapping[int, ProcessFailure]) -> BaseException:
-    """What to raise for processes that ended badly: what it began with; the others were ended for that."""
-    first = min(ExitReport.read(failure.exitcode, failure.error_file) for failure in failures.values())
+def explained(failures: Iterable[ProcessFailure], reports: Iterable[Path]) -> BaseException:
+    """What to raise for processes that ended badly: what it began with; the others were ended for that.
+
+    Args:
+        failures: those that the agent saw ending: the first, and others that ended just then.
+        reports: what any of the processes has told of its end.
+    """
+    seen = [ExitReport.read(failure.exitcode, failure.error_file) for failure in failures]
+    first = min([*seen, *(ExitReport.read(1, str(path)) for path in reports)])
     if first.cause is Cause.KILLED:
         return KilledError(
             f"1 of the training processes was killed by {signal.Signals(-first.code).name}, perhaps because memory ran"

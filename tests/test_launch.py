@@ -60,7 +60,7 @@ def started(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
             time.sleep(0.02)
         time.sleep(0.2)  # what is written is there
         pids = [int((project / name).read_text()) for name in wait_for if name.startswith("rank")]
-        return process, [psutil.Process(pid) for pid in pids]
+        return process, [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]  # some end at once
 
     yield start
     for process in running:
@@ -126,6 +126,7 @@ class Failure:
         if ending is not None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("TORCHELASTIC_ERROR_FILE", self.error_file)
+                patch.setattr("glus.execution.endings.SECONDS_TO_BE_SEEN", 0.0)
                 ending.tell()
 
 
@@ -137,12 +138,14 @@ def test_the_first_cause_is_told(tmp_path):
     bug, later = failed(1, Cause.UNFORESEEN, 1.0, "a bug"), failed(1, Cause.UNFORESEEN, 2.0, "later")
     lost, ended = failed(1, Cause.LOST_ANOTHER, 0.5, "lost"), failed(-signal.SIGTERM)
     killed, silent = failed(-signal.SIGKILL), failed(1)
-    found = explained({0: lost, 1: bad, 2: ended})
+    found = explained([lost, bad, ended], [])
     assert isinstance(found, GlusError) and (str(found), found.exit_code) == ("bad", InputError.exit_code)
-    assert str(explained({0: later, 1: lost, 2: bug, 3: silent})) == "a bug"
-    assert isinstance(explained({0: lost, 1: killed, 2: silent}), KilledError)
-    assert isinstance(explained({0: ended, 1: silent}), Interrupted)
-    assert str(explained({0: lost, 1: ended})) == "lost"
+    assert str(explained([later, lost, bug, silent], [])) == "a bug"
+    assert isinstance(explained([lost, killed, silent], []), KilledError)
+    assert isinstance(explained([ended, silent], []), Interrupted)
+    assert str(explained([lost, ended], [])) == "lost"
+    unseen = explained([lost], [Path(bad.error_file)])  # it had told, and was not gone yet
+    assert isinstance(unseen, GlusError) and (str(unseen), unseen.exit_code) == ("bad", InputError.exit_code)
 
 
 def test_who_has_started_us():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 TOLD_ELSEWHERE = "GLUS_TOLD_ELSEWHERE"  # set by a launcher of ours: the processes leave it to it to speak
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+SECONDS_TO_BE_SEEN = 0.5  # torch's agent looks every 0.1 s and names whom it sees first; who was killed tells nothing
 
 
 class Cause(IntEnum):
@@ -47,18 +48,20 @@ class ExitReport:
     def tell(self) -> bool:
         """Writes this down for who started the process; whether nobody is to speak of it here."""
         if path := os.environ.get(ERROR_FILE):
-            content = {"message": self.message, "timestamp": self.time, "cause": self.cause.name}
+            content = {"message": self.message, "timestamp": self.time, "cause": self.cause.name, "code": self.code}
             Path(path).write_text(json.dumps(content), encoding="utf-8")
+        if self.cause is Cause.LOST_ANOTHER:
+            time.sleep(SECONDS_TO_BE_SEEN)
         return TOLD_ELSEWHERE in os.environ
 
     @classmethod
     def read(cls, code: int, file: str) -> ExitReport:
-        """The ending of a process with this exit code, which may have told of it in the file."""
+        """The ending of a process with this exit code, unless it has told another one in the file."""
         if code < 0:
             cause = Cause.INTERRUPTED if code == -signal.SIGTERM else Cause.KILLED
             return cls(cause, code=code)
         try:
             content = json.loads(Path(file).read_text(encoding="utf-8"))
-            return cls(Cause[content["cause"]], content["timestamp"], code, content["message"])
+            return cls(Cause[content["cause"]], content["timestamp"], content["code"], content["message"])
         except (OSError, ValueError, KeyError):  # ended in the middle of a wait, or with a bang
             return cls(Cause.INTERRUPTED if code == 1 else Cause.UNFORESEEN, code=code)

@@ -111,7 +111,7 @@ def test_prefix_sharing(published: SelectorGoldens, selector: KeyFrameSelector, 
         within("D", "score, shared against whole", largest(scores, golden[name]), 1e-5)
     assert scores.argmax(dim=1).tolist() == official.argmax(axis=1).tolist()
 
-    read = inputs_of(selector.language_model.model, "inputs_embeds")
+    read = inputs_of(selector.language_model.model.layers[0])
     selector.score(frames, texts)
     lengths = golden["prefix_lengths"].tolist()
     prefixes = [part[0] for part in read if len(part) == 1 and part.shape[1] in lengths]
@@ -131,9 +131,8 @@ def whole_prompt(selector: KeyFrameSelector, frames: list, context: range, query
     pixels = selector.image_processor([frames[index] for index in (*context, query)], return_tensors="pt")
     tokens = selector.encode_frames(pixels["pixel_values"])
     given: list[torch.Tensor] = []
-    handle = selector.language_model.model.register_forward_pre_hook(
-        lambda _, __, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True
-    )
+    first_layer = selector.language_model.model.layers[0]
+    handle = first_layer.register_forward_pre_hook(lambda _, args: given.append(args[0]))
     selector([Reading(tokens[:-1], tokens[-1:], [encode_tail(selector.tokenizer, asked_of_selector(text))])])
     handle.remove()
     return given[0][0]
