@@ -119,10 +119,11 @@ def _telling(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _let_only_us_speak() -> None:
-    """The agent reports each failure in a table of its own."""
-    agent = logging.getLogger("torch.distributed.elastic")
-    agent.propagate = False
-    agent.addHandler(logging.NullHandler())
+    """The agent, and what it starts processes with, report each failure in words of their own."""
+    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.addHandler(logging.NullHandler())
 
 
 def explained(failures: Iterable[ProcessFailure], reports: Iterable[Path]) -> BaseException:
