@@ -3,7 +3,7 @@
 For each of the seven steps and each victim: are all processes gone within 10 seconds, is the lock free, is the record
 of the run true, are the artifacts equal byte by byte? Runs the smoke preset in a copy of the project below `.glus/`;
 `python -m experiments.kill_anything KILLS [STEP ...]`: so many kills of each step, some 20 s for each. The steps take
-turns, and so do the victims of each; the table so far is in `.glus/kills/table.txt`.
+turns, and so do the victims of each; the table so far is in `.glus/kills/table.txt`, beside the log of each fault.
 """
 
 import fcntl
@@ -252,6 +252,8 @@ def count(step: Step, victim: str, moment: Callable[[Run], bool]) -> Counter[str
     for _ in range(TRIES):
         faults = try_kill(step, victim, moment)
         if faults != [MISSED]:
+            if set(faults) - set(HARMLESS):
+                shutil.copy(HOME / "work/.glus/kills.log", HOME / f"{step.name} {time.time():.0f}.log")
             return Counter(["kills", *set(faults)])
     return Counter([MISSED])
 

@@ -21,6 +21,7 @@ SELECTOR_CURVES = METRICS / "selector_curves.csv"
 SELECTOR_PICTURE = METRICS / "selector.png"
 EVALUATION_METRICS = METRICS / "evaluate.json"
 FAMILY_METRICS = METRICS / "evaluate_families.csv"
+TRAINING_STEP_METRICS = METRICS / "evaluate_training_steps.csv"
 REPORTS = Path("reports")
 RUNS = Path("runs")  # records of the runs themselves; no artifacts
 

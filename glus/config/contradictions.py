@@ -13,7 +13,7 @@ from glus.paths import checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
-COMPARISONS = ("memory_off", "key_frames", "strided")
+COMPARISONS = ("memory_off", "key_frames", "strided", "training_steps")
 
 
 def splits_are_staged(config: Config) -> Iterator[str]:
@@ -44,6 +44,8 @@ def nothing_is_listed_twice(config: Config) -> Iterator[str]:
         "propagate.comparisons.memory_off": config.propagate.comparisons.memory_off,
         "propagate.comparisons.key_frames": config.propagate.comparisons.key_frames,
         "propagate.comparisons.strided": config.propagate.comparisons.strided,
+        "propagate.comparisons.training_steps": config.propagate.comparisons.training_steps,
+        "train.kept_steps": [str(step) for step in config.train.kept_steps],
         "propagate.comparisons.window_strides": [str(each) for each in config.propagate.comparisons.window_strides],
     }
     for key, names in lists.items():
@@ -87,6 +89,13 @@ def labelling_model_is_written(config: Config) -> Iterator[str]:
             f"pseudolabel.checkpoint: {config.pseudolabel.checkpoint}, but train.early_stop_step"
             f" {train.early_stop_step} writes {early}"
         )
+
+
+def kept_models_are_of_steps_before_the_last(config: Config) -> Iterator[str]:
+    """The last step's model is kept anyway, and steps beyond it do not come."""
+    last = config.train.total_steps
+    if late := [step for step in config.train.kept_steps if step >= last]:
+        yield f"train.kept_steps: {', '.join(map(str, late))}, but only steps before the last one, {last}, can be kept"
 
 
 def listed_key_frames_are_named(config: Config) -> Iterator[str]:
@@ -272,6 +281,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     generated_splits_are_described,
     clips_are_long_enough,
     labelling_model_is_written,
+    kept_models_are_of_steps_before_the_last,
     shapes_fit,
     selector_shapes_fit,
     listed_key_frames_are_named,

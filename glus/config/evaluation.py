@@ -14,6 +14,7 @@ class ComparisonsConfig(Section):
     key_frames: list[str]  # from the key frames of each of keyframes.comparisons
     strided: list[str]  # with each of window_strides
     window_strides: list[WindowStride]
+    training_steps: list[str]  # by each model that training has kept
 
 
 class PropagateConfig(Section):

@@ -98,6 +98,7 @@ class TrainConfig(Section):
     contrastive: ContrastiveConfig
     trainable: list[Trainable]  # parts trained in the clip phase
     early_stop_step: Positive  # B.4: the step whose weights label the frames, counted over all phases
+    kept_steps: list[Positive]  # whose models are kept too, beside the early stop's and the last (Figure 4)
     vary_conversation: bool  # draw question and answer texts as published; false: always those of inference
     checkpoint_every: Positive  # steps
     log_every: Positive  # steps
@@ -106,3 +107,8 @@ class TrainConfig(Section):
     def total_steps(self) -> int:
         """Steps of all phases."""
         return self.image.steps + self.tracking.steps + self.clip.steps
+
+    @property
+    def steps_to_keep(self) -> list[int]:
+        """Steps before the last whose models are kept, in their order."""
+        return sorted({self.early_stop_step, *self.kept_steps})

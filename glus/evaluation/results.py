@@ -10,11 +10,11 @@ from typing import Any
 
 from glus.errors import ArtifactError
 from glus.files import write_json
+from glus.metrics.compared_ways import WayScores
 from glus.metrics.failures import Losses
 from glus.metrics.grouping import Grouped
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import JF, ProtocolScores
-from glus.metrics.window_strides import StrideScores
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,28 @@ class ScoredSplit:
         comparisons: J in percent of what was predicted in several ways, by name.
         key_frame_regret: J&F by key frame; None where masks were propagated from the selected frames alone.
         window_strides: J&F by window stride; None where it was not compared.
+        training_steps: J&F by the step of training whose model predicted; None where it was not compared.
     """
 
     scores: ProtocolScores
     failures: FailureSplit | None = None
     comparisons: Mapping[str, float] = field(default_factory=dict)
     key_frame_regret: Grouped[KeyFrameRegret] | None = None
-    window_strides: Grouped[StrideScores] | None = None
+    window_strides: Grouped[WayScores] | None = None
+    training_steps: Grouped[WayScores] | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ScoredSplit:
         """What `to_json` wrote."""
         failures, regret = values.get("failures"), values.get("key_frame_regret")
-        strides = values.get("window_strides")
+        strides, steps = values.get("window_strides"), values.get("training_steps")
         return cls(
             ProtocolScores.from_json(values),
             FailureSplit.from_json(failures) if failures else None,
             values.get("comparisons", {}),
             Grouped.from_json(regret, "families", KeyFrameRegret.from_json) if regret else None,
-            Grouped.from_json(strides, "families", StrideScores.from_json) if strides else None,
+            Grouped.from_json(strides, "families", WayScores.from_json) if strides else None,
+            Grouped.from_json(steps, "families", WayScores.from_json) if steps else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -93,6 +96,8 @@ class ScoredSplit:
             values["key_frame_regret"] = self.key_frame_regret.to_json("families")
         if self.window_strides:
             values["window_strides"] = self.window_strides.to_json("families")
+        if self.training_steps:
+            values["training_steps"] = self.training_steps.to_json("families")
         return values
 
 

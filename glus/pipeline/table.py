@@ -24,6 +24,7 @@ from glus.paths import (
     TRAINING_CURVES,
     TRAINING_METRICS,
     TRAINING_SPLITS,
+    TRAINING_STEP_METRICS,
 )
 
 
@@ -114,7 +115,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "propagate",
         ("data.evaluation", "propagate", "compute.precision"),
-        _paths(EVALUATION_SPLITS, FINAL_MODEL, KEY_FRAMES),
+        _paths(EVALUATION_SPLITS, MODELS, KEY_FRAMES),
         _paths(PREDICTIONS),
         "masks, forward and backward from the key frame",
         devices=True,
@@ -124,7 +125,7 @@ STEPS: tuple[Step, ...] = (
         "evaluate",
         ("data.evaluation", "evaluate"),
         _paths(EVALUATION_SPLITS, KEY_FRAMES, PREDICTIONS),
-        _paths(EVALUATION_METRICS, FAMILY_METRICS, REPORTS),
+        _paths(EVALUATION_METRICS, FAMILY_METRICS, TRAINING_STEP_METRICS, REPORTS),
         "J, F and J&F, baselines, report",
         shards=True,
     ),

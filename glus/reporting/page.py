@@ -28,7 +28,7 @@ from glus.reporting.verdicts import (
     family_rows,
     is_learned,
     regret_rows,
-    stride_rows,
+    way_rows,
 )
 
 TEMPLATE = "page.html"
@@ -103,7 +103,8 @@ def _shown(section: SplitSection) -> dict[str, Any]:
         "families": family_rows(split.scores.means),
         "failures": failure_rows(split.failures.losses) if split.failures else [],
         "regret": regret_rows(split.key_frame_regret) if split.key_frame_regret else [],
-        "strides": stride_rows(split.window_strides) if split.window_strides else [],
+        "strides": way_rows(split.window_strides) if split.window_strides else [],
+        "steps": way_rows(split.training_steps) if split.training_steps else [],
         "comparisons": comparison_rows(split.comparisons),
     }
 

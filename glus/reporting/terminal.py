@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from glus.evaluation.results import PredictedSplit, ScoredSplit, read_results
+from glus.metrics.compared_ways import WayScores
 from glus.metrics.failures import Failure, Losses
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import Scores
-from glus.metrics.window_strides import StrideScores
 from glus.paths import REPORTS
 from glus.reporting.verdicts import (
     ALL,
@@ -28,7 +28,7 @@ from glus.reporting.verdicts import (
     family_rows,
     is_learned,
     regret_rows,
-    stride_rows,
+    way_rows,
 )
 
 REPORT = REPORTS / "index.html"
@@ -87,7 +87,10 @@ def _print_split(console: Console, name: str, split: ScoredSplit) -> None:
         console.print(_regret_table(f"{name} · J&F by the key frame", regret_rows(split.key_frame_regret)))
     if split.window_strides:
         title = f"{name} · J&F by the frames that a window answers for"
-        console.print(_stride_table(title, stride_rows(split.window_strides)))
+        console.print(_way_table(title, "stride", way_rows(split.window_strides)))
+    if split.training_steps:
+        title = f"{name} · J&F by the steps of training (Figure 4)"
+        console.print(_way_table(title, "step", way_rows(split.training_steps)))
     if comparisons := comparison_rows(split.comparisons):
         console.print(_comparison_table(f"{name} · J on the grey frames", comparisons))
 
@@ -169,15 +172,15 @@ def _regret_table(title: str, rows: Sequence[Row[KeyFrameRegret]]) -> Table:
     return table
 
 
-def _stride_table(title: str, rows: Sequence[Row[StrideScores]]) -> Table:
+def _way_table(title: str, kind: str, rows: Sequence[Row[WayScores]]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("family", no_wrap=True)
-    for name in ("n", "main", *(f"stride {stride}" for stride in rows[0].result.strides)):
+    for name in ("n", "main", *(f"{kind} {way}" for way in rows[0].result.ways)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         if row.name == ALL:
             table.add_section()
-        cells = (f"{jf:.1f} ({jf - row.result.main:+.1f})" for jf in row.result.strides.values())
+        cells = (f"{jf:.1f} ({jf - row.result.main:+.1f})" for jf in row.result.ways.values())
         table.add_row(row.name, str(row.result.num_expressions), Text(_number(row.result.main), "bold"), *cells)
     return table
 

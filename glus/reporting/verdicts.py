@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
+from glus.metrics.compared_ways import WayScores
 from glus.metrics.failures import Failure, Losses
 from glus.metrics.grouping import Grouped, R
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.results import Scores
 from glus.metrics.scoring import SHUFFLED, TRIVIAL_BASELINES
-from glus.metrics.window_strides import StrideScores
 from glus.reporting.grey_frames import GREY_COMPARISONS
 
 LEARNED_MARGIN = 5.0  # points of J&F above the best trivial baseline, below which nothing is claimed
@@ -58,9 +58,9 @@ def failure_rows(losses: Grouped[Losses]) -> list[Row[Losses]]:
     return _rows(losses, lambda row: row.lost)
 
 
-def stride_rows(strides: Grouped[StrideScores]) -> list[Row[StrideScores]]:
-    """Families and all, J&F by window stride."""
-    return _rows(strides, lambda row: -row.main)
+def way_rows(ways: Grouped[WayScores]) -> list[Row[WayScores]]:
+    """Families and all, J&F by way."""
+    return _rows(ways, lambda row: -row.main)
 
 
 def regret_rows(regret: Grouped[KeyFrameRegret]) -> list[Row[KeyFrameRegret]]:

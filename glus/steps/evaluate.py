@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,12 @@ from glus.evaluation.results import SHA256, FailureSplit, PredictedSplit, Result
 from glus.files import hash_file, write_json
 from glus.manifest import read_manifest
 from glus.metrics.boundary import BOUND_TH
+from glus.metrics.compared_ways import TRAINING_STEP, WINDOW_STRIDE, score_ways
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
-from glus.metrics.window_strides import score_window_strides
-from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, METRICS, REPORTS
+from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, METRICS, PREDICTIONS, REPORTS, TRAINING_STEP_METRICS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.pipeline.pieces import finish_pieces
@@ -61,9 +61,11 @@ def run(context: StepContext) -> None:
         sections.append(section)
     write_page(sections, reports / "index.html", METRICS)
     write_results(results, context.work / "evaluate.json")
-    _write_families(results, context.work / "families.csv")
+    _write_lines(["split", "family", "J", "F", "JF"], _family_lines(results), context.work / "families.csv")
+    _write_lines(["split", "step", "JF"], _training_step_lines(results), context.work / "training_steps.csv")
     context.publish_directory(reports, REPORTS, {SHA256: hash_file(context.work / "evaluate.json")})
     context.publish_plain(context.work / "families.csv", FAMILY_METRICS)
+    context.publish_plain(context.work / "training_steps.csv", TRAINING_STEP_METRICS)
     context.publish_plain(context.work / "evaluate.json", EVALUATION_METRICS)
 
 
@@ -98,7 +100,8 @@ def _summarise(
         failures=FailureSplit(failure_split(scores, failures), bounds.found, bounds.fits),
         comparisons=score_grey_frames(scores, split.videos),
         key_frame_regret=key_frame_regret(scores),
-        window_strides=score_window_strides(scores),
+        window_strides=score_ways(scores, WINDOW_STRIDE),
+        training_steps=score_ways(scores, TRAINING_STEP),
     )
 
 
@@ -140,11 +143,10 @@ class _Judge:
         )
 
 
-def _write_families(results: Results, path: Path) -> None:
+def _write_lines(names: Sequence[str], lines: Iterable[Sequence[str | float]], path: Path) -> None:
+    """A table that DVC can plot."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "family", "J", "F", "JF"])
-        writer.writerows(_family_lines(results))
+        csv.writer(file).writerows([names, *lines])
 
 
 def _family_lines(results: Results) -> Iterator[Sequence[str | float]]:
@@ -155,3 +157,15 @@ def _family_lines(results: Results) -> Iterator[Sequence[str | float]]:
                 means = result.scores.means
                 for family, scores in {**means.groups, "all": means.overall}.items():
                     yield f"{dataset}/{split}", family, scores.j, scores.f, scores.jf
+
+
+def _training_step_lines(results: Results) -> Iterator[Sequence[str | float]]:
+    """J&F after each number of steps whose model was compared, and of the final model on the same expressions."""
+    for dataset, splits in results.items():
+        for split, result in splits.items():
+            if isinstance(result, ScoredSplit):
+                name, found = f"{dataset}/{split}", result.training_steps
+                for step, jf in found.overall.ways.items() if found else ():
+                    yield name, step, jf
+                last = found.overall.main if found else result.scores.means.overall.jf
+                yield name, read_manifest(PREDICTIONS / name).extra["checkpoint_step"], last

@@ -20,10 +20,10 @@ from glus.execution.devices import resolve_device
 from glus.inference.passes import PropagationSettings
 from glus.inference.published_names import published_sources
 from glus.inference.session import VideoSession
-from glus.manifest import write_manifest
+from glus.manifest import read_manifest, write_manifest
 from glus.masks import encode_rle
 from glus.model.glus import GlusModel
-from glus.paths import FINAL_MODEL, KEY_FRAMES, PREDICTIONS, key_frame_table
+from glus.paths import FINAL_MODEL, KEY_FRAMES, MODELS, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.pipeline.pieces import finish_pieces
@@ -68,38 +68,53 @@ def run(context: StepContext) -> None:
     target = context.work / "predictions"
     for name in config.data.evaluation:
         split = open_split(config, name)
-        pieces = finish_pieces(context, name, split, partial(_Segmenter, config, name))
+        pieces = finish_pieces(context, name, split, partial(_Segmenter, config, name, FINAL_MODEL))
         _merge(pieces, split, target / name)
-        variants = _variants(config, name, PropagationSettings())
+        for model in _earlier_models(config):
+            build = partial(_Segmenter, config, name, model)
+            _merge(finish_pieces(context, f"{model.name}/{name}", split, build), split, target / name)
+        variants = _variants(config, name, FINAL_MODEL, PropagationSettings())
         write_table("anchors", _key_frame_rows(split, variants), target / name / "anchors.parquet")
         write_manifest(
             target / name,
             step="propagate",
             parameters=config.parameters(context.step.parameters),
             inputs=context.inputs,
+            extra={"checkpoint_step": read_manifest(FINAL_MODEL).extra["checkpoint_step"]},
         )
     context.publish_directory(target, PREDICTIONS)
 
 
-class _Segmenter:
-    """The final model in one process: number of a video -> its masks, in every way that is asked for, a file."""
+def _earlier_models(config: Config) -> list[Path]:
+    """The models that training kept on its way, where they are compared."""
+    return sorted(MODELS.glob("step-*")) if config.propagate.comparisons.training_steps else []
 
-    def __init__(self, config: Config, split: str) -> None:
+
+class _Segmenter:
+    """A model in one process: number of a video -> its masks, in every way that is asked for, a file."""
+
+    def __init__(self, config: Config, split: str, model: Path) -> None:
         torch.set_num_threads(config.compute.threads)
         self._split = open_split(config, split)
         self._videos = list(self._split.videos.values())
-        self._model = load_model(FINAL_MODEL, dtype=config.compute.precision, device=resolve_device(config.compute))
+        self._model = load_model(model, dtype=config.compute.precision, device=resolve_device(config.compute))
         settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
-        self._variants = _variants(config, split, settings)
+        self._variants = _variants(config, split, model, settings)
 
     def __call__(self, number: int, file: Path) -> None:
         _segment_into(file, self._model, self._split, self._videos[number], self._variants)
 
 
-def _variants(config: Config, split: str, settings: PropagationSettings) -> list[Variant]:
-    """The main way first, then the comparisons: without memory, from every other source of key frames there is, and
-    with windows that answer for several frames."""
+def _variants(config: Config, split: str, model: Path, settings: PropagationSettings) -> list[Variant]:
+    """The ways of a model; where training kept it on its way, the main one alone.
+
+    Of the final model, the main way comes first, then the comparisons: without memory, from every other source of key
+    frames there is, and with windows that answer for several frames.
+    """
     selected, section = load_key_frames(key_frame_table(split)), config.propagate.comparisons
+    if model != FINAL_MODEL:
+        folder = f"comparisons/training_step_{int(model.name.removeprefix('step-'))}"
+        return [Variant(folder, _families(section.training_steps), settings, selected, SELECTED)]
     variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
     if section.memory_off:
         off = replace(settings, use_memory=False)

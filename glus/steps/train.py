@@ -47,17 +47,17 @@ logger = logging.getLogger(__name__)
 def run(context: StepContext) -> None:
     """Trains all phases, resuming from the last checkpoint, and publishes both models, the curves and the metrics."""
     config, curves, models = context.config, Curves(), context.work / "models"
-    early = config.train.early_stop_step
+    kept = config.train.steps_to_keep
 
     def on_step(step: int) -> None:
-        if step == early:
+        if step in kept:
             save_checkpoint(context, model, trainer.trained, step, checkpoint(step, models))
 
-    _start_again_without_early_model(config, context.work, models)
+    _go_back_before_lost_models(config, context.work, models)
     log = TrainingLog("train", curves, context.tracker.log_metrics)
     with open_engine(config.compute) as engine:
         from_first(context.work)
-        model, trainer = build_trainer(config, context.work, engine, Hooks(log, on_step, {early}), curves)
+        model, trainer = build_trainer(config, context.work, engine, Hooks(log, on_step, kept), curves)
         trainer.run()
         save_checkpoint(context, model, trainer.trained, config.train.total_steps, models / FINAL_MODEL.name)
         curves.write_artifact(context.work / "curves.csv")
@@ -68,20 +68,23 @@ def run(context: StepContext) -> None:
         wait_for_all()
 
 
-def _start_again_without_early_model(config: Config, work: Path, models: Path) -> None:
-    """Drops states from beyond the early stop whose early-stop model is gone: only training brings it back."""
-    early, states = config.train.early_stop_step, checkpoints(config, work)
-    if (checkpoint(early, models) / MANIFEST).is_file() or max(states.steps(), default=0) < early:
-        return
-    logger.warning("train: the early-stop model of the interrupted run is gone, so that training goes back before it")
-    states.drop_from(early)
+def _go_back_before_lost_models(config: Config, work: Path, models: Path) -> None:
+    """Drops states from beyond a step whose kept model is gone: only training brings it back."""
+    states = checkpoints(config, work)
+    for step in config.train.steps_to_keep:
+        if not (checkpoint(step, models) / MANIFEST).is_file() and max(states.steps(), default=0) >= step:
+            logger.warning(
+                "train: the model after step %d of the interrupted run is gone, so that training goes back before it",
+                step,
+            )
+            states.drop_from(step)
 
 
 def run_beside(config: Config) -> None:
     """What the other processes do that train together with the one that calls `run`."""
     with open_engine(config.compute) as engine:
         work = from_first(Path())
-        hooks = Hooks(whole_at={config.train.early_stop_step})
+        hooks = Hooks(whole_at=config.train.steps_to_keep)
         _, trainer = build_trainer(config, work, engine, hooks, Curves())
         trainer.run()
         wait_for_all()

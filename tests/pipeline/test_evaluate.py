@@ -107,6 +107,8 @@ def prediction_rows(name: str, predicted: dict) -> list[dict[str, Any]]:
 def write_predictions(name: str, predicted: dict, way: str = "") -> None:
     folder = Path("predictions") / name / way
     write_table("predictions", prediction_rows(name, predicted), folder / "predictions.parquet")
+    if not way:
+        write_manifest(folder, step="propagate", parameters={}, inputs={}, extra={"checkpoint_step": 870})
 
 
 def write_keyframes(name: str) -> None:

@@ -246,7 +246,7 @@ def labelled(configure: Callable) -> Config:
     """A project that has come as far as `pseudolabel`."""
     config = configure()
     stage_splits(config)
-    for model in (config.pseudolabel.checkpoint, "models/glus/final"):
+    for model in (config.pseudolabel.checkpoint, "models/glus/final", "models/glus"):
         make_artifact(model, "train", config, input_hashes(find_step("train"), config))
     make_artifact("data/pseudolabels", "pseudolabel", config, input_hashes(find_step("pseudolabel"), config))
     return config
