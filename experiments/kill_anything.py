@@ -29,6 +29,7 @@ from flows.workspace import prepare_smoke
 from glus.commands.params import edited
 from glus.execution.ties import tied
 from glus.files import hash_file
+from glus.pipeline import dvc_lock
 from glus.pipeline.table import STEPS, Step
 
 HOME = Path(".glus/kills").resolve()
@@ -40,6 +41,7 @@ SECONDS_UNTIL_STUCK = 50.0  # of a busy machine, which 10 seconds may be too lit
 SECONDS_AT_MOST = 300.0  # of a step on a busy machine
 MISSED = "not there"
 NOT_NEEDED = "went on without"
+TORN = "dvc's lock torn"  # by the kill: see docs/safety.md
 HARMLESS = ("kills", MISSED, NOT_NEEDED)
 TRIES = 3  # of a moment at which the victim is there
 
@@ -221,7 +223,11 @@ def try_kill(step: Step, victim: str, moment: Callable[[Run], bool]) -> list[str
             process.kill()
         run.dvc.wait()
     if start(folder, step).dvc.wait() != 0:
-        return [*faults, "does not start again"]
+        if not dvc_lock.is_torn(folder):
+            return [*faults, "does not start again"]
+        faults.append(TORN)
+        dvc_lock.mend(folder)
+        start(folder, step).dvc.wait()
     return faults + ["differs"] * (content(folder, step) != content(HOME / "reference", step))
 
 
