@@ -29,7 +29,7 @@ from flows.workspace import prepare_smoke
 from glus.commands.params import edited
 from glus.execution.ties import tied
 from glus.files import hash_file
-from glus.pipeline import dvc_lock
+from glus.pipeline.dvc_lock import lock_is_torn, mend_lock
 from glus.pipeline.table import STEPS, Step
 
 HOME = Path(".glus/kills").resolve()
@@ -223,10 +223,10 @@ def try_kill(step: Step, victim: str, moment: Callable[[Run], bool]) -> list[str
             process.kill()
         run.dvc.wait()
     if start(folder, step).dvc.wait() != 0:
-        if not dvc_lock.is_torn(folder):
+        if not lock_is_torn(folder):
             return [*faults, "does not start again"]
         faults.append(TORN)
-        dvc_lock.mend(folder)
+        mend_lock(folder)
         start(folder, step).dvc.wait()
     return faults + ["differs"] * (content(folder, step) != content(HOME / "reference", step))
 

@@ -16,7 +16,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.commands import Place, ProgressArtifact
-from glus.pipeline import dvc_lock
+from glus.pipeline.dvc_lock import mend_lock
 from glus.pipeline.table import STEPS
 
 SNAPSHOT, PUSH = (  # found whatever folder they run in
@@ -41,7 +41,7 @@ class Snapshot:
 
 def take_snapshot(place: Place) -> Snapshot:
     """Asks DVC. Where it has no answer everything counts as stale, and the first step's own command says why."""
-    dvc_lock.mend(place.folder)
+    mend_lock(place.folder)
     answer = place.ask(SNAPSHOT)
     if answer is None:
         return Snapshot(frozenset(step.name for step in STEPS), shared=False)
@@ -63,7 +63,7 @@ def update_step(name: str, place: Place, *, force: bool, shared: bool) -> None:
     Raises:
         StepError: it failed, or could not be pushed.
     """
-    dvc_lock.mend(place.folder)
+    mend_lock(place.folder)
     plan = _plan(name, place)
     if plan.get("finished") and not force:
         place.run([*DVC, "commit", "--force", name])

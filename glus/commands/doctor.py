@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glus.files import to_json
-from glus.pipeline import dvc_lock
+from glus.pipeline.dvc_lock import RECORD, lock_is_torn
 
 if TYPE_CHECKING:
     from glus.config import Config
@@ -88,8 +88,8 @@ def _problems() -> list[str]:
             problems.append(f"{Path(name).resolve()} is not writable")
     if not Path("dvc.yaml").is_file():
         problems.append(f"there is no dvc.yaml in {Path.cwd()}; run from the project's root")
-    if dvc_lock.is_torn(Path()):
-        problems.append(f"{dvc_lock.RECORD} is empty or broken: a dvc was killed while it wrote it; remove the file")
+    if lock_is_torn(Path()):
+        problems.append(f"{RECORD} is empty or broken: a dvc was killed while it wrote it; remove the file")
     return problems
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 RECORD, GUARD = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/rwlock.lock")  # the guard is held while the record is edited
 
 
-def is_torn(project: Path) -> bool:
+def lock_is_torn(project: Path) -> bool:
     """Whether a dvc that was killed has left the record unreadable; not while one is about to write it."""
     try:
         with (project / GUARD).open("a") as guard:
@@ -26,7 +26,7 @@ def is_torn(project: Path) -> bool:
     return False
 
 
-def mend(project: Path) -> None:
+def mend_lock(project: Path) -> None:
     """Removes the record if it is torn, as one has to do by hand otherwise."""
-    if is_torn(project):
+    if lock_is_torn(project):
         (project / RECORD).unlink(missing_ok=True)

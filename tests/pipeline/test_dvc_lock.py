@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glus.commands.doctor import _problems
-from glus.pipeline import dvc_lock
+from glus.pipeline.dvc_lock import GUARD, RECORD, lock_is_torn, mend_lock
 
 
 @pytest.fixture
@@ -25,27 +25,27 @@ def dvc(*arguments: str) -> int:
 
 
 def test_a_torn_record_is_removed(project):
-    assert not dvc_lock.is_torn(project)
-    record = project / dvc_lock.RECORD
+    assert not lock_is_torn(project)
+    record = project / RECORD
     record.write_text("")
-    assert any(str(dvc_lock.RECORD) in problem for problem in _problems())
+    assert any(str(RECORD) in problem for problem in _problems())
     assert dvc("repro", "-q", "--force") != 0
-    dvc_lock.mend(project)
-    assert not record.exists() and not dvc_lock.is_torn(project)
+    mend_lock(project)
+    assert not record.exists() and not lock_is_torn(project)
     assert dvc("repro", "-q", "--force") == 0
 
 
 def test_one_that_is_being_written_is_left_alone(project):
-    record = project / dvc_lock.RECORD
+    record = project / RECORD
     record.write_text("")
-    with (project / dvc_lock.GUARD).open("a") as guard:
+    with (project / GUARD).open("a") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        dvc_lock.mend(project)
+        mend_lock(project)
     assert record.exists()
 
 
 def test_a_whole_record_is_left_alone(project):
-    before = (project / dvc_lock.RECORD).read_bytes()
-    dvc_lock.mend(project)
-    assert (project / dvc_lock.RECORD).read_bytes() == before
-    dvc_lock.mend(project / "no such project")
+    before = (project / RECORD).read_bytes()
+    mend_lock(project)
+    assert (project / RECORD).read_bytes() == before
+    mend_lock(project / "no such project")
