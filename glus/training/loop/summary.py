@@ -22,17 +22,18 @@ def describe_parameters(parameters: Mapping[str, nn.Parameter]) -> str:
 
 def describe_batch(batch: Any) -> str:
     """Types and shapes of a batch's tensors, e.g. `input_ids int64 [6, 92]`; of a sequence, those of its first item."""
-    return ", ".join(_tensors(batch, ""))
+    return ", ".join(_tensors(batch, "", 2))
 
 
-def _tensors(value: Any, name: str) -> Iterator[str]:
+def _tensors(value: Any, name: str, depth: int) -> Iterator[str]:
+    """Of fields of fields, which say how a batch is read, nothing is said."""
     if isinstance(value, Tensor):
         yield f"{name} {_dtype(value)} {[*value.shape]}"
-    elif is_dataclass(value):
+    elif is_dataclass(value) and depth:
         for field in fields(value):
-            yield from _tensors(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
+            yield from _tensors(getattr(value, field.name), f"{name}.{field.name}".lstrip("."), depth - 1)
     elif isinstance(value, list | tuple) and value:
-        yield from _tensors(value[0], f"{name}[0 of {len(value)}]")
+        yield from _tensors(value[0], f"{name}[0 of {len(value)}]", depth)
 
 
 def _dtype(tensor: Tensor) -> str:

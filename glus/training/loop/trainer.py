@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset
 
 from glus.config import ComputeConfig
 from glus.errors import ConfigError, GlusError, InputError, name_some
-from glus.execution.processes import process_number, start_beside
+from glus.training.loop.batches import iterate
 from glus.training.loop.checkpoints import Checkpoints, State, join_tensors, split_tensors
 from glus.training.loop.engine import Engine, Moments, in_one_piece, load_weights
 from glus.training.loop.group import from_first, num_processes, rank, sum_values
@@ -36,18 +31,6 @@ from glus.training.loop.precision import set_weight_types
 from glus.training.loop.summary import describe_batch, describe_parameters
 
 logger = logging.getLogger(__name__)
-
-
-class _Batches(Dataset[Any]):
-    def __init__(self, phase: Phase) -> None:
-        self._batch = phase.batch
-        self._size = phase.steps * phase.accumulation
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, number: int) -> Any:
-        return self._batch(number)
 
 
 @dataclass
@@ -160,7 +143,7 @@ class Trainer:
         self.engine.take_over(optimiser, phase.optimiser.clip_norm)
         self.engine.load_moments(optimiser, parameters, self._moments)
         self._moments = {}
-        return _Running(phase, first, parameters, optimiser, schedule, self._batches(phase, done))
+        return _Running(phase, first, parameters, optimiser, schedule, iterate(phase, done, self.compute.workers))
 
     def _step(self, running: _Running, step: int) -> None:
         phase, sums, seen = running.phase, dict[str, float](), list[str]()
@@ -230,20 +213,6 @@ class Trainer:
             self.hooks.on_step(step)
         if step % self.checkpoints.every == 0 or is_last:
             self._save(step, {} if is_last else self.engine.moments(running.optimiser, running.parameters))
-
-    def _batches(self, phase: Phase, first_step: int) -> Iterator[Any]:
-        first, last = first_step * phase.accumulation, phase.steps * phase.accumulation
-        workers = self.compute.workers
-        loader = DataLoader(
-            _Batches(phase),
-            sampler=range(first + rank(), last, num_processes()),
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=partial(_start_worker, os.getpid(), process_number()),
-            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,  # ready at once
-        )
-        return iter(loader)
 
     def _log(self, phase: Phase, step: int, rate: float) -> None:
         count = self._num_summed
@@ -336,8 +305,3 @@ def train_mode(module: nn.Module) -> None:
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             part.eval()
-
-
-def _start_worker(parent: int, number: int, _: int) -> None:
-    start_beside(parent, number)
-    torch.set_num_threads(1)

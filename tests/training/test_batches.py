@@ -1,0 +1,55 @@
+"""Batches that are made in other processes come over as they are made."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from glus.training.loop.batches import iterate, pack, unpack
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors at several depths, and what is none."""
+
+    pixels: Tensor
+    masks: tuple[Tensor, ...]
+    layout: dict[str, Any]
+    names: frozenset[str]
+
+
+def batch(number: int) -> Batch:
+    generator = torch.Generator().manual_seed(number)
+    pixels = torch.rand(2, 3, 5, 7, generator=generator)
+    masks = (pixels[0] > 0.5, torch.empty(0, 4, dtype=torch.bool), pixels[1, 0].bfloat16())
+    layout = {"asked": torch.arange(number + 3), "turned": pixels.transpose(1, 3), "one": torch.tensor(number)}
+    return Batch(pixels, masks, layout, frozenset({str(number)}))
+
+
+def assert_equal(found: Batch, expected: Batch) -> None:
+    assert found.names == expected.names
+    tensors = [(found.pixels, expected.pixels), *zip(found.masks, expected.masks, strict=True)]
+    tensors += [(found.layout[name], expected.layout[name]) for name in expected.layout]
+    for ours, theirs in tensors:
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs)
+
+
+def test_what_is_packed_is_unpacked():
+    frame, content = pack(batch(4))
+    assert content.dtype == torch.uint8 and content.dim() == 1
+    found = unpack((frame, content))
+    assert_equal(found, batch(4))
+    assert found.pixels.untyped_storage().data_ptr() == content.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_of_a_phase_come_in_order(workers):
+    phase = SimpleNamespace(batch=batch, steps=3, accumulation=2)
+    found = list(iterate(phase, 1, workers))
+    assert len(found) == 4
+    for number, each in enumerate(found, start=2):
+        assert_equal(each, batch(number))
