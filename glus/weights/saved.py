@@ -24,8 +24,8 @@ from glus.weights.clip import tower_tensors
 from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
 from glus.weights.lisa import MASKS, is_lisa, lisa_tensors, read_sam2
 from glus.weights.released import LANGUAGE_SIZES, held_as, is_released, is_weight, rename
-from glus.weights.tensor_files import fill, read_renamed, read_tensors, require_sizes
-from glus.weights.trained import with_trained, write_trained
+from glus.weights.tensor_files import fill, read_renamed, require_sizes
+from glus.weights.trained import saved_tensors, write_trained
 
 FORMAT, FORMAT_VERSION = "glus", 1
 LANGUAGE_MODEL = "mllm.language_model"
@@ -91,7 +91,7 @@ def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: st
         GlusSettings(**config["settings"]),
     )
     origin = directory if parts else directory / WEIGHTS
-    fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
+    fill(model, saved_tensors(directory, parts, _base_tensors), str(origin), type_of=held_as(dtype))
     if config.get("adapted"):
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
@@ -99,14 +99,7 @@ def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: st
 
 def unmerged_tensors(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY) -> Iterator[tuple[str, Tensor]]:
     """A saved model's tensors by name, its adapter not merged; arguments and errors as `load_glus`."""
-    return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
-
-
-def _tensors(directory: Path, parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
-    """A saved model's tensors, its adapter not merged."""
-    if not parts:
-        return iter(read_tensors(directory / WEIGHTS).items())
-    return with_trained(_base_tensors(parts), directory)
+    return saved_tensors(directory, find_base(directory, recorded_base(directory), elsewhere), _base_tensors)
 
 
 def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:

@@ -21,8 +21,8 @@ from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base
 from glus.weights.clip import tower_tensors
 from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
 from glus.weights.selector_released import held_as, is_published, published_tensors
-from glus.weights.tensor_files import fill, read_tensors
-from glus.weights.trained import with_trained, write_trained
+from glus.weights.tensor_files import fill
+from glus.weights.trained import saved_tensors, write_trained
 
 FORMAT, FORMAT_VERSION = "glus_selector", 1
 
@@ -98,7 +98,7 @@ def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype
     )
     model.check_vocabulary(str(directory))
     origin = directory if parts else directory / WEIGHTS
-    fill(model, _tensors(directory, parts), str(origin), type_of=held_as(dtype))
+    fill(model, saved_tensors(directory, parts, _base_tensors), str(origin), type_of=held_as(dtype))
     if config.get("adapted"):
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
@@ -106,13 +106,7 @@ def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype
 
 def unmerged_tensors(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY) -> Iterator[tuple[str, Tensor]]:
     """A saved selector's tensors by name, its adapter not merged; arguments and errors as `load_selector`."""
-    return _tensors(directory, find_base(directory, recorded_base(directory), elsewhere))
-
-
-def _tensors(directory: Path, parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
-    if not parts:
-        return iter(read_tensors(directory / WEIGHTS).items())
-    return with_trained(_base_tensors(parts), directory)
+    return saved_tensors(directory, find_base(directory, recorded_base(directory), elsewhere), _base_tensors)
 
 
 def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from glus.weights.adapters import write_adapter
-from glus.weights.folder import TRAINED, write_tensors
+from glus.weights.folder import TRAINED, WEIGHTS, write_tensors
 from glus.weights.tensor_files import read_tensors, without_wrapper
 
 _BASE_LAYER, _LORA = ".base_layer.", ".lora_"  # peft's names within an adapted layer
@@ -45,9 +45,22 @@ def write_trained(
         write_adapter(model.get_submodule(language_model), lora, base_name, directory)
 
 
-def with_trained(base: Iterable[tuple[str, Tensor]], directory: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a base, those that a checkpoint has itself in their place; adapters are not merged yet."""
+def saved_tensors(
+    directory: Path,
+    parts: Mapping[str, Path],
+    base_tensors: Callable[[Mapping[str, Path]], Iterable[tuple[str, Tensor]]],
+) -> Iterator[tuple[str, Tensor]]:
+    """A saved model's tensors by name; its adapter is not merged yet.
+
+    Args:
+        directory: of the model.
+        parts: where its base lies, by part; empty where it has none.
+        base_tensors: reads them, by the names of ours.
+    """
+    if not parts:
+        yield from read_tensors(directory / WEIGHTS).items()
+        return
     own = read_tensors(directory / TRAINED)
     replaced = {without_wrapper(name) for name in own}
-    yield from ((name, tensor) for name, tensor in base if without_wrapper(name) not in replaced)
+    yield from ((name, tensor) for name, tensor in base_tensors(parts) if without_wrapper(name) not in replaced)
     yield from own.items()
