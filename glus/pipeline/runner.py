@@ -114,7 +114,8 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
                 _run_tracked(plan, config, options)
             shutil.rmtree(plan.work, ignore_errors=True)
     except Exception as error:
-        if refusal := write_refusal(error):
+        refusal = None if isinstance(error, GlusError) else write_refusal(error)  # which says more
+        if refusal:
             raise GlusError(
                 f"{name}: {refusal.why} ({Path.cwd()}). {refusal.remedy} and start again;"
                 " what was finished is kept, nothing was published by halves."

@@ -242,6 +242,19 @@ def test_a_step_whose_disk_takes_no_more_says_what_to_do(
     )
 
 
+def test_what_a_step_says_of_a_read_only_place_stays(
+    configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act("finish")
+
+    def refused(*_: object) -> None:
+        raise GlusError("Mount the folder.") from OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("glus.pipeline.runner._check_outputs", refused)
+    with pytest.raises(GlusError, match=r"^Mount the folder\.$"):
+        run_step("stage", configure())
+
+
 def test_a_bug_keeps_its_class(configure: Callable, act: Callable) -> None:
     act("fail")
     with pytest.raises(ZeroDivisionError):

@@ -129,10 +129,10 @@ def read_pieces(shard: Shard) -> StepPieces:
 
 def write_outcome(shard: Shard, error: Exception) -> None:
     """Tells the step why a shard failed."""
-    if refusal := write_refusal(error):
-        code, message = 1, f"{refusal.why} ({Path(shard.project)}). {refusal.remedy} and start again."
-    elif isinstance(error, GlusError):
+    if isinstance(error, GlusError):
         code, message = error.exit_code, str(error)
+    elif refusal := write_refusal(error):
+        code, message = 1, f"{refusal.why} ({Path(shard.project)}). {refusal.remedy} and start again."
     else:
         code, message = 1, f"{type(error).__name__}: {error} (unforeseen)\n{traceback.format_exc()}"
     write_json({"exit_code": code, "message": message, "host": socket.gethostname()}, shard.outcome)
