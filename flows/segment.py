@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from prefect import flow
 from prefect.states import Failed, State
@@ -30,13 +31,18 @@ class VideoRequest(BaseModel):
     window_stride: int = Field(
         default=1, ge=1, description="Frames that one reading of the language model answers for."
     )
-    formats: list[str] = Field(default=[], description="Further forms of the masks; `glus segment --help` lists them.")
+    precision: Literal["float32", "bfloat16", "int8", "int4"] = Field(
+        default="float32", description="How exactly is computed; `glus segment --help` explains it."
+    )
+    formats: list[Literal["parquet", "png", "palette", "coco", "cutout"]] = Field(
+        default=[], description="Further forms of the masks; `glus segment --help` explains them."
+    )
 
     def command(self) -> list[str]:
         """The same as a command line; what begins with a dash stays a value."""
         single = {
             name: getattr(self, name)
-            for name in ("model", "selector", "key_frame", "frames", "every", "window_stride", "output")
+            for name in ("model", "selector", "key_frame", "frames", "every", "window_stride", "precision", "output")
         }
         options = [f"--{name.replace('_', '-')}={value}" for name, value in single.items() if value is not None]
         options += [f"--expression={sentence}" for sentence in self.expressions]

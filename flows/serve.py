@@ -19,6 +19,7 @@ from types import FrameType
 from urllib.error import URLError
 
 from httpx import HTTPError
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.states import crash_lost_flow_runs, crash_lost_task_runs
 from glus.execution.ties import end_with_parent, tied
@@ -39,7 +40,7 @@ SERVER_COMMAND += ["--port", PORTS["PREFECT_SERVER_API_PORT"]]
 
 
 def main() -> int:
-    """Starts everything, waits, stops everything; returns the exit code."""
+    """Runs everything where the ports are free, until a signal comes; returns the exit code."""
     if problem := port_problem():
         print(f"serve: {problem}", file=sys.stderr)
         return 1
@@ -48,6 +49,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     end_with_parent(os.getppid(), SECONDS_TO_STOP)  # make
+    with temporary_settings({PREFECT_API_URL: f"{PREFECT}/api"}):  # of this process; the others read the environment
+        return run_all()
+
+
+def run_all() -> int:
+    """Starts everything, waits for an end or a signal, and stops everything; returns the exit code."""
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         running["mlflow"] = _start("mlflow", _mlflow_command())

@@ -31,7 +31,7 @@ from glus.commands import (
 )
 from glus.errors import GlusError, LostProcessError, is_out_of_memory
 from glus.execution.endings import Cause, ExitReport
-from glus.files import is_disk_full
+from glus.files import write_refusal
 from glus.pipeline.table import STEPS
 
 TRACEBACK = Path(".glus/traceback.txt")
@@ -90,6 +90,8 @@ def _run(arguments: list[str], debug: bool) -> ExitReport:
     """The exit code of a command, and what to say where it is not 0."""
     try:
         code = app(args=arguments, prog_name="glus", standalone_mode=False) or 0
+    except KeyboardInterrupt:  # before typer listens
+        code = INTERRUPTED
     except TyperException as error:
         return _ending(error, error.exit_code, f"{error.format_message()} See `glus --help`.")
     except GlusError as error:
@@ -116,8 +118,8 @@ def _ending(error: Exception, code: int, message: str) -> ExitReport:
 
 def _last_words(error: Exception) -> str:
     """One paragraph about an error that no command has foreseen."""
-    if is_disk_full(error):
-        return f"the disk is full ({error}). Free some space and start again."
+    if refusal := write_refusal(error):
+        return f"{refusal.why} ({error}). {refusal.remedy} and start again."
     if is_out_of_memory(error):
         return f"the machine has too little memory ({error}). Close other programs and start again."
     return f"{type(error).__name__}: {error}{_keep_traceback()}"

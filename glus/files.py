@@ -7,8 +7,10 @@ import hashlib
 import json
 import math
 import os
+import resource
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,32 @@ from glus.errors import GlusError, InputError
 TICK_NS = 100_000_000  # longer than the clock of any file system that changes are told by
 MOST_HASHES = 200_000
 HASHES = Path(".glus/hashes.json")
-DISK_FULL = (  # safetensors and SQLite; torch.save, both others
-    "No space left on device", "disk is full", "unexpected pos", "file write failed",
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WriteRefusal:
+    """Why a disk takes nothing more.
+
+    Attributes:
+        why: the first part of a sentence.
+        remedy: the first part of another.
+    """
+
+    why: str
+    remedy: str
+
+
+DISK_FULL = WriteRefusal("the disk is full", "Free some space")
+TOO_LARGE = WriteRefusal(
+    "a file would become larger than is allowed", "Lift the limit (`ulimit -f unlimited`, or that of the file system)"
+)
+REFUSALS = {
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: WriteRefusal("the disk quota is used up", "Free some space, or have the quota raised,"),
+    errno.EFBIG: TOO_LARGE,
+    errno.EROFS: WriteRefusal("the file system is read-only", "Make it writable"),
+}
+SAID_BY_TORCH = ("unexpected pos", "file write failed")  # by torch.save, which hides the reason
 
 
 def hash_json(value: Any) -> str:
@@ -148,12 +173,15 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that there is no space left; libraries say it in several ways."""
+def write_refusal(error: BaseException | None) -> WriteRefusal | None:
+    """What an error, or what caused it, says of a disk that takes no more; libraries say it in several ways."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(words in str(error) for words in DISK_FULL):
-            return True
+        text = str(error)
+        for number, refusal in REFUSALS.items():
+            if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in text:
+                return refusal
+        if any(words in text for words in SAID_BY_TORCH):
+            limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+            return TOO_LARGE if limited else DISK_FULL
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -245,6 +246,42 @@ def test_report_tells_other_results_and_old_ones(run: Run, caplog: pytest.LogCap
     code, out, err = run("report")
     assert (code, out) == (2, "")
     assert err.startswith("glus: metrics/evaluate.json does not hold the results that reports shows: its SHA-256 is")
+
+
+WAITS_IN_THE_IMPORTS = """
+import sys, time
+
+class Waits:
+    def find_spec(self, name, *_):
+        if name == "glus.cli":
+            print("importing", flush=True)
+            time.sleep(60)
+
+sys.meta_path.insert(0, Waits())
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["import runpy; runpy.run_module('glus', run_name='__main__')", "from glus.__main__ import main; main()"],
+    ids=["python -m glus", "glus"],
+)
+def test_ctrl_c_within_the_first_second_is_one_line_too(start: str) -> None:
+    command = [sys.executable, "-c", WAITS_IN_THE_IMPORTS + start, "params"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, start_new_session=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (1, "glus: Interrupted; nothing had begun.\n")
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == {"glus": "glus.__main__:main"}
+
+
+def test_ctrl_c_before_the_command_listens_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glus.cli.app", interrupted)
+    assert run("params") == (1, "", "glus: Interrupted. Nothing was written; the same command starts anew.\n")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from glus.errors import GlusError, KilledError, is_out_of_memory
 from glus.execution.device_locks import held_devices
 from glus.execution.ties import SECONDS_TO_STOP, ending_within
-from glus.files import is_disk_full
+from glus.files import write_refusal
 from glus.pipeline.artifacts import input_hashes, resolve
 from glus.pipeline.context import StepContext
 from glus.pipeline.fingerprint import fingerprint
@@ -100,7 +100,7 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
     Raises:
         BusyError: another process is at work on the step.
         ArtifactError: an input is missing, incomplete or was made under other parameters.
-        GlusError: the step failed, the disk is full.
+        GlusError: the step failed, the disk takes no more.
         KilledError: a process that worked on the step was killed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; finished pieces are kept for the next run.
     """
@@ -114,9 +114,10 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
                 _run_tracked(plan, config, options)
             shutil.rmtree(plan.work, ignore_errors=True)
     except Exception as error:
-        if is_disk_full(error):
+        refusal = None if isinstance(error, GlusError) else write_refusal(error)  # which says more
+        if refusal:
             raise GlusError(
-                f"{name}: the disk is full ({Path.cwd()}). Free some space and start again;"
+                f"{name}: {refusal.why} ({Path.cwd()}). {refusal.remedy} and start again;"
                 " what was finished is kept, nothing was published by halves."
             ) from error
         if is_out_of_memory(error):
@@ -198,7 +199,7 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
         mlflow_run = tracker.finish(outcome)
         if outcome == "done":
             forget_execution(step)
-        with _tolerating_full_disk():
+        with _tolerating_refusal():
             made = {"fingerprint": plan.fingerprint, "identity": plan.identity}
             outputs = {"outputs": result_state(step, config)} if outcome == "done" else {}
             clock.record(step, made | outputs, outcome, mlflow_run)
@@ -211,10 +212,11 @@ def _check_outputs(step: Step, config: Config) -> None:
 
 
 @contextmanager
-def _tolerating_full_disk() -> Iterator[None]:
+def _tolerating_refusal() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not is_disk_full(error):
+        refusal = write_refusal(error)
+        if refusal is None:
             raise
-        logger.warning("The disk is full; the record of this run was not written.")
+        logger.warning("The record of this run was not written: %s.", refusal.why)

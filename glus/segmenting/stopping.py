@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 
 from glus.errors import GlusError, InputError, is_out_of_memory
-from glus.files import is_disk_full
+from glus.files import write_refusal
 from glus.segmenting.jobs import Job
 
 
@@ -47,7 +47,7 @@ class Stop:
 
 @contextmanager
 def plain_failures(job: Job) -> Iterator[None]:
-    """Says what to do about a full disk, too little memory, or a folder that cannot be written.
+    """Says what to do about a disk that takes no more, too little memory, or a folder that cannot be written.
 
     Raises:
         GlusError: instead of what Python, Arrow, FFmpeg and torch raise.
@@ -58,8 +58,10 @@ def plain_failures(job: Job) -> Iterator[None]:
     except GlusError:
         raise
     except Exception as error:
-        if is_disk_full(error):
-            text = f"The disk of {job.output} is full. {kept}; free some space and give the command again."
+        if refusal := write_refusal(error):
+            text = (
+                f"{job.output} cannot be written: {refusal.why}. {kept}. {refusal.remedy} and give the command again."
+            )
             raise GlusError(text) from error
         if is_out_of_memory(error):
             where = "GPU" if isinstance(error, torch.cuda.OutOfMemoryError) else "machine"

@@ -352,7 +352,10 @@ def test_one_frame_is_a_video(segment):
 @pytest.mark.parametrize(
     ("failure", "named"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "The disk of out is full. Finished frames of"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "out cannot be written: the disk is full. Finished frames of",
+        ),
         (MemoryError(), "The machine has too little memory for 1 sentences at a time"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),

@@ -1,12 +1,13 @@
 """The flow: seven tasks in order on DVC, the pipeline's own end, and what the run's page shows."""
 
 import base64
+import inspect
 import json
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
@@ -23,8 +24,10 @@ from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
 from flows.segment import VideoRequest
 from flows.workspace import prepare_smoke
+from glus.commands.segment import segment as segment_command
 from glus.execution.progress import show_progress
 from glus.pipeline.table import STEPS
+from glus.segmenting.requests import Format, Precision
 
 NAMES = [step.name for step in STEPS]
 METRICS = {
@@ -223,8 +226,19 @@ def test_a_request_says_what_the_command_line_says() -> None:
     )
     assert request.command()[4:] == [
         *("--model=models/glus/final", "--key-frame=0", "--every=1", "--window-stride=1"),
+        "--precision=float32",
         *("--output=out", "--expression=--the dog", "--format=png", "--", "-a.mp4", "b"),
     ]
+
+
+def test_a_request_has_the_options_of_the_command_line() -> None:
+    fields, options = VideoRequest.model_fields, dict(inspect.signature(segment_command).parameters)
+    del options["anchor"]  # an older name of key_frame
+    assert fields.keys() == options.keys()
+    for name in ("selector", "key_frame", "frames", "every", "window_stride", "precision"):
+        assert fields[name].default == options[name].default
+    assert get_args(fields["precision"].annotation) == tuple(Precision)
+    assert get_args(*get_args(fields["formats"].annotation)) == tuple(Format)
 
 
 def test_the_table_holds_what_was_scored() -> None:

@@ -1,8 +1,12 @@
-"""The ports of `make serve`: chosen by the environment, and an error that says how when one is taken."""
+"""The ports of `make serve`: chosen by the environment, used by all, and an error that says how when one is taken."""
 
+import os
+import signal
 import socket
+from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows import serve
 
@@ -18,6 +22,26 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(monkeypatch: pytest.Monk
         assert f"port {port} is in use" in problem
         assert f"make serve PREFECT_SERVER_API_PORT={port % 65535 + 1}" in problem
         assert serve.main() == 1
+
+
+def test_what_is_put_right_is_put_right_on_the_server_that_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def note(_: str) -> None:
+        asked.append(PREFECT_API_URL.value())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(serve, "LOGS", tmp_path)
+    monkeypatch.setattr(serve, "PREFECT", "http://127.0.0.1:4399")
+    for name in ("port_problem", "end_with_parent", "_start", "_wait_for", "_stop_all"):
+        monkeypatch.setattr(serve, name, lambda *_: None)
+    monkeypatch.setattr(serve, "crash_lost_flow_runs", note)
+    assert serve.main() == 0
+    assert asked == ["http://127.0.0.1:4399/api"]
 
 
 @pytest.mark.parametrize(

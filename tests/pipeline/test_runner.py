@@ -1,9 +1,11 @@
 """Around a step: its lock, its scratch folder, its inputs' check, its record, and what is left when it fails."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from stub import stub
 from glus.commands.params import edited
 from glus.config import Config, load_config
 from glus.errors import ArtifactError, BusyError, GlusError
-from glus.files import is_disk_full, write_json
+from glus.files import DISK_FULL, REFUSALS, write_json, write_refusal
 from glus.manifest import read_manifest, write_manifest
 from glus.pipeline.artifacts import input_hashes, needed_inputs, open_split, resolve, split_parameters
 from glus.pipeline.lock import step_lock
@@ -196,12 +198,61 @@ def test_a_kill_between_two_publications_changes_nothing(
 def test_a_full_disk_is_known_by_every_name(write: Callable[[], object]) -> None:
     with pytest.raises((OSError, RuntimeError)) as caught:
         write()
-    assert is_disk_full(caught.value)
+    assert write_refusal(caught.value) is DISK_FULL
 
 
-def test_safetensors_words_for_a_full_disk() -> None:
-    assert is_disk_full(SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"))
-    assert not is_disk_full(SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"))
+@pytest.mark.parametrize("number", [*REFUSALS, errno.EACCES])
+def test_a_disk_that_takes_no_more_is_known_by_number_and_by_words(number: int) -> None:
+    said = SafetensorError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
+    later = RuntimeError("the step failed")
+    later.__context__ = said
+    assert {write_refusal(error) for error in (OSError(number, "?"), said, later)} == {REFUSALS.get(number)}
+
+
+@pytest.mark.parametrize("write", ["open('x', 'w').write('x' * 100_000)", "torch.save(torch.zeros(100_000), 'x')"])
+def test_a_limit_of_file_size_is_told_from_a_full_disk(write: str, tmp_path: Path) -> None:
+    limited = f"""import resource, torch
+from glus.files import TOO_LARGE, write_refusal
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+try:
+    {write}
+except (OSError, RuntimeError) as error:
+    assert write_refusal(error) is TOO_LARGE
+else:
+    raise AssertionError
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", limited], cwd=tmp_path, env=environment, check=True)
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_a_step_whose_disk_takes_no_more_says_what_to_do(
+    configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    act("finish")
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("glus.pipeline.runner._check_outputs", refused)
+    with pytest.raises(GlusError) as caught:
+        run_step("stage", configure())
+    assert f"stage: {REFUSALS[number].why} ({Path.cwd()}). {REFUSALS[number].remedy} and start again;" in str(
+        caught.value
+    )
+
+
+def test_what_a_step_says_of_a_read_only_place_stays(
+    configure: Callable, act: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act("finish")
+
+    def refused(*_: object) -> None:
+        raise GlusError("Mount the folder.") from OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("glus.pipeline.runner._check_outputs", refused)
+    with pytest.raises(GlusError, match=r"^Mount the folder\.$"):
+        run_step("stage", configure())
 
 
 def test_a_bug_keeps_its_class(configure: Callable, act: Callable) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from glus.errors import GlusError, InputError
 from glus.execution.pieces import StepPieces
-from glus.files import is_disk_full, read_json, write_json
+from glus.files import read_json, write_json, write_refusal
 
 WORK = Path(".glus/work")  # requests lie below it
 THREADS = "OMP_NUM_THREADS"
@@ -129,10 +129,10 @@ def read_pieces(shard: Shard) -> StepPieces:
 
 def write_outcome(shard: Shard, error: Exception) -> None:
     """Tells the step why a shard failed."""
-    if is_disk_full(error):
-        code, message = 1, f"The disk is full ({Path(shard.project)}). Free some space and start again."
-    elif isinstance(error, GlusError):
+    if isinstance(error, GlusError):
         code, message = error.exit_code, str(error)
+    elif refusal := write_refusal(error):
+        code, message = 1, f"{refusal.why} ({Path(shard.project)}). {refusal.remedy} and start again."
     else:
         code, message = 1, f"{type(error).__name__}: {error} (unforeseen)\n{traceback.format_exc()}"
     write_json({"exit_code": code, "message": message, "host": socket.gethostname()}, shard.outcome)
