@@ -107,11 +107,6 @@ def killed(after: int) -> Iterator[None]:
         yield
 
 
-def results(folder: Path) -> dict[str, bytes]:
-    """All but the overlay film, of which the encoder writes other bytes at times, and the manifest with its hash."""
-    return {name: data for name, data in content(folder).items() if name not in ("overlay.mp4", "manifest.json")}
-
-
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -196,7 +191,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(segment, film, mas
         segment(*arguments, "-o", "again")
     code, _, errors = segment(*arguments, "-o", "again")
     assert code == 0, errors
-    assert results(Path("again")) == results(Path("whole"))
+    assert content(Path("again")) == content(Path("whole"))
     assert "already" in segment(*arguments, "-o", "again")[1]
 
 
@@ -213,7 +208,7 @@ def test_killed_while_pictures_are_written_nothing_is_segmented_again(segment, f
     with monkeypatch.context() as patch:
         patch.setattr(run, "encode_rle", broken)
         assert segment(*arguments, "-o", "again")[0] == 0
-    assert results(Path("again")) == results(Path("whole"))
+    assert content(Path("again")) == content(Path("whole"))
 
 
 def test_another_question_is_refused_by_name_and_another_form_is_added(segment, film, tmp_path, monkeypatch):
@@ -247,7 +242,7 @@ def test_ctrl_c_finishes_the_frame_says_one_line_and_keeps_what_is_finished(segm
     ]
     assert read_table("segmented", Path("out/unfinished/masks-000000.parquet")).num_rows == 1
     assert segment(film, "-e", RED, "-o", "out")[0] == segment(film, "-e", RED, "-o", "whole")[0] == 0
-    assert results(Path("out")) == results(Path("whole"))
+    assert content(Path("out")) == content(Path("whole"))
 
 
 def test_a_table_names_videos_and_sentences_from_any_folder(segment, tmp_path, monkeypatch):

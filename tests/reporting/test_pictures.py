@@ -1,5 +1,8 @@
 """Overlays, strips and videos, read back pixel by pixel."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -120,6 +123,20 @@ def test_video_without_a_clock_has_ten_frames_per_second(tmp_path: Path) -> None
     write_overlay_video(FRAME[None].repeat(5, 0), MASK[None, None].repeat(5, 1), ["one"], tmp_path / "x.mp4")
     source = open_frames(tmp_path / "x.mp4")
     assert source.rate == 10 and source.end_s == 0.5
+
+
+def test_video_has_the_same_bytes_whatever_memory_held_before(tmp_path: Path) -> None:
+    """glibc fills what it gives away with one value; elsewhere this compares two plain runs."""
+    script = (
+        "import sys, numpy as np; from pathlib import Path; from glus.reporting import write_overlay_video;"
+        "frames = np.random.default_rng(0).integers(0, 255, (3, 60, 108, 3), np.uint8).repeat(8, 1).repeat(8, 2);"
+        "write_overlay_video(frames, frames[None, ..., 0] > 127, ['one'], Path(sys.argv[1]))"
+    )
+    for value in ("1", "2"):
+        filled = {"MALLOC_PERTURB_": value, "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
+        path = str(tmp_path / f"{value}.mp4")
+        subprocess.run([sys.executable, "-c", script, path], env=os.environ | filled, check=True)
+    assert (tmp_path / "1.mp4").read_bytes() == (tmp_path / "2.mp4").read_bytes()
 
 
 def test_video_refuses_what_does_not_fit_together(tmp_path: Path) -> None:
