@@ -1,8 +1,10 @@
 """`python -m glus`, and the installed command `glus`."""
 
+import os
 import signal
 
-from glus.execution.ties import end_hard, tie_to_parent
+from glus.execution.endings import TOLD_ELSEWHERE
+from glus.execution.ties import PARENT, end_hard, leave, tie_to_parent
 
 
 def main() -> None:
@@ -15,8 +17,15 @@ def main() -> None:
     from glus.cli import main as run
 
     signal.signal(signal.SIGINT, heard)
-    run()
+    try:
+        run()
+    except SystemExit as ending:
+        code = int(ending.code or 0)
+        if code or TOLD_ELSEWHERE not in os.environ:  # who is told of processes that train together waits for them
+            leave(code)
 
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__" and PARENT in os.environ:  # a process that trains with others, before its imports
+    tie_to_parent()

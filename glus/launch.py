@@ -6,6 +6,7 @@ training. Whoever of them fails ends all, and the agent says why, in one paragra
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import runpy
@@ -105,6 +106,7 @@ def _run_glus(*arguments: str) -> None:
     """`python -m glus ARGUMENTS`, in a process that the agent has started: it is tied to this one while it imports."""
     sys.argv[1:] = arguments
     runpy.run_module("glus", run_name="__main__", alter_sys=True)
+    atexit.register(os._exit, 0)  # see `glus.execution.ties.leave`; the agent waits until all have come this far
 
 
 @contextmanager
