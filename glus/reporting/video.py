@@ -155,7 +155,7 @@ def _add_stream(container: av.container.OutputContainer, size: tuple[int, int]) 
     stream.codec_context.thread_count = 1  # so that its bytes do not depend on the machine's cores
     # x264's macroblock tree reads memory that nothing has written, so its bytes would differ at times; without it a crf
     # one higher gives files of the same size
-    x264 = {"crf": "21", "preset": "veryfast", "x264-params": "mbtree=0"}
+    x264: dict[str, object] = {"crf": "21", "preset": "veryfast", "x264-params": "mbtree=0"}
     stream.options = x264 if codec == "libx264" else {"qscale": "3"}
     return stream
 
