@@ -182,3 +182,9 @@ def encode_mask_png(mask: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
     return file.getvalue()
+
+
+def mean_logit(logits: np.ndarray) -> float | None:
+    """How sure a mask is: the mean of its logits above 0, float [h, w]; None where there are none."""
+    positive = logits[logits > 0]
+    return float(positive.mean()) if positive.size else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from glus.errors import ArtifactError
@@ -94,6 +95,14 @@ class VideoPredictions:
     def tracks(self, video_id: str) -> dict[str, dict[int, str]]:
         """Run lengths by expression id and frame. Raises as `read_tracks`."""
         return self._read(self._table, video_id)
+
+    def mean_logits(self, video_id: str) -> dict[str, float]:
+        """Mean over its frames with a mask of the mean logit of each expression that has any."""
+        found: dict[str, list[float]] = {}
+        for name, logit in self._table.rows(video_id, ("expression_id", "mean_logit")):
+            if logit is not None:
+                found.setdefault(name, []).append(logit)
+        return {name: fmean(logits) for name, logits in found.items()}
 
     def comparisons(self, video_id: str) -> dict[str, dict[str, dict[int, str]]]:
         """Name of another way to predict -> run lengths by expression id and frame, of some expressions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from glus.metrics.compared_ways import WayScores
 from glus.metrics.failures import Losses
 from glus.metrics.grouping import Grouped
 from glus.metrics.key_frames import KeyFrameRegret
+from glus.metrics.mean_logit import ThresholdScores
 from glus.metrics.results import JF, ProtocolScores
 
 
@@ -62,6 +63,7 @@ class ScoredSplit:
         key_frame_regret: J&F by key frame; None where masks were propagated from the selected frames alone.
         window_strides: J&F by window stride; None where it was not compared.
         training_steps: J&F by the step of training whose model predicted; None where it was not compared.
+        thresholds: scores by threshold on the mean logit; none where every expression has a target, or none has.
     """
 
     scores: ProtocolScores
@@ -70,6 +72,7 @@ class ScoredSplit:
     key_frame_regret: Grouped[KeyFrameRegret] | None = None
     window_strides: Grouped[WayScores] | None = None
     training_steps: Grouped[WayScores] | None = None
+    thresholds: Sequence[ThresholdScores] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ScoredSplit:
@@ -83,6 +86,7 @@ class ScoredSplit:
             Grouped.from_json(regret, "families", KeyFrameRegret.from_json) if regret else None,
             Grouped.from_json(strides, "families", WayScores.from_json) if strides else None,
             Grouped.from_json(steps, "families", WayScores.from_json) if steps else None,
+            [ThresholdScores.from_json(row) for row in values.get("thresholds", ())],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +102,8 @@ class ScoredSplit:
             values["window_strides"] = self.window_strides.to_json("families")
         if self.training_steps:
             values["training_steps"] = self.training_steps.to_json("families")
+        if self.thresholds:
+            values["thresholds"] = [row.to_json() for row in self.thresholds]
         return values
 
 

@@ -61,6 +61,7 @@ class ExpressionScore:
         baselines: mean J and mean F of each baseline that the clip allows.
         comparisons: J of each frame, predicted in another way.
         comparisons_f: F of each frame, predicted in that way.
+        mean_logit: mean over the frames with a mask of the logits in it; None where there are none, or not known.
     """
 
     video_id: str
@@ -76,6 +77,7 @@ class ExpressionScore:
     further: Mapping[str, float] = field(default_factory=dict)
     target_px: tuple[int, ...] = ()
     predicted_px: tuple[int | None, ...] = ()
+    mean_logit: float | None = None
 
     @property
     def key(self) -> Key:

@@ -68,11 +68,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float32()),
             ("is_key_frame", pa.bool_()),
         ],
+        # mean_logit: of the decoder's logits above 0; null where there are none
         "predictions": [
             *_EXPRESSION_KEY,
             ("frame_index", pa.int32()),
             *_RLE,
             ("seg_token_generated", pa.bool_()),
+            ("mean_logit", pa.float32()),
         ],
         # of one video while a split is propagated; way: the folder of the table that the row goes to
         "ways": [
@@ -81,6 +83,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("frame_index", pa.int32()),
             *_RLE,
             ("seg_token_generated", pa.bool_()),
+            ("mean_logit", pa.float32()),
         ],
         # of `glus segment`: a row for each frame and sentence, by frame; frame_index counts the film's frames, time_s
         # is when a player shows it, null where there is no clock

@@ -105,6 +105,7 @@ def _shown(section: SplitSection) -> dict[str, Any]:
         "regret": regret_rows(split.key_frame_regret) if split.key_frame_regret else [],
         "strides": way_rows(split.window_strides) if split.window_strides else [],
         "steps": way_rows(split.training_steps) if split.training_steps else [],
+        "thresholds": split.thresholds,
         "comparisons": comparison_rows(split.comparisons),
     }
 

@@ -14,6 +14,7 @@ from glus.evaluation.results import PredictedSplit, ScoredSplit, read_results
 from glus.metrics.compared_ways import WayScores
 from glus.metrics.failures import Failure, Losses
 from glus.metrics.key_frames import KeyFrameRegret
+from glus.metrics.mean_logit import ThresholdScores
 from glus.metrics.results import Scores
 from glus.paths import REPORTS
 from glus.reporting.verdicts import (
@@ -91,6 +92,8 @@ def _print_split(console: Console, name: str, split: ScoredSplit) -> None:
     if split.training_steps:
         title = f"{name} · J&F by the steps of training (Figure 4)"
         console.print(_way_table(title, "step", way_rows(split.training_steps)))
+    if split.thresholds:
+        console.print(_threshold_table(f"{name} · empty answers below a mean logit, percent", split.thresholds))
     if comparisons := comparison_rows(split.comparisons):
         console.print(_comparison_table(f"{name} · J on the grey frames", comparisons))
 
@@ -182,6 +185,15 @@ def _way_table(title: str, kind: str, rows: Sequence[Row[WayScores]]) -> Table:
             table.add_section()
         cells = (f"{jf:.1f} ({jf - row.result.main:+.1f})" for jf in row.result.ways.values())
         table.add_row(row.name, str(row.result.num_expressions), Text(_number(row.result.main), "bold"), *cells)
+    return table
+
+
+def _threshold_table(title: str, rows: Sequence[ThresholdScores]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    for name in ("threshold", "J&F", "empty without target", "answered with target"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(f"{row.threshold:g}", *map(_number, (row.jf, row.absent_empty, row.present_answered)))
     return table
 
 

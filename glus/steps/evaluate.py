@@ -24,6 +24,7 @@ from glus.metrics.boundary import BOUND_TH
 from glus.metrics.compared_ways import TRAINING_STEP, WINDOW_STRIDE, score_ways
 from glus.metrics.failures import FrameFailures, failure_split, find_failures
 from glus.metrics.key_frames import key_frame_regret
+from glus.metrics.mean_logit import score_thresholds
 from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
 from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, METRICS, PREDICTIONS, REPORTS, TRAINING_STEP_METRICS
@@ -102,6 +103,7 @@ def _summarise(
         key_frame_regret=key_frame_regret(scores),
         window_strides=score_ways(scores, WINDOW_STRIDE),
         training_steps=score_ways(scores, TRAINING_STEP),
+        thresholds=score_thresholds(scores),
     )
 
 
@@ -127,8 +129,15 @@ class _Judge:
         task, section = self._task(self._videos[number]), self._section
         scores = score_video(task, bound_th=section.boundary, seed=section.seed)
         failures = find_failures(task, scores, **section.failures.model_dump())
-        pairs = zip(scores, failures, strict=True)
-        write_json([{"score": asdict(score), "failures": asdict(of_frames)} for score, of_frames in pairs], file)
+        logits = self._predictions.mean_logits(task.video.video_id)
+        entries = [
+            {
+                "score": asdict(replace(score, mean_logit=logits.get(score.expression_id))),
+                "failures": asdict(of_frames),
+            }
+            for score, of_frames in zip(scores, failures, strict=True)
+        ]
+        write_json(entries, file)
 
     def _task(self, video: Video) -> VideoTask:
         split = self._split

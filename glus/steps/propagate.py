@@ -21,7 +21,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.published_names import published_sources
 from glus.inference.session import VideoSession
 from glus.manifest import read_manifest, write_manifest
-from glus.masks import encode_rle
+from glus.masks import encode_rle, mean_logit
 from glus.model.glus import GlusModel
 from glus.paths import FINAL_MODEL, KEY_FRAMES, MODELS, PREDICTIONS, key_frame_table
 from glus.pipeline.artifacts import open_split
@@ -170,10 +170,11 @@ def _segment_into(file: Path, model: GlusModel, split: StagedSplit, video: Video
                 track = StoredTrack(table, split, video, expression, variant.folder, names)
                 tracks.setdefault(numbers[way], []).append(track)
         for frame in session:
-            for number, mask, generated in zip(frame.numbers, frame.masks, frame.seg_token_generated, strict=True):
-                run_lengths = encode_rle(mask)
+            found = zip(frame.numbers, frame.masks, frame.logits, frame.seg_token_generated, strict=True)
+            for number, mask, logits, generated in found:
+                run_lengths, surety = encode_rle(mask), mean_logit(logits)
                 for track in tracks[number]:
-                    track.store(frame.index, run_lengths, bool(generated))
+                    track.store(frame.index, run_lengths, bool(generated), surety)
 
 
 class StoredTrack:
@@ -206,16 +207,16 @@ class StoredTrack:
         }
         blank = encode_rle(np.zeros((video.height_px, video.width_px), dtype=bool))
         for name in sorted(set(range(video.num_frames)).difference(*names.values())):
-            self._add(name, blank, False)
+            self._add(name, blank, False, None)
 
-    def store(self, frame: int, run_lengths: str, generated: bool) -> None:
-        """The mask of a frame, and whether [SEG] was generated."""
+    def store(self, frame: int, run_lengths: str, generated: bool, mean_logit: float | None) -> None:
+        """The mask of a frame, whether [SEG] was generated, and the mean of its logits above 0."""
         for name in self._names[frame]:
-            self._add(name, run_lengths, generated)
+            self._add(name, run_lengths, generated, mean_logit)
 
-    def _add(self, name: int, run_lengths: str, generated: bool) -> None:
+    def _add(self, name: int, run_lengths: str, generated: bool, mean_logit: float | None) -> None:
         row = {"frame_index": name, "rle_counts": run_lengths, "seg_token_generated": generated}
-        self._table.add(self._columns | row)
+        self._table.add(self._columns | row | {"mean_logit": mean_logit})
 
 
 def frame_names(num_frames: int, key_frame: int, *, published: bool) -> dict[int, list[int]]:

@@ -76,7 +76,13 @@ def test_what_does_not_match_is_named_and_left_out(compared: Callable[..., Any])
 def write_predictions(folder: Path, answers: dict[tuple[str, str], Any]) -> None:
     rows = [
         {"dataset": "mevis", "split": "valid_u", "video_id": video, "expression_id": name, "frame_index": index}
-        | {"height_px": HEIGHT, "width_px": WIDTH, "rle_counts": encode_rle(mask), "seg_token_generated": True}
+        | {
+            "height_px": HEIGHT,
+            "width_px": WIDTH,
+            "rle_counts": encode_rle(mask),
+            "seg_token_generated": True,
+            "mean_logit": 1.0,
+        }
         for (video, name), mask in answers.items()
         for index in range(len(FRAMES))
     ]

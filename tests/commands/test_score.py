@@ -55,7 +55,13 @@ def mevis(run: Callable[..., Any]) -> None:
 def write_parquet(source: Path, answers: dict[tuple[str, str], np.ndarray], num_frames: int = len(FRAMES)) -> None:
     rows = [
         {"dataset": "mevis", "split": "valid_u", "video_id": video, "expression_id": name, "frame_index": index}
-        | {"height_px": HEIGHT, "width_px": WIDTH, "rle_counts": encode_rle(mask), "seg_token_generated": True}
+        | {
+            "height_px": HEIGHT,
+            "width_px": WIDTH,
+            "rle_counts": encode_rle(mask),
+            "seg_token_generated": True,
+            "mean_logit": 1.0,
+        }
         for (video, name), mask in answers.items()
         for index in range(num_frames)
     ]

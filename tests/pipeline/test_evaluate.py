@@ -98,7 +98,7 @@ def prediction_rows(name: str, predicted: dict) -> list[dict[str, Any]]:
     return [
         {"dataset": dataset, "split": split, "video_id": video_id, "expression_id": expression_id}
         | {"frame_index": index, "height_px": mask.shape[0], "width_px": mask.shape[1]}
-        | {"rle_counts": encode_rle(mask), "seg_token_generated": True}
+        | {"rle_counts": encode_rle(mask), "seg_token_generated": True, "mean_logit": 1.0}
         for (video_id, expression_id), masks in predicted.items()
         for index, mask in enumerate(masks)
     ]

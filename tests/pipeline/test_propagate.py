@@ -22,7 +22,7 @@ def rows(tmp_path, *, published):
         track = StoredTrack(table, split, video, expression, ".", names)
         for frame in ORDER:
             mask = np.arange(16).reshape(4, 4) < frame
-            track.store(frame, encode_rle(mask), frame < T - 1)
+            track.store(frame, encode_rle(mask), frame < T - 1, 1.0)
     stored = read_table("ways", tmp_path / "masks.parquet").to_pylist()
     stored.sort(key=lambda row: row["frame_index"])
     assert [row["frame_index"] for row in stored] == list(range(T))
