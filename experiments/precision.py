@@ -1,4 +1,4 @@
-"""What a lower precision costs: J&F of the default's families by `glus segment --precision`, on held-out clips.
+"""What `glus segment --precision` and `--compile` cost: J&F of the default's families, on held-out clips.
 
 Run from the project's root after `make demo`: `.venv/bin/python -m experiments.precision`.
 """
@@ -32,10 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="take every n-th clip")
     parser.add_argument("--precision", nargs="+", type=Precision, default=list(Precision), choices=list(Precision))
+    parser.add_argument("--compile", action="store_true", help="compile the image encoder")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for precision in options.precision:
-        model = Models(SegmentRequest(Path(FINAL_MODEL), precision=precision)).glus
+        model = Models(SegmentRequest(Path(FINAL_MODEL), precision=precision, compiled=options.compile)).glus
         start = time.process_time()
         found = score(model, options.every)
         seconds = time.process_time() - start

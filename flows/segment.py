@@ -34,6 +34,9 @@ class VideoRequest(BaseModel):
     precision: Literal["float32", "bfloat16", "int8", "int4"] = Field(
         default="float32", description="How exactly is computed; `glus segment --help` explains it."
     )
+    compiled: bool = Field(
+        default=False, description="Compile SAM-2's image encoder, which takes minutes; meant for a GPU."
+    )
     formats: list[Literal["parquet", "png", "palette", "coco", "cutout"]] = Field(
         default=[], description="Further forms of the masks; `glus segment --help` explains them."
     )
@@ -47,6 +50,7 @@ class VideoRequest(BaseModel):
         options = [f"--{name.replace('_', '-')}={value}" for name, value in single.items() if value is not None]
         options += [f"--expression={sentence}" for sentence in self.expressions]
         options += [f"--format={form}" for form in self.formats]
+        options += ["--compile"] if self.compiled else []
         return [sys.executable, "-m", "glus", "segment", *options, "--", *self.videos]
 
 

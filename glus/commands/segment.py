@@ -40,6 +40,9 @@ def segment(  # noqa: PLR0913
     precision: Annotated[
         Precision, typer.Option(help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + ".")
     ] = Precision.FLOAT32,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile SAM-2's image encoder, which takes minutes; meant for a GPU.")
+    ] = False,
     formats: Annotated[list[Format] | None, typer.Option("--format", help=f"May be given again. {FORMS}.")] = None,
 ) -> None:
     """Segment what sentences describe in videos; killed and started again, it goes on where it was.
@@ -56,6 +59,7 @@ def segment(  # noqa: PLR0913
         key_frame=anchor if key_frame is None else key_frame,
         window_stride=window_stride,
         precision=precision,
+        compiled=compiled,
         formats=tuple(dict.fromkeys(formats or [])),
         key_frame_option="--key-frame" if anchor is None else "--anchor",
     )

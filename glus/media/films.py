@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
@@ -34,6 +35,7 @@ class FilmFrames:
         self.facts: ExaminedFilm = examine_film(path)
         self._path = path
         self._numbers = {pts: number for number, pts in enumerate(self.facts.pts or ())}
+        self._converter = VideoReformatter()
         self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._next = len(self)  # number of the frame that is decoded next
         self._held: OrderedDict[int, av.VideoFrame] = OrderedDict()
@@ -51,7 +53,7 @@ class FilmFrames:
         """
         if number not in self._held:
             self._decode_to(number)
-        return self.facts.showing.picture(self._held[number])
+        return self.facts.showing.picture(self._held[number], self._converter)
 
     def _decode_to(self, wanted: int) -> None:
         """Goes on to a frame, or begins at the key frames before it, the last one first, until one leads to it.

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import av
 from av.sidedata.sidedata import Type
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from glus.media.orientation import SWAPPING, Turn, matrix_turn, turned
@@ -43,10 +44,14 @@ class Showing:
         width, height = self.square
         return (height, width) if self.turn in SWAPPING else (width, height)
 
-    def picture(self, frame: av.VideoFrame) -> Image.Image:
-        """The frame as it is shown."""
+    def picture(self, frame: av.VideoFrame, converter: VideoReformatter) -> Image.Image:
+        """The frame as it is shown.
+
+        Args:
+            converter: the same for all frames of the film; each frame would set up one of its own, with its threads.
+        """
         width, height = self.square
-        rgb = frame.reformat(width, height, "rgb24", interpolation="BICUBIC").to_ndarray()
+        rgb = converter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
         return turned(Image.fromarray(rgb), self.turn)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.packet import Packet
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageDraw
 
 from glus.reporting.overlays import INK, PAPER, Colour, colour_of, draw_mask, font, wrap
@@ -34,6 +35,7 @@ class OverlayVideo:
     def __init__(self, container: av.container.OutputContainer, size: tuple[int, int], texts: Sequence[str]) -> None:
         self._container = container
         self._stream = _add_stream(container, size)
+        self._converter = VideoReformatter()
         self._colours = [colour_of(number) for number in range(len(texts))]
         self._caption = _caption(texts, size)
         self._durations: dict[int | None, int] = {}  # ticks that each frame is shown, by its presentation time
@@ -57,7 +59,8 @@ class OverlayVideo:
             caption, opacity = self._caption
             below = pixels[-len(caption) :]
             below[:] = below * (1 - opacity) + caption
-        frame = av.VideoFrame.from_ndarray(pixels).reformat(format=self._stream.pix_fmt, threads=1)
+        drawn = av.VideoFrame.from_ndarray(pixels)
+        frame = self._converter.reformat(drawn, format=self._stream.pix_fmt, threads=1)
         begin = round(begin_s * TICKS_PER_S)
         frame.pts, frame.time_base = begin, Fraction(1, TICKS_PER_S)
         self._durations[begin] = round(end_s * TICKS_PER_S) - begin

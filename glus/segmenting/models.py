@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 
 from glus.api import GLUS, KeyFrameSelector
+from glus.inference.compiled import compile_image_encoder
 from glus.inference.quantised import Bits, bitsandbytes, quantise
 from glus.manifest import verify_where_listed
 from glus.segmenting.finished import require_model
@@ -27,7 +28,8 @@ class Models:
     @property
     def compute(self) -> dict[str, str]:
         """What rounding depends on."""
-        return {"device": self.device, "dtype": self._request.precision.value}
+        compute = {"device": self.device, "dtype": self._request.precision.value}
+        return compute | {"image_encoder": "compiled"} if self._request.compiled else compute
 
     def require(self) -> None:
         """Checks that the folders and the library that is needed are there, before anything is loaded.
@@ -45,6 +47,12 @@ class Models:
     def glus(self) -> GLUS:
         """The model."""
         verify_where_listed(self._request.model)
+        model = self._read()
+        if self._request.compiled:
+            compile_image_encoder(model)
+        return model
+
+    def _read(self) -> GLUS:
         if self._bits is None:
             return GLUS.from_pretrained(self._request.model, dtype=self._dtype, device=self.device)
         model = GLUS.from_pretrained(self._request.model, dtype=self._dtype)

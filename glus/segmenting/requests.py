@@ -56,6 +56,7 @@ class SegmentRequest:
         key_frame: number of the film's frame that segmentation starts from, both ways.
         window_stride: frames that a window of query frames answers for.
         precision: of the model and the selector.
+        compiled: SAM-2's image encoder goes through `torch.compile`.
         formats: beside Parquet.
         key_frame_option: what the user calls the key frame; `--anchor` is its older name.
     """
@@ -67,6 +68,7 @@ class SegmentRequest:
     key_frame: int | None = None
     window_stride: int = 1
     precision: Precision = Precision.FLOAT32
+    compiled: bool = False
     formats: tuple[Format, ...] = ()
     key_frame_option: str = "--key-frame"
 

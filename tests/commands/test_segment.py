@@ -315,6 +315,14 @@ def test_a_precision_is_part_of_the_question_and_needs_its_library(segment, film
     assert "int8 and int4 need the library bitsandbytes" in errors
 
 
+def test_compiling_is_part_of_the_question(segment, film, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("glus.segmenting.models.compile_image_encoder", compiled.append)
+    assert segment(film, "-e", RED, "-o", "out", "--compile")[0] == 0
+    assert len(compiled) == 1
+    assert "image_encoder was 'compiled', is None" in segment(film, "-e", RED, "-o", "out")[2]
+
+
 def test_too_little_memory_for_the_libraries_is_said(segment, film, monkeypatch):
     def failing(*_: object) -> None:
         raise ImportError("libtorch_cpu.so: failed to map segment from shared object")

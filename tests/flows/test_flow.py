@@ -235,7 +235,7 @@ def test_a_request_has_the_options_of_the_command_line() -> None:
     fields, options = VideoRequest.model_fields, dict(inspect.signature(segment_command).parameters)
     del options["anchor"]  # an older name of key_frame
     assert fields.keys() == options.keys()
-    for name in ("selector", "key_frame", "frames", "every", "window_stride", "precision"):
+    for name in ("selector", "key_frame", "frames", "every", "window_stride", "precision", "compiled"):
         assert fields[name].default == options[name].default
     assert get_args(fields["precision"].annotation) == tuple(Precision)
     assert get_args(*get_args(fields["formats"].annotation)) == tuple(Format)
