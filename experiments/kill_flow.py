@@ -24,6 +24,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import psutil
+from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -38,20 +39,23 @@ from glus.pipeline.table import STEPS, Step
 Found = TypeVar("Found")
 HOME = Path(".glus/kill_flow").resolve()
 PROJECT = HOME / "project"
+SUPERVISOR = ("supervisor.py", "repro")
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 SECONDS_TO_END = 10.0
 SECONDS_AWAY = 5.0  # of the server
+SECONDS_TO_APPEAR = 60.0  # of a part of a step that is at work
 SECONDS_AT_MOST = 900.0  # of a run on a busy machine
 KINDS = {  # in the middle of which step, and how the run has to end
     "flow": ("stage", "Crashed"),
-    "worker": ("keyframes", "Crashed"),
-    "dvc": ("propagate", "Failed"),
-    "step": ("selector", "Failed"),
-    "pool worker": ("pseudolabel", "Failed"),
+    "worker": ("pseudolabel", "Crashed"),
+    "supervisor": ("evaluate", "Failed"),
+    "dvc": ("evaluate", "Failed"),
+    "step": ("keyframes", "Failed"),
+    "pool worker": ("evaluate", "Failed"),
     "training process": ("train", "Failed"),
-    "server": ("propagate", "Completed"),
-    "cancel": ("train", "Cancelled"),
-    "second run": ("evaluate", "Completed"),
+    "server": ("evaluate", "Completed"),
+    "cancel": ("propagate", "Cancelled"),
+    "second run": ("selector", "Completed"),
 }
 
 
@@ -86,18 +90,21 @@ class Scene:
     client: SyncPrefectClient
 
     def part(self, *words: str) -> psutil.Process | None:
-        """The first process in the project whose command holds the words, one that only asks left out."""
+        """The first process in the project whose command holds the words, itself and no question."""
         for process in processes_in(PROJECT):
             with suppress(psutil.NoSuchProcess):
                 command = " ".join(process.cmdline())
-                if all(word in command for word in words) and "--dry-run" not in command:
+                told = "supervisor.py" in command and words != SUPERVISOR
+                if all(word in command for word in words) and "--dry-run" not in command and not told:
                     return process
         return None
 
     def state(self) -> str:
-        """Prefect's word for the run."""
-        state = self.client.read_flow_run(self.run).state
-        return state.name if state is not None and state.is_final() else ""
+        """Prefect's word for the run, once it has ended."""
+        with suppress(HTTPError):  # the server has just come back
+            state = self.client.read_flow_run(self.run).state
+            return state.name if state is not None and state.is_final() else ""
+        return ""
 
 
 def kill(kind: str, scene: Scene) -> UUID | None:
@@ -114,8 +121,9 @@ def kill(kind: str, scene: Scene) -> UUID | None:
         scene.server.start()
         wait_for_server()
     else:
-        words = {"dvc": ("-m dvc", "repro"), "step": ("-m glus", scene.step.name)}.get(kind, ("multiprocessing.spawn",))
-        victim = flow_process(scene.worker) if kind == "flow" else wait(lambda: scene.part(*words), SECONDS_AT_MOST)
+        parts = {"supervisor": SUPERVISOR, "dvc": ("-m dvc", "repro"), "step": ("-m glus", scene.step.name)}
+        words = parts.get(kind, ("multiprocessing.spawn",))
+        victim = flow_process(scene.worker) if kind == "flow" else wait(lambda: scene.part(*words), SECONDS_TO_APPEAR)
         assert victim is not None
         victim.kill()
     return None
@@ -174,8 +182,9 @@ def try_kind(kind: str, server: Program, client: SyncPrefectClient) -> str:
     worker.start()
     try:
         scene = Scene(step, submit(client, step), server, worker, client)
-        if not wait(lambda: scene.part("-m glus", name), SECONDS_AT_MOST):
-            return f"{kind:<17} {name:<12} the step was never seen"
+        wait(lambda: scene.part("-m glus", name) or scene.state(), SECONDS_AT_MOST)
+        if scene.state():
+            return f"{kind:<17} {name:<12} the run was over before the step was seen; see {HOME / 'worker.log'}"
         time.sleep(random.Random(kind).uniform(0, 0.5) * undisturbed()[name])
         begin = time.monotonic()
         second = kill(kind, scene)
@@ -229,6 +238,7 @@ def main(kinds: list[str]) -> None:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/api"
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_HOME": str(HOME / "home"), "DO_NOT_TRACK": "true"}
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # as pyproject.toml says
     os.environ.pop("PYTHONPATH", None)  # the project's own code is run
     print(f"{'killed':<17} {'during':<12} gone after    run says, after    next run   equal")
     with temporary_settings({PREFECT_API_URL: url}), prefect() as server, get_client(sync_client=True) as client:

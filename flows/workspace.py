@@ -10,25 +10,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prefect import get_run_logger
+
 from flows.commands import Place
 
-SMOKE = Path(".glus/smoke")
+SMOKE, FLOW_LOCK = Path(".glus/smoke"), Path(".glus/flow.lock")
 
 
 @contextmanager
 def workplace(project: Path, execution: str, *, smoke: bool) -> Iterator[Place]:
     """The project itself, or its copy made anew, which one flow run at a time has to itself; others wait for it.
 
-    Runs in the project share it: DVC's locks let one of two that want the same step wait.
+    DVC would not let them wait: what a step at work reads, a second dvc finds busy and fails.
     """
-    if not smoke:
-        yield Place(project, execution)
-        return
-    lock = (project / SMOKE).with_suffix(".lock")
+    lock = (project / SMOKE).with_suffix(".lock") if smoke else project / FLOW_LOCK
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield Place(prepare_smoke(project), execution, (held.fileno(),))
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            get_run_logger().info("Another run works in %s; this one waits for its end.", project)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield Place(prepare_smoke(project) if smoke else project, execution, (held.fileno(),))
 
 
 def prepare_smoke(project: Path) -> Path:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import takewhile
 from typing import Protocol
 
 from glus.pipeline.spool import UNSENT, Message, Spool
@@ -40,7 +41,7 @@ class Carrier(Protocol):
     """Whoever carries out a message."""
 
     def handle(self, message: Message) -> None:
-        """Carries out one message; raises the errors above."""
+        """Carries out one message, of `metrics` all `rows` at once; raises the errors above."""
 
 
 class Delivery:
@@ -78,15 +79,15 @@ class Delivery:
             time.sleep(pause)
             return
         with suppress(queue.Empty):
-            message = self._messages.get(timeout=pause if self._waiting else None)
-            if message is None:
-                self._ended, self._next_try = time.monotonic(), 0.0
-            else:
-                self._waiting.append(message)
+            letter = self._messages.get(timeout=pause if self._waiting else None)
+            while letter is not None:
+                self._waiting.append(letter)
+                letter = self._messages.get_nowait()
+            self._ended, self._next_try = time.monotonic(), 0.0
 
     def _carry_out(self) -> None:
         while self._waiting:
-            spool, message = self._waiting[0]
+            spool, message, number = self._first()
             try:
                 if spool not in self._refused:
                     self._carrier.handle(message)
@@ -99,11 +100,22 @@ class Delivery:
                 logger.warning("%s This step is not tracked any further.", error)
             except UnavailableError as error:
                 return self._postpone(error)
-            self._waiting.popleft()
+            for _ in range(number):
+                self._waiting.popleft()
             self._failures = 0
             if message["kind"] == "finish":
                 spool.remove()
         return None
+
+    def _first(self) -> tuple[Spool, Message, int]:
+        """What is to be sent first, and how many letters it stands for.
+
+        Values that were logged one after the other are one message: after an outage there may be thousands.
+        """
+        spool, message = self._waiting[0]
+        same = takewhile(lambda letter: letter[0] is spool and letter[1]["kind"] == "metrics", self._waiting)
+        rows = [{key: value for key, value in logged.items() if key != "kind"} for _, logged in same]
+        return (spool, {"kind": "metrics", "rows": rows}, len(rows)) if rows else (spool, message, 1)
 
     def _postpone(self, error: UnavailableError) -> None:
         """Has the first message tried again later; at the end of the step only if that is worth a moment."""

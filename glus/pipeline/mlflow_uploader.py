@@ -47,7 +47,7 @@ PROCESS_TAG = "glus.process"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens as training, not as chats with a language model
 SECONDS_AT_ONCE = 60.0  # a step that fails sooner, and has measured nothing, has not begun
 SECONDS_IF_ORPHANED = 6.0  # when the step is gone
-PARAMETERS_PER_BATCH = 100  # MLflow's limit
+PARAMETERS_PER_BATCH, VALUES_PER_BATCH = 100, 1000  # MLflow's limits
 LONGEST_VALUE = 6000  # MLflow cuts longer ones
 STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
@@ -127,13 +127,21 @@ class Uploader:
         """How busy the machine is, over the run's own time; for the charts that MLflow calls system metrics."""
         if self._run is not None:
             seconds = max(0, int(time - self._run.info.start_time / 1000))
-            self._metrics({f"system/{name}": value for name, value in values.items()}, seconds, time)
+            named = {f"system/{name}": value for name, value in values.items()}
+            self._metrics([{"values": named, "step": seconds, "time": time}])
 
-    def _metrics(self, values: dict[str, float], step: int, time: float) -> None:
+    def _metrics(self, rows: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
-        finite = [Metric(key, value, int(time * 1000), step) for key, value in values.items() if math.isfinite(value)]
-        self._connected().log_batch(self._running().info.run_id, metrics=finite)
+        finite = [
+            Metric(key, value, int(row["time"] * 1000), row["step"])
+            for row in rows
+            for key, value in row["values"].items()
+            if math.isfinite(value)
+        ]
+        run_id = self._running().info.run_id
+        for start in range(0, len(finite), VALUES_PER_BATCH):
+            self._connected().log_batch(run_id, metrics=finite[start : start + VALUES_PER_BATCH])
 
     def _artifact(self, path: str, folder: str | None) -> None:
         run = self._running()

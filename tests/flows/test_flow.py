@@ -1,6 +1,7 @@
 """The flow: seven tasks in order on DVC, the pipeline's own end, and what the run's page shows."""
 
 import base64
+import fcntl
 import inspect
 import json
 import subprocess
@@ -23,7 +24,7 @@ from flows import pipeline, segment, shard, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
 from flows.segment import VideoRequest
-from flows.workspace import prepare_smoke
+from flows.workspace import FLOW_LOCK, prepare_smoke, workplace
 from glus.commands.segment import segment as segment_command
 from glus.execution.progress import show_progress
 from glus.pipeline.table import STEPS
@@ -96,7 +97,8 @@ def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path,
     targets = [command[command.index("-s") + 1 :] for command, _ in commands]
     assert targets == [["sources", name] for name in NAMES]
     assert all("--wait-for-lock" in command and "--force" in command for command, _ in commands)
-    assert {place for _, place in commands} == {Place(project, f"prefect:{state.state_details.flow_run_id}")}
+    execution = f"prefect:{state.state_details.flow_run_id}"
+    assert {(place.folder, place.execution) for _, place in commands} == {(project, execution)}
     with get_client(sync_client=True) as client:
         names = task_names(client)
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts()}
@@ -250,6 +252,13 @@ def test_the_table_holds_what_was_scored() -> None:
         ("synthetic/test", "grey frames: greyed memory off", 7.0, ""),
         ("mevis/valid", "all expressions", "", ""),
     ]
+
+
+def test_one_run_at_a_time_has_a_clone_to_itself(tmp_path: Path) -> None:
+    with workplace(tmp_path, "first", smoke=False) as place, (tmp_path / FLOW_LOCK).open("w") as second:
+        assert (place.folder, len(place.held)) == (tmp_path, 1)  # and its commands hold the lock too
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_the_smoke_copy_is_complete_and_of_its_own(tmp_path: Path) -> None:

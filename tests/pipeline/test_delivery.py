@@ -19,6 +19,7 @@ class Server:
         self.there = True
         self.refuses = ""
         self.told: list[str] = []
+        self.rows: list[Message] = []  # of metrics
 
     def handle(self, message: Message) -> None:
         if not self.there:
@@ -26,6 +27,7 @@ class Server:
         if message.get("execution") == self.refuses:
             raise RefusedError("Not this one.")
         self.told.append(message.get("execution", message["kind"]))
+        self.rows += message.get("rows", [])
 
 
 @pytest.fixture
@@ -59,6 +61,18 @@ def test_steps_while_a_server_is_away_are_told_by_the_next_one_in_order(server: 
     step(server, "four", "finish", uri="http://127.0.0.1:6000")
     assert server.told[9:] == ["elsewhere", "finish", "four", "finish"]
     assert list(UNSENT.iterdir()) == []
+
+
+def test_values_that_wait_are_sent_at_once_and_in_order(server: Server) -> None:
+    values: list[Message] = [{"values": {"train/loss": 0.5}, "step": step, "time": 1.0} for step in range(5)]
+    outbox = Outbox(URI)
+    for message in ({"kind": "begin"}, *({"kind": "metrics"} | value for value in values[:4]), {"kind": "at work"}):
+        outbox.put(message)
+    outbox.put({"kind": "metrics"} | values[4])
+    outbox.close("KILLED")
+    Delivery(outbox.letters, server).run()
+    assert server.told == ["begin", "metrics", "at work", "metrics", "finish"]
+    assert server.rows == values
 
 
 def test_a_step_that_is_refused_does_not_hold_up_the_others(server: Server) -> None:
