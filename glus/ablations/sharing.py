@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from glus.files import hash_json, replace_by_text
+from glus.paths import RUNS
 from glus.pipeline.table import STEPS
 from glus.pipeline.unneeded import is_needed
 from glus.pipeline.versions import LOCK
@@ -69,7 +70,7 @@ class Made:
             return
         with TemporaryDirectory(dir=self._folder, prefix=f"{key}.") as scratch:
             source = Path(scratch) / key
-            for name in _files(entry, project):
+            for name in _files(step, entry, project):
                 _copy(project / name, source / FILES / name)
             source.mkdir(exist_ok=True)
             _dump(entry, source / ENTRY)
@@ -99,9 +100,9 @@ def read_lock(project: Path) -> dict[str, Any]:
     return dict((YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8")) or {}).get("stages", {}))
 
 
-def _files(entry: dict[str, Any], project: Path) -> list[str]:
-    """Outputs of a step that are single files: metrics and plots."""
-    paths = [str(out["path"]) for out in entry.get("outs", [])]
+def _files(step: str, entry: dict[str, Any], project: Path) -> list[str]:
+    """Outputs of a step that are single files (metrics and plots), and the record of what it cost."""
+    paths = [*(str(out["path"]) for out in entry.get("outs", [])), f"{RUNS}/{step}.json"]
     return [path for path in paths if (project / path).is_file()]
 
 

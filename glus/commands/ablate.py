@@ -35,15 +35,16 @@ def ablate(
     project = Path.cwd()
     runs = _runs(table, _numbers(seeds), preset, only or [])
     configs = [run.config() for run in runs]  # all are checked before the first begins
+    at_once = jobs or places(configs[0].compute.processes)
     offer_own(project, load_config())
     if dry_run or as_json:
-        return _show(runs, project, as_json)
+        return _show(runs, project, at_once if as_json else None)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     with interrupted_by_sigterm():
         if len(runs) == 1:
             return make(runs[0], project)
         commands = [_command(run, preset) for run in runs]
-        return run_together(commands, jobs or places(configs[0].compute.processes))
+        return run_together(commands, at_once)
 
 
 def _numbers(seeds: str) -> list[int]:
@@ -68,8 +69,8 @@ def _command(run: Run, preset: str | None) -> list[str]:
     return ["ablate", run.table.folder, "--only", run.variant.name, "--seeds", str(run.seed), *chosen]
 
 
-def _show(runs: list[Run], project: Path, as_json: bool) -> None:
-    """Of each step who makes it: the first that needs it, unless it was made before."""
+def _show(runs: list[Run], project: Path, at_once: int | None) -> None:
+    """Who makes each step: the first that needs it, unless it was made before; as JSON where `at_once` is told."""
     from glus.ablations.sharing import step_keys
     from glus.ablations.variants import made_in
 
@@ -82,10 +83,12 @@ def _show(runs: list[Run], project: Path, as_json: bool) -> None:
                 computes.append(step)
         facts = {"variant": run.variant.name, "row": run.variant.row, "seed": run.seed, "changes": run.variant.changes}
         rows.append({**facts, "computes": computes})
-    if as_json:
-        typer.echo(to_json({"table": runs[0].table.number, "title": runs[0].table.title, "runs": rows}))
+    table = runs[0].table
+    if at_once is not None:
+        facts = {"table": table.number, "title": table.title, "folder": table.folder, "at_once": at_once}
+        typer.echo(to_json({**facts, "runs": rows}))
         return
-    typer.echo(f"{runs[0].table.folder}: {runs[0].table.title}")
+    typer.echo(f"{table.folder}: {table.title}")
     for run, row in zip(runs, rows, strict=True):
         typer.echo(f"{run.variant.name}, seed {run.seed} ({run.variant.row})")
         typer.echo(f"    computes  {', '.join(row['computes']) or 'nothing'}")
