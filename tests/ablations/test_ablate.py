@@ -16,6 +16,7 @@ import pytest
 from ablations.toy_project import computed, write_toy_project
 from local_imports import ROOT
 
+from experiments.ablations_picture import opened_comparison
 from glus.ablations.tables import find_table
 from glus.ablations.variants import PARAMETERS, Run, make
 from glus.config import load_config
@@ -141,3 +142,13 @@ def test_the_runs_of_a_table_stand_side_by_side_in_mlflow(made: Made) -> None:
         assert (run.data.tags["table"], run.data.params["table"], run.data.params["seed"]) == ("4", "4", "0")
         of_run = made.project / "ablations" / run.info.run_name / "metrics" / "evaluate.json"
         assert run.data.metrics["eval/synthetic/test/JF"] == json.loads(of_run.read_text())["synthetic"]["test"]["JF"]
+
+
+def test_a_browser_shows_variants_and_metric_in_one_comparison(made: Made) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make setup)")
+    with opened_comparison(made.project, "4") as page:
+        for name in VARIANTS:
+            page.get_by_text(f"table-4/{name}/seed-0", exact=True).first.wait_for()
+            page.get_by_text(name, exact=True).first.wait_for()
