@@ -16,7 +16,7 @@ from glus.execution.ties import PARENT
 
 logger = logging.getLogger(__name__)
 
-SECONDS_TO_STOP = 8.0  # dvc, and the step that it runs
+SECONDS_TO_STOP = 7.0  # more than a variant takes, with dvc and the step that it runs
 
 
 def places(processes: int) -> int:

@@ -27,7 +27,7 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="Print that list as JSON.")] = False,
 ) -> None:
     """Run a table of the paper (or our switches): its variants share every step that they do not change."""
-    from glus.ablations.together import places, run_together
+    from glus.ablations.together import SECONDS_TO_STOP, places, run_together
     from glus.ablations.variants import make, offer_own
     from glus.config import load_config
     from glus.pipeline.runner import interrupted_by_sigterm
@@ -40,11 +40,11 @@ def ablate(
     if dry_run or as_json:
         return _show(runs, project, at_once if as_json else None)
     tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
-    with interrupted_by_sigterm():
-        if len(runs) == 1:
+    if len(runs) == 1:
+        with interrupted_by_sigterm():
             return make(runs[0], project)
-        commands = [_command(run, preset) for run in runs]
-        return run_together(commands, at_once)
+    with interrupted_by_sigterm(SECONDS_TO_STOP + 1):
+        return run_together([_command(run, preset) for run in runs], at_once)
 
 
 def _numbers(seeds: str) -> list[int]:

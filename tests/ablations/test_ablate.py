@@ -46,7 +46,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment["PYTHONPATH"] = str(ROOT)
     begun = subprocess.Popen(
-        COMMAND, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        COMMAND,
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
     )
     deadline = time.monotonic() + SECONDS
     while len(list(ledger.glob("waiting *"))) != 2:  # glu-mb, and of the two that train alike one
