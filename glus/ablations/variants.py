@@ -120,19 +120,13 @@ def _make_steps(run: Run, keys: dict[str, str], folder: Path, project: Path) -> 
                 logger.info("%s: %s was made before", run.name, step.name)
                 if not is_last:
                     continue
-            _take(made, taken, folder, project, run)
-            _dvc(["repro", step.name], folder, project, run)
+            if taken:
+                made.take(taken, folder)
+                _dvc(["checkout", "--force", "--allow-missing", *taken], folder, project, run)
+            _dvc(["repro", step.name], folder, project, run)  # what DVC's cache has lost is made again
             for before in STEPS[: number + 1]:
                 made.keep(keys[before.name], before.name, folder)
             taken = {}
-
-
-def _take(made: Made, taken: dict[str, str], folder: Path, project: Path, run: Run) -> None:
-    """Takes steps over; what DVC's cache has lost is made again."""
-    missing = {step: key for step, key in taken.items() if step not in read_lock(folder)}
-    if missing:
-        made.take(missing, folder)
-        _dvc(["checkout", "--force", "--allow-missing", *missing], folder, project, run)
 
 
 def _dvc(arguments: list[str], folder: Path, project: Path, run: Run) -> None:
