@@ -26,6 +26,7 @@ from glus.files import read_json
 VARIANTS = ("glu-mb", "glu-mb-oc", "glu-mb-oc-kfs")
 COMMAND = [sys.executable, "-m", "glus", "ablate", "4", *(f"--only={name}" for name in VARIANTS), "--jobs", "3"]
 SECONDS = 300
+SECONDS_TO_END = 10  # as everything that is started
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Made:
 
     project: Path
     interrupted: subprocess.CompletedProcess[str]
-    left_running: list[int]
+    left_running: list[list[str]]
     computed_before: list[str]
 
 
@@ -61,7 +62,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     begun.send_signal(signal.SIGINT)
     output, _ = begun.communicate(timeout=60)
     interrupted = subprocess.CompletedProcess(COMMAND, begun.returncode, output)
-    left = at_work_in(project)
+    gone_by = time.monotonic() + SECONDS_TO_END
+    while (left := at_work_in(project)) and time.monotonic() < gone_by:
+        time.sleep(0.2)
     before = computed(project)
     (ledger / "wait").unlink()
     done = subprocess.run(COMMAND, cwd=project, env=environment, capture_output=True, text=True, timeout=SECONDS)
@@ -69,12 +72,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(project, interrupted, left, before)
 
 
-def at_work_in(folder: Path) -> list[int]:
+def at_work_in(folder: Path) -> list[list[str]]:
     found = []
     for process in psutil.process_iter():
         try:
             if Path(process.cwd()).is_relative_to(folder):
-                found.append(process.pid)
+                found.append(process.cmdline())
         except (psutil.Error, OSError):
             continue
     return found
