@@ -217,7 +217,7 @@ class KeyFramePrompts:
             return found
         rows, generated = self._spoken
         embeddings = self._silence.repeat(len(rows), 1)
-        embeddings[[not hit for hit in generated]] = torch.nan
+        embeddings[~torch.tensor(generated, device=embeddings.device)] = torch.nan
         return StepPrompts(rows, embeddings, generated)
 
     def state(self) -> SessionState:

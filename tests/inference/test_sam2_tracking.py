@@ -55,11 +55,12 @@ def test_the_language_model_is_read_at_the_key_frame_alone(always_seg, frames, m
 
 
 def test_a_sentence_that_is_not_spoken_of_at_the_key_frame_is_not_tracked(always_seg, frames, monkeypatch):
-    logits, calls = always_seg.seg_logits, iter([[True, False], [False, False]])
+    logits, calls = always_seg.seg_logits, iter([True, False, False, False])  # by sentence, forward, then backward
 
     def first_only(hidden):
         values = logits(hidden)
-        values[[not hit for hit in next(calls)], always_seg.seg_id] = -1e9
+        if not next(calls):
+            values[:, always_seg.seg_id] = -1e9
         return values
 
     monkeypatch.setattr(always_seg, "seg_logits", first_only)
