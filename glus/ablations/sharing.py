@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ENTRY = "entry.yaml"
 FILES = "files"
+SHELF = "shelf"  # lock of all that is kept: held for a moment, while something is put there or taken
 
 
 def step_keys(config: Config) -> dict[str, str]:
@@ -58,17 +59,22 @@ class Made:
     @contextmanager
     def claimed(self, key: str) -> Iterator[bool]:
         """Holds a step against others that would make the same, once they have made it; whether it is there then."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{key}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._held(key):
             yield self.has(key)
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def keep(self, key: str, step: str, project: Path) -> None:
         """Keeps what a step has left in a project; what DVC has not recorded is not kept."""
         entry = read_lock(project).get(step)
         if entry is None:
             return
-        with TemporaryDirectory(dir=self._folder, prefix=f"{key}.") as scratch:
+        with self._held(SHELF), TemporaryDirectory(dir=self._folder, prefix=f"{key}.") as scratch:
             source = Path(scratch) / key
             for name in _files(step, entry, project):
                 _copy(project / name, source / FILES / name)
@@ -83,12 +89,13 @@ class Made:
             keys: step -> key of what is kept.
         """
         recorded = read_lock(project)
-        for step, key in keys.items():
-            kept = self._folder / key
-            recorded[step] = YAML(typ="safe", pure=True).load((kept / ENTRY).read_text(encoding="utf-8"))
-            for file in (kept / FILES).rglob("*"):
-                if file.is_file():
-                    _copy(file, project / file.relative_to(kept / FILES))
+        with self._held(SHELF):
+            for step, key in keys.items():
+                kept = self._folder / key
+                recorded[step] = YAML(typ="safe", pure=True).load((kept / ENTRY).read_text(encoding="utf-8"))
+                for file in (kept / FILES).rglob("*"):
+                    if file.is_file():
+                        _copy(file, project / file.relative_to(kept / FILES))
         _dump({"schema": "2.0", "stages": recorded}, project / LOCK)
 
 

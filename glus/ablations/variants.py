@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruamel.yaml import YAML
+
 from glus.ablations.sharing import Made, read_lock, step_keys
 from glus.ablations.tables import Table, Variant
 from glus.ablations.workspace import COPIES, leave_result, workspace
@@ -68,8 +70,6 @@ class Run:
 
     def config(self) -> Config:
         """Its parameters, validated. Raises as `parameters`."""
-        from ruamel.yaml import YAML
-
         return parse_config(YAML(typ="safe", pure=True).load(self.parameters()), PARAMETERS)
 
 
@@ -82,10 +82,8 @@ def offer_own(project: Path, config: Config) -> None:
     """Offers what the project itself has made, where no variant has made the same."""
     made, recorded = made_in(project), read_lock(project)
     for step, key in step_keys(config).items():
-        if step in recorded:
-            with made.claimed(key) as there:
-                if not there:
-                    made.keep(key, step, project)
+        if step in recorded and not made.has(key):  # not claimed: who makes it just now would hold this up
+            made.keep(key, step, project)
 
 
 def make(run: Run, project: Path) -> None:
