@@ -63,13 +63,18 @@ class RunClock:
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
-            "packages": dict(_installed()),
+            "packages": installed_packages(),
             "git_commit": commit,
             "git_dirty": dirty,
             "command": sys.argv,
             "mlflow": mlflow_run,
         }
         write_json(facts, RUNS / f"{step.name}.json")
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the libraries that results depend on, where they are installed."""
+    return dict(_installed())
 
 
 def _installed() -> Iterator[tuple[str, str]]:
