@@ -6,7 +6,6 @@ more when DVC has recorded the last step, and `glus ablate` beside the metrics o
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -25,7 +24,7 @@ from glus.paths import EVALUATION_METRICS, METRICS, MODELS, RUNS, SELECTOR, STAG
 from glus.pipeline.provenance import installed_packages
 from glus.pipeline.sources import SOURCES
 from glus.pipeline.tracking import numbers
-from glus.pipeline.versions import LOCK
+from glus.pipeline.versions import LOCK, output_digests, recorded_stages
 
 PASSPORT = RUNS / "passport.json"
 PARAMETERS = Path("params.yaml")
@@ -114,7 +113,7 @@ def write_passport(project: Path, target: Path, *, unrecorded: Collection[str] =
     """
     lock = project / LOCK
     stages = {name: stage for name, stage in recorded_stages(lock).items() if name not in unrecorded}
-    outputs = recorded_outputs(stages)
+    outputs = output_digests(stages)
     text = _text(project / PARAMETERS)
     config = parse_config(YAML(typ="safe", pure=True).load(text), PARAMETERS)
     code = _code(project)
@@ -152,29 +151,6 @@ def read_passport(file: Path) -> Passport:
             f"{file} is not a passport: {'.'.join(map(str, first['loc']))}: {first['msg']}. A passport is the file"
             f" that `glus evaluate` writes to {PASSPORT}, of the version of glus that reads it."
         ) from error
-
-
-def recorded_stages(lock: Path) -> dict[str, dict[str, Any]]:
-    """The stages of a `dvc.lock`; none where there is no such file."""
-    if not lock.is_file():
-        return {}
-    content = YAML(typ="safe", pure=True).load(_text(lock))
-    return dict(content["stages"]) if isinstance(content, dict) and content.get("stages") else {}
-
-
-def recorded_outputs(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """MD5 of each output, by path."""
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
-
-
-def tags(file: Path) -> dict[str, str]:
-    """What MLflow shows of a passport: what is left over of it beside the other tags of a run."""
-    passport = read_passport(file)
-    return {
-        "passport": passport.digest,
-        "protocols": json.dumps({split: f"{p['protocol']} {p['version']}" for split, p in passport.protocols.items()}),
-        "weights": json.dumps(passport.weights),
-    }
 
 
 def _text(file: Path) -> str:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from glus.files import hash_file, read_json, write_json
-from glus.paths import EVALUATION_METRICS, REPORTS, RUNS, STAGED
+from glus.paths import EVALUATION_METRICS, MODELS, REPORTS, RUNS, SELECTOR, STAGED
 from glus.pipeline.artifacts import resolve
 from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
@@ -147,8 +147,8 @@ def _tags(config: Config, execution: str, digests: Mapping[str, str]) -> dict[st
     }
     if LOCK.is_file():
         tags["dvc_lock_sha256"] = hash_file(LOCK)
-    if str(STAGED) in digests:
-        tags["data_md5"] = digests[str(STAGED)]
+    versions = {"data_md5": STAGED, "models_md5": MODELS, "selector_md5": SELECTOR}
+    tags |= {name: digests[str(path)] for name, path in versions.items() if str(path) in digests}
     return tags | ({"prefect_flow_run": flow_run} if program == "prefect" else {})
 
 
