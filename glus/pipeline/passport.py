@@ -6,12 +6,13 @@ more when DVC has recorded the last step, and `glus ablate` beside the metrics o
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -42,7 +43,7 @@ class Code(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    commit: str | None
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")] | None
     changed: list[str]
 
     @property
@@ -128,7 +129,7 @@ def write_passport(project: Path, target: Path, *, unrecorded: Collection[str] =
         data=outputs.get(STAGED.as_posix()),
         weights=_weights(project, outputs),
         protocols=_protocols(project),
-        metrics=_metrics(project),
+        metrics=metrics_files(project),
         hardware=_hardware(),
         packages=installed_packages(),
         cost=_cost(project),
@@ -151,6 +152,45 @@ def read_passport(file: Path) -> Passport:
             f"{file} is not a passport: {'.'.join(map(str, first['loc']))}: {first['msg']}. A passport is the file"
             f" that `glus evaluate` writes to {PASSPORT}, of the version of glus that reads it."
         ) from error
+
+
+def complete_passport(project: Path) -> None:
+    """Adds to a project's passport what DVC has recorded since; leaves it alone where results are others by now."""
+    file, stages = project / PASSPORT, recorded_stages(project / LOCK)
+    if not file.is_file():
+        return
+    passport = read_passport(file)
+    if passport.metrics != metrics_files(project) or not _describes(stages, project):
+        return
+    outputs = output_digests(stages)
+    added = {
+        "lock": stages,
+        "lock_sha256": hash_file(project / LOCK),
+        "data": outputs.get(STAGED.as_posix()),
+        "weights": _weights(project, outputs),
+        "cost": _cost(project),
+    }
+    write_json(passport.model_copy(update=added).model_dump(mode="json", by_alias=True), file)
+
+
+def _describes(stages: Mapping[str, Mapping[str, Any]], project: Path) -> bool:
+    """Whether what DVC has recorded is one run, of which the scores that lie there are the end."""
+    outputs, scores = output_digests(stages), project / EVALUATION_METRICS
+    read = [dep for stage in stages.values() for dep in stage.get("deps", []) if dep["path"] in outputs]
+    if any(dep.get("md5") != outputs[dep["path"]] for dep in read) or not scores.is_file():
+        return False
+    digest = hashlib.md5(scores.read_bytes(), usedforsecurity=False).hexdigest()
+    return outputs.get(EVALUATION_METRICS.as_posix()) == digest
+
+
+def metrics_files(project: Path) -> dict[str, MetricsFile]:
+    """The files below `metrics/`, by path below the project. Raises InputError for one that is no JSON."""
+    found = {}
+    for file in sorted((project / METRICS).glob("*.*")):
+        values = numbers(read_json(file), "") if file.suffix == ".json" else {}
+        content = MetricsFile(sha256=hash_file(file), values=values)
+        found[file.relative_to(project).as_posix()] = content
+    return found
 
 
 def _text(file: Path) -> str:
@@ -192,14 +232,6 @@ def _protocols(project: Path) -> dict[str, dict[str, Any]]:
         for dataset, splits in read_json(file).items()
         for split, result in splits.items()
     }
-
-
-def _metrics(project: Path) -> dict[str, MetricsFile]:
-    found = {}
-    for file in sorted((project / METRICS).glob("*")):
-        values = numbers(read_json(file), "") if file.suffix == ".json" else {}
-        found[file.relative_to(project).as_posix()] = MetricsFile(sha256=hash_file(file), values=values)
-    return found
 
 
 def _hardware() -> dict[str, Any]:
