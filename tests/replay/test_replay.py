@@ -1,6 +1,7 @@
 """`glus replay` on a pipeline of seven steps that only copy files, with the real git and DVC."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,16 +102,9 @@ def test_the_command_names_every_number_and_artifact_that_differs(project: Path)
     values["metrics"]["metrics/evaluate.json"]["sha256"] = "0" * 64
     values["lock"]["propagate"]["outs"][0]["md5"] = "1" * 32
     (project / "forged.json").write_text(json.dumps(values))
-    command = [sys.executable, "-m", "glus", "replay", "forged.json", "--from", "evaluate"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(project)}
-    (project / "glus" / "__init__.py").unlink(missing_ok=True)
-    done = subprocess.run(command, cwd=project.parent, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and "forged.json names no passport" in done.stderr
-    command[4] = "project/forged.json"
-    done = subprocess.run(
-        [sys.executable, "-P", *command[1:4], str(project / "forged.json"), "--json"],
-        cwd=project, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "glus", "replay", "forged.json", "--from", "evaluate", "--json"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.defpath, "HOME": str(project)}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     found = {item["name"]: item["was"] for item in json.loads(done.stdout)["results"]}
     assert found == {"metrics/evaluate.json/synthetic/test/JF": 50.0, "data/propagate": "1" * 32}
