@@ -9,6 +9,7 @@ from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
+from glus.pipeline.passport import PASSPORT, write_passport
 from glus.pipeline.versions import LOCK
 
 COPIES = Path(".glus/ablations")
@@ -41,11 +42,12 @@ def workspace(project: Path, name: str, parameters: str) -> Iterator[Path]:
 
 
 def leave_result(folder: Path, target: Path) -> None:
-    """Copies what a finished variant is known by: metrics, parameters, what DVC has recorded."""
+    """Copies what a finished variant is known by: metrics, parameters, what DVC has recorded, and writes its passport."""
     target.mkdir(parents=True)
     shutil.copytree(folder / "metrics", target / "metrics")
     for file in ("params.yaml", LOCK):
         shutil.copy2(folder / file, target)
+    write_passport(folder, target / PASSPORT.name)
 
 
 def _set_up_dvc(project: Path, folder: Path) -> None:
