@@ -42,7 +42,7 @@ def workspace(project: Path, name: str, parameters: str) -> Iterator[Path]:
 
 
 def leave_result(folder: Path, target: Path) -> None:
-    """Copies what a finished variant is known by: metrics, parameters, what DVC has recorded, and writes its passport."""
+    """Leaves what a finished variant is known by: metrics, parameters, what DVC has recorded, its passport."""
     target.mkdir(parents=True)
     shutil.copytree(folder / "metrics", target / "metrics")
     for file in ("params.yaml", LOCK):

@@ -7,6 +7,7 @@ more when DVC has recorded the last step, and `glus ablate` beside the metrics o
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -22,7 +23,7 @@ from glus.errors import GlusError, InputError
 from glus.files import hash_file, hash_json, read_json, write_json
 from glus.manifest import MANIFEST, read_manifest
 from glus.paths import EVALUATION_METRICS, METRICS, MODELS, RUNS, SELECTOR, STAGED
-from glus.pipeline.provenance import installed_packages
+from glus.pipeline.provenance import PICTURES, installed_packages
 from glus.pipeline.sources import SOURCES
 from glus.pipeline.tracking import numbers
 from glus.pipeline.versions import LOCK, output_digests, recorded_stages
@@ -30,6 +31,7 @@ from glus.pipeline.versions import LOCK, output_digests, recorded_stages
 PASSPORT = RUNS / "passport.json"
 PARAMETERS = Path("params.yaml")
 CODE = (":/glus", ":/dvc.yaml")  # what a step runs; parameters and DVC's records are in the passport itself
+TEXTS = (".json", ".csv")
 COSTS = ("wall_s", "cpu_s", "cpu_children_s", "peak_memory_mib", "host", "started")
 
 
@@ -53,12 +55,21 @@ class Code(BaseModel):
 
 
 class MetricsFile(BaseModel):
-    """A file below `metrics/`: its bytes, and of JSON its numbers by `key/key`."""
+    """A file below `metrics/`: its bytes, whole where it is a text, since DVC's cache has no copy of those."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str
-    values: dict[str, float] = Field(default_factory=dict)
+    text: str | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The numbers of a JSON file by `key/key`; none of others."""
+        try:
+            content = json.loads(self.text or "")
+        except ValueError:
+            return {}
+        return {name.lstrip("/"): value for name, value in numbers(content, "").items()}
 
 
 class Passport(BaseModel):
@@ -90,7 +101,7 @@ class Passport(BaseModel):
     data: str | None
     weights: dict[str, Any]
     protocols: dict[str, dict[str, Any]]
-    metrics: dict[str, MetricsFile]
+    metrics: dict[Annotated[str, Field(pattern=r"^metrics/[\w-][\w.-]*$")], MetricsFile]
     hardware: dict[str, Any]
     packages: dict[str, str]
     cost: dict[str, dict[str, Any]]
@@ -184,13 +195,14 @@ def _describes(stages: Mapping[str, Mapping[str, Any]], project: Path) -> bool:
 
 
 def metrics_files(project: Path) -> dict[str, MetricsFile]:
-    """The files below `metrics/`, by path below the project. Raises InputError for one that is no JSON."""
-    found = {}
-    for file in sorted((project / METRICS).glob("*.*")):
-        values = numbers(read_json(file), "") if file.suffix == ".json" else {}
-        content = MetricsFile(sha256=hash_file(file), values=values)
-        found[file.relative_to(project).as_posix()] = content
-    return found
+    """The files below `metrics/`, by path below the project."""
+    files = [file for file in sorted((project / METRICS).glob("*")) if file.suffix in (*TEXTS, *PICTURES)]
+    return {
+        file.relative_to(project).as_posix(): MetricsFile(
+            sha256=hash_file(file), text=file.read_bytes().decode("utf-8") if file.suffix in TEXTS else None
+        )
+        for file in files
+    }
 
 
 def _text(file: Path) -> str:
@@ -225,7 +237,7 @@ def _protocols(project: Path) -> dict[str, dict[str, Any]]:
         return {}
     return {
         f"{dataset}/{split}": {
-            "protocol": result["protocol"],
+            "protocol": result.get("protocol"),
             "version": result.get("protocol_version"),
             "data": result.get("dataset_version"),
         }

@@ -78,7 +78,7 @@ def _metrics(name: str, was: MetricsFile, found: MetricsFile | None) -> Iterator
     elif found.sha256 != was.sha256:
         keys = dict.fromkeys([*was.values, *found.values])
         values = [
-            Difference(f"{name}{key}", was.values.get(key, "not there"), found.values.get(key, "not there"))
+            Difference(f"{name}: {key}", was.values.get(key, "not there"), found.values.get(key, "not there"))
             for key in keys
             if was.values.get(key) != found.values.get(key)
         ]

@@ -13,7 +13,7 @@ from glus.errors import GlusError, InputError
 from glus.pipeline.dvc_lock import mend_lock
 from glus.pipeline.passport import PARAMETERS, Passport
 from glus.pipeline.table import STEPS
-from glus.pipeline.versions import LOCK
+from glus.pipeline.versions import LOCK, output_digests
 
 COPIES = Path(".dvc/tmp/replays")  # where `glus.pipeline.project` knows copies of the project
 DVC = (sys.executable, "-m", "dvc")
@@ -85,7 +85,13 @@ def _share_cache(project: Path, folder: Path) -> None:
 
 
 def _take_over(passport: Passport, before: list[str], folder: Path) -> None:
+    """Puts in place what the steps before the first one made: from DVC's cache, and small texts from the passport."""
     (folder / LOCK).unlink(missing_ok=True)
+    made = output_digests({name: passport.lock[name] for name in before})
+    for name, file in passport.metrics.items():
+        if name in made and file.text is not None:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(file.text.encode())
     if before:
         stages = {name: passport.lock[name] for name in before}
         with (folder / LOCK).open("w", encoding="utf-8") as file:

@@ -98,8 +98,8 @@ def test_what_is_before_the_first_step_is_taken_over_and_a_failed_one_is_gone_on
 
 def test_the_command_names_every_number_and_artifact_that_differs(project: Path) -> None:
     values = json.loads((project / PASSPORT).read_text())
-    values["metrics"]["metrics/evaluate.json"]["values"]["/synthetic/test/JF"] = 50.0
-    values["metrics"]["metrics/evaluate.json"]["sha256"] = "0" * 64
+    forged = json.dumps({"synthetic": {"test": {**SCORES, "JF": 50.0}}})
+    values["metrics"]["metrics/evaluate.json"] = {"sha256": "0" * 64, "text": forged}
     values["lock"]["propagate"]["outs"][0]["md5"] = "1" * 32
     (project / "forged.json").write_text(json.dumps(values))
     command = [sys.executable, "-m", "glus", "replay", "forged.json", "--from", "evaluate", "--json"]
@@ -107,7 +107,7 @@ def test_the_command_names_every_number_and_artifact_that_differs(project: Path)
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     found = {item["name"]: item["was"] for item in json.loads(done.stdout)["results"]}
-    assert found == {"metrics/evaluate.json/synthetic/test/JF": 50.0, "data/propagate": "1" * 32}
+    assert found == {"metrics/evaluate.json: synthetic/test/JF": 50.0, "data/propagate": "1" * 32}
 
 
 def test_code_that_no_commit_holds_is_refused(project: Path) -> None:
