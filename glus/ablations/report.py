@@ -44,6 +44,11 @@ class Section:
     standings: tuple[Standing, ...]
     measured: tuple[Measured, ...]
 
+    @property
+    def heading(self) -> str:
+        """E.g. `Table 4: ...`."""
+        return f"{'Table ' if self.standings else ''}{self.number}: {self.title}"
+
 
 def write_report(project: Path) -> Counter[Outcome]:
     """Writes the report into `ablations/`, the same bytes for the same runs; says how many numbers stand how.

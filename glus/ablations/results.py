@@ -98,7 +98,7 @@ def _run(table: str, row: str, folder: Path, passport: Path) -> OwnRun:
         table,
         row,
         config.seed,
-        {name.lstrip("/"): value for name, value in numbers(scores, "").items()},
+        numbers(scores, ""),
         {f"{dataset}/{split}": facts for dataset, splits in scores.items() for split, facts in splits.items()},
         config.model.base is not None,
         read_passport(passport) if passport.is_file() else None,

@@ -69,7 +69,7 @@ class MetricsFile(BaseModel):
             content = json.loads(self.text or "")
         except ValueError:
             return {}
-        return {name.lstrip("/"): value for name, value in numbers(content, "").items()}
+        return numbers(content, "")
 
 
 class Passport(BaseModel):

@@ -126,7 +126,7 @@ def test_dvc_shows_what_has_changed_and_plots_it(project: Path) -> None:
     shutil.rmtree(project / "ablations" / "table-4" / "local" / "seed-1")
     write_report(project)
     found = json.loads(dvc("metrics", "diff", "--json", "--targets", str(METRICS_FILE)))
-    assert found["diff"][str(METRICS_FILE)]["4.Local Reasoning.synthetic/test.JF.mean"] == {
+    assert found[str(METRICS_FILE)]["4.Local Reasoning.synthetic/test.JF.mean"] == {
         "old": 32.0, "new": 30.0, "diff": -2.0,
     }  # fmt: skip
     shown = dvc("plots", "show", str(PLOTS_FILE), "-x", "JF", "-y", "row", "-t", "bar_horizontal", "--json")
