@@ -61,7 +61,7 @@ def paper_tables() -> tuple[PaperTable, ...]:
     return tuple(PaperTable.model_validate(table) for table in values["tables"])
 
 
-def paper_value(table: str, row: str, place: str) -> float | None:
-    """The paper's number of a row at a place of `metrics/evaluate.json`; None where it gives none."""
+def paper_values(table: str, row: str) -> dict[str, float]:
+    """The paper's numbers of a row by place in `metrics/evaluate.json`; none where it has no such row."""
     cells = (cell for found in paper_tables() if found.number == table for cell in found.cells())
-    return next((cell.value for cell in cells if (cell.row, cell.place) == (row, place)), None)
+    return {cell.place: cell.value for cell in cells if cell.row == row}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
+from glus.ablations.paper import paper_values
 from glus.ablations.sharing import Made, read_lock, step_keys
 from glus.ablations.tables import Table, Variant
 from glus.ablations.workspace import COPIES, leave_result, workspace
@@ -23,6 +24,7 @@ from glus.execution.ties import tied
 from glus.files import hash_json, read_json
 from glus.paths import EVALUATION_METRICS
 from glus.pipeline.dvc_lock import mend_lock
+from glus.pipeline.passport import PASSPORT
 from glus.pipeline.provenance import score_metrics
 from glus.pipeline.table import STEPS
 from glus.pipeline.tracking import RunDescription, start_tracking
@@ -174,4 +176,7 @@ def _track(run: Run, config: Config, result: Path) -> None:
         )
     )
     tracker.log_metrics(score_metrics(read_json(result / EVALUATION_METRICS)))
+    printed = paper_values(run.table.number, run.variant.row)
+    tracker.log_metrics({f"paper/{place}": value for place, value in printed.items()})
+    tracker.log_artifact(result / PASSPORT.name)
     tracker.finish("done")
