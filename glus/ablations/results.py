@@ -10,6 +10,7 @@ from typing import Any
 
 from glus.ablations.tables import tables
 from glus.config import load_config
+from glus.evaluation.results import read_results
 from glus.files import read_json
 from glus.paths import EVALUATION_METRICS
 from glus.pipeline.passport import PARAMETERS, PASSPORT, Passport, read_passport
@@ -70,7 +71,7 @@ def own_runs(project: Path) -> list[OwnRun]:
     """All runs of rows of tables that lie in a project.
 
     Raises:
-        InputError: a file of one of them is damaged; names it.
+        InputError: a file of one of them is damaged (ArtifactError: its results); names it.
     """
     return [*_ablations(project), *_presets(project)]
 
@@ -93,6 +94,7 @@ def _presets(project: Path) -> Iterator[OwnRun]:
 
 
 def _run(table: str, row: str, folder: Path, passport: Path) -> OwnRun:
+    read_results(folder / EVALUATION_METRICS)  # its errors name what is damaged
     config, scores = load_config(folder / PARAMETERS), read_json(folder / EVALUATION_METRICS)
     return OwnRun(
         table,

@@ -58,7 +58,13 @@ def leave_run(project: Path, variant: str, seed: int, split: str, jf: float, pre
     folder = project / "ablations" / "table-4" / variant / f"seed-{seed}"
     (folder / "metrics").mkdir(parents=True)
     dataset, name = split.split("/")
-    facts = {"protocol": "mevis", "protocol_version": 1, "dataset_version": release, "num_expressions": 2}
+    facts = {
+        "protocol": "mevis",
+        "protocol_version": 1,
+        "dataset_version": release,
+        "num_expressions": 2,
+        "families": {},
+    }
     (folder / "metrics" / "evaluate.json").write_text(
         json.dumps({dataset: {name: {"JF": jf, "J": jf, "F": jf} | facts}})
     )
