@@ -88,10 +88,10 @@ def _take_over(passport: Passport, before: list[str], folder: Path) -> None:
     """Puts in place what the steps before the first one made: from DVC's cache, and small texts from the passport."""
     (folder / LOCK).unlink(missing_ok=True)
     made = output_digests({name: passport.lock[name] for name in before})
-    for name, file in passport.metrics.items():
-        if name in made and file.text is not None:
+    for name, metrics in passport.metrics.items():
+        if name in made and metrics.text is not None:
             (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(file.text.encode())
+            (folder / name).write_bytes(metrics.text.encode())
     if before:
         stages = {name: passport.lock[name] for name in before}
         with (folder / LOCK).open("w", encoding="utf-8") as file:
