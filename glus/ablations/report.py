@@ -36,7 +36,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportedTable:
     """One table: the paper's numbers and where they stand, and what was measured here on whatever data."""
 
     number: str
@@ -75,14 +75,14 @@ def write_report(project: Path) -> Counter[Outcome]:
     return counts
 
 
-def _sections(runs: Sequence[OwnRun]) -> Iterator[Section]:
+def _sections(runs: Sequence[OwnRun]) -> Iterator[ReportedTable]:
     quoted = {table.number: table for table in paper_tables()}
     own = {table.number: table.title for table in tables() if table.number not in quoted}
     for number, title in {**{number: table.title for number, table in quoted.items()}, **own}.items():
         cells = quoted[number].cells() if number in quoted else ()
         measured = tuple(_measured([run for run in runs if run.table == number]))
         if number in quoted or measured:
-            yield Section(number, title, tuple(stand(cell, runs) for cell in cells), measured)
+            yield ReportedTable(number, title, tuple(stand(cell, runs) for cell in cells), measured)
 
 
 def _measured(runs: Sequence[OwnRun]) -> Iterator[Measured]:
@@ -99,7 +99,7 @@ def _cost(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
 
 
-def _metrics(sections: Iterable[Section], counts: Counter[Outcome]) -> dict[str, Any]:
+def _metrics(sections: Iterable[ReportedTable], counts: Counter[Outcome]) -> dict[str, Any]:
     """What `dvc metrics` reads."""
     values: dict[str, Any] = {"numbers": {str(outcome): counts[outcome] for outcome in Outcome}}
     for section in sections:
@@ -109,7 +109,7 @@ def _metrics(sections: Iterable[Section], counts: Counter[Outcome]) -> dict[str,
     return values
 
 
-def _lines(sections: Iterable[Section]) -> str:
+def _lines(sections: Iterable[ReportedTable]) -> str:
     """What `dvc plots` reads."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

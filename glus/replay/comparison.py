@@ -13,7 +13,7 @@ from glus.pipeline.versions import LOCK, output_digests, recorded_stages
 
 
 @dataclass(frozen=True)
-class Difference:
+class Change:
     """Something that is not as it was."""
 
     name: str
@@ -37,8 +37,8 @@ class Replayed:
 
     num_artifacts: int
     num_values: int
-    results: tuple[Difference, ...]
-    causes: tuple[Difference, ...]
+    results: tuple[Change, ...]
+    causes: tuple[Change, ...]
 
 
 def compare(passport: Passport, folder: Path) -> Replayed:
@@ -66,20 +66,20 @@ def _code(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {dep["path"]: dep["md5"] for dep in deps if Path(dep["path"]).parts[0] == "glus"}
 
 
-def _different(was: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Difference]:
+def _different(was: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Change]:
     for name, value in was.items():
         if found.get(name) != value:
-            yield Difference(name, value, found.get(name, "not there"))
+            yield Change(name, value, found.get(name, "not there"))
 
 
-def _metrics(name: str, was: MetricsFile, found: MetricsFile | None) -> Iterator[Difference]:
+def _metrics(name: str, was: MetricsFile, found: MetricsFile | None) -> Iterator[Change]:
     if found is None:
-        yield Difference(name, was.sha256, "not there")
+        yield Change(name, was.sha256, "not there")
     elif found.sha256 != was.sha256:
         keys = dict.fromkeys([*was.values, *found.values])
         values = [
-            Difference(f"{name}: {key}", was.values.get(key, "not there"), found.values.get(key, "not there"))
+            Change(f"{name}: {key}", was.values.get(key, "not there"), found.values.get(key, "not there"))
             for key in keys
             if was.values.get(key) != found.values.get(key)
         ]
-        yield from values or [Difference(name, was.sha256, found.sha256)]
+        yield from values or [Change(name, was.sha256, found.sha256)]
