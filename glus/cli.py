@@ -15,12 +15,14 @@ import typer
 from typer.exceptions import TyperException
 
 from glus.commands import (
+    ablate,
     check,
     compare,
     doctor,
     export,
     params,
     plan,
+    replay,
     report,
     score,
     segment,
@@ -45,7 +47,14 @@ app = typer.Typer(
 )
 # in the order of work, which is that of `glus --help`
 BEFORE: tuple[Callable[..., None], ...] = (doctor.doctor, params.params, check.check, plan.plan)
-AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, compare.compare, segment.segment)
+AFTER: tuple[Callable[..., None], ...] = (
+    report.report,
+    ablate.ablate,
+    replay.replay,
+    score.score,
+    compare.compare,
+    segment.segment,
+)
 for command in BEFORE:
     app.command()(command)
 steps.register(app)
@@ -126,8 +135,8 @@ def _last_words(error: Exception) -> str:
 
 
 def _interrupted(command: str) -> str:
-    """What Ctrl-C leaves: a step and `segment` keep their pieces, every other command writes all or nothing."""
-    if command in {*(step.name for step in STEPS), "segment"}:
+    """What Ctrl-C leaves: these keep their pieces, every other command writes all or nothing."""
+    if command in {*(step.name for step in STEPS), "segment", "ablate", "replay"}:
         return "Interrupted. What was finished is kept; the same command resumes from there."
     return "Interrupted. Nothing was written; the same command starts anew."
 

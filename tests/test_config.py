@@ -46,7 +46,7 @@ def test_every_preset_is_complete(path: Path) -> None:
         ("nonsense", 1),
         ("seed", "0"),
         ("seed", True),
-        ("model.num_context_frames", 0),
+        ("model.num_context_frames", -1),
         ("model.num_query_frames", -1),
         ("model.seg_layer", "first"),
         ("train.clip.steps", 2.5),

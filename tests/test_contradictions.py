@@ -82,6 +82,10 @@ ROWS: list[tuple[str, str]] = [
         "propagate.comparisons.window_strides",
     ),
     ("propagate.comparisons.strided=[appearance] propagate.comparisons.window_strides=[]", "propagate.comparisons"),
+    # SAM-2 tracks by memory alone
+    ("propagate.tracker=sam2 propagate.use_memory=false", "propagate.tracker"),
+    ("propagate.tracker=sam2 propagate.comparisons.memory_off=[greyed]", "propagate.comparisons.memory_off"),
+    ("propagate.tracker=sam2 propagate.comparisons.strided=[greyed]", "propagate.comparisons.strided"),
     # a part that starts at random and stays so
     (
         "train.clip.fresh_text_hidden_fcs=true train.trainable=[lora] train.clip.optimiser.rate_factors={}",
@@ -245,7 +249,7 @@ def test_what_goes_together_is_let_through(overrides: list[str]) -> None:
 
 def test_every_check_has_a_row() -> None:
     """A check that never speaks would be dead."""
-    assert len(CHECKS) == len(set(CHECKS)) == 19
+    assert len(CHECKS) == len(set(CHECKS)) == 20
 
 
 def test_families_are_those_that_the_generator_speaks_of() -> None:

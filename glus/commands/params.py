@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from glus.errors import ConfigError, InputError
+from glus.errors import InputError
 
 PARAMS = Path("params.yaml")
 
@@ -23,13 +22,15 @@ def params(
     preset: Annotated[str | None, typer.Option(help="Start from a preset instead of the present params.yaml.")] = None,
 ) -> None:
     """Write params.yaml from a preset and overrides; with neither, check the present one."""
+    from glus.config.editing import preset_file, preset_names
+
     origin = preset_file(preset) if preset else PARAMS
     text = edited(origin, overrides or [])
     if preset or overrides:
         _write(text)
         typer.echo(f"{PARAMS} written from {origin}" + (f", with {' '.join(overrides)}" if overrides else ""))
     else:
-        typer.echo(f"{PARAMS} is valid; presets: {', '.join(_presets())}")
+        typer.echo(f"{PARAMS} is valid; presets: {', '.join(preset_names())}")
 
 
 def edited(origin: Path, overrides: list[str]) -> str:
@@ -41,31 +42,9 @@ def edited(origin: Path, overrides: list[str]) -> str:
     Raises:
         ConfigError: the result is not a valid configuration; names the key.
     """
-    from glus.config import parse_config, read_parameters
+    from glus.config.editing import replaced
 
-    read_parameters(origin)  # its errors name the file
-    yaml = _round_trip()
-    tree = yaml.load(origin.read_text(encoding="utf-8"))
-    for override in overrides:
-        key, value = _split(override)
-        _assign(tree, key, value)
-    out = io.StringIO()
-    yaml.dump(tree, out)
-    parse_config(YAML(typ="safe", pure=True).load(out.getvalue()), PARAMS)
-    return out.getvalue()
-
-
-def _round_trip() -> YAML:
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.preserve_quotes = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(type(None), _represent_null)
-    return yaml
-
-
-def _represent_null(representer: Any, _: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    return replaced(origin, dict(map(_split, overrides)), PARAMS)
 
 
 def _split(override: str) -> tuple[str, Any]:
@@ -76,36 +55,6 @@ def _split(override: str) -> tuple[str, Any]:
         return key, YAML().load(value)
     except YAMLError as error:
         raise InputError(f"{key}: {value!r} is not a YAML value ({' '.join(str(error).split())}).") from error
-
-
-def _assign(tree: Any, key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        if not isinstance(tree, dict) or parent not in tree:
-            raise ConfigError(f"{key} is not a known parameter ({parent!r} does not exist).")
-        tree = tree[parent]
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{key} is not a known parameter ({parents[-1]!r} holds no keys).")
-    tree[last] = value
-
-
-def _presets() -> list[str]:
-    from glus.config import PRESETS
-
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def preset_file(name: str) -> Path:
-    """The file of a preset.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    from glus.config import PRESETS
-
-    if name not in _presets():
-        raise InputError(f"There is no preset {name!r}; presets: {', '.join(_presets())}.")
-    return PRESETS / f"{name}.yaml"
 
 
 def _write(text: str) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glus.commands.params import preset_file
 from glus.errors import GlusError
 from glus.execution.devices import require_device
 from glus.execution.ties import tied
@@ -36,6 +35,7 @@ def plan(
 ) -> None:
     """Show what would run and why, and what it needs: memory, hours, disk, what is missing. Loads no weights."""
     from glus.config import load_config
+    from glus.config.editing import preset_file
 
     config = load_config(preset_file(preset)) if preset else load_config()
     if preset is None and config.compute.engine == "local":

@@ -1,19 +1,33 @@
-"""`glus report`: the results table of the last evaluation."""
+"""`glus report`: the results table of the last evaluation, its passport, and the paper's tables with ours."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+
+import typer
 
 logger = logging.getLogger(__name__)
 
 
 def report() -> None:
-    """Print the results table and the path of the HTML report."""
+    """Print the results table and the path of the HTML report; bring the paper's tables in ablations/ up to date."""
     from glus.paths import EVALUATION_METRICS
+    from glus.pipeline.passport import complete_passport
     from glus.reporting import print_report
 
     _verify()
+    complete_passport(Path())
     print_report(EVALUATION_METRICS)
+    _write_tables()
+
+
+def _write_tables() -> None:
+    from glus.ablations.report import REPORT, write_report
+
+    counts = write_report(Path())
+    found = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
+    typer.echo(f"{REPORT}: the paper's tables and ours ({found})")
 
 
 def _verify() -> None:

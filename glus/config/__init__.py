@@ -4,7 +4,7 @@ Loading is strict: an unknown key, a value of the wrong type or a contradiction 
 names the key. Values of the method cite the paper's table beside their default or in the presets.
 """
 
-from glus.config.base import DATASETS, ClipKind
+from glus.config.base import DATASETS, ClipKind, TrackerName
 from glus.config.data import SyntheticConfig
 from glus.config.evaluation import PropagateConfig
 from glus.config.loading import PRESETS, load_config, parse_config, read_parameters
@@ -51,6 +51,7 @@ __all__ = [
     "SelectorConfig",
     "SelectorModelConfig",
     "SyntheticConfig",
+    "TrackerName",
     "TrainConfig",
     "VisionConfig",
     "load_config",

@@ -275,6 +275,18 @@ def windows_answer_for_their_frames(config: Config) -> Iterator[str]:
         yield "propagate.comparisons: strided and window_strides go together; one of them is empty"
 
 
+def sam2_tracks_by_memory(config: Config) -> Iterator[str]:
+    """SAM-2's tracking is memory alone: what is compared within a run is about the language model or about memory."""
+    section = config.propagate
+    if section.tracker != "sam2":
+        return
+    if not section.use_memory:
+        yield "propagate.tracker: sam2 carries masks on by memory, but propagate.use_memory is false"
+    for key in ("memory_off", "strided"):
+        if getattr(section.comparisons, key):
+            yield f"propagate.comparisons.{key}: has no meaning where propagate.tracker is sam2; empty it"
+
+
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     splits_are_staged,
     nothing_is_listed_twice,
@@ -294,6 +306,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     what_starts_anew_is_trained,
     families_exist,
     windows_answer_for_their_frames,
+    sam2_tracks_by_memory,
     outside_paths_are_safe,
 )
 

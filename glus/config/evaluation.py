@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from glus.config.base import Count, Positive, Rate, Section, Seed, Share, WindowStride
+from glus.config.base import Count, Positive, Rate, Section, Seed, Share, TrackerName, WindowStride
 
 
 class ComparisonsConfig(Section):
@@ -20,6 +20,7 @@ class ComparisonsConfig(Section):
 class PropagateConfig(Section):
     """Step 6, paper 4.1, 4.4, B.3."""
 
+    tracker: TrackerName  # Table 6; glus: the language model speaks at every frame; sam2: at the key frame alone
     use_memory: bool
     memory_stride: Positive  # B.3: 3
     window_stride: WindowStride

@@ -53,7 +53,7 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """GLUS: CLIP tower, projector, LLaMA, [SEG] projector, SAM-2."""
 
-    num_context_frames: Positive  # Table A: 4
+    num_context_frames: Count  # Table A: 4; 0: local reasoning alone (Table 4)
     num_query_frames: Positive  # Table A: 4
     base: str | None  # folder of pretrained weights; null: built from the shapes below, trained from scratch
     vision_tower: str | None  # folder of a CLIP tower for a base that has none of its own

@@ -47,6 +47,7 @@ class TrackingPhaseConfig(PhaseConfig):
 class ClipPhaseConfig(PhaseConfig):
     """The paper's training: context and query frames, memory, all losses (4.1 to 4.3)."""
 
+    use_memory: bool  # false: query frames do not read the masks of those before them (Table 4 without MB)
     reverse: Share  # share of the query windows that are played backwards; 0 in the paper
     into_grey: Share  # share of the windows that go on into frames where what is meant cannot be told (grey ones)
     fresh_text_hidden_fcs: bool  # true: the [SEG] projector starts at random, as published; the paper takes LISA's

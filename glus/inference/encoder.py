@@ -99,8 +99,10 @@ class VideoEncoder:
         if self._context_prefix is None or self._context_prefix[0] != ids:
             self._read_context_frames()
             input_ids = torch.tensor([ids], device=self.model.device)
-            tokens = torch.cat([self._context[frame] for frame in self.context_frames]).unsqueeze(0)
-            self._context_prefix = ids, self.model.mllm.read_context(input_ids, tokens)
+            seen = [self._context[frame] for frame in self.context_frames]
+            width = self.model.language_model.config.hidden_size
+            tokens = torch.cat(seen) if seen else torch.empty(0, width, device=self.model.device)
+            self._context_prefix = ids, self.model.mllm.read_context(input_ids, tokens.unsqueeze(0))
         return self._context_prefix[1]
 
     def _read_context_frames(self) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig
+from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig, TrackerName
 from glus.inference.encoder import VideoEncoder
-from glus.inference.prompts import PromptReader
+from glus.inference.prompts import KeyFramePrompts, PromptReader
 from glus.inference.state import SessionState
 from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
@@ -30,6 +30,7 @@ class PropagationSettings:
         dynamic_multimask: see `MaskBranch.decode`; what released weights need.
         max_strided: memories beside that of the previous frame; 6 (B.3).
         window_stride: frames that a window of query frames answers for; 1 (B.3).
+        tracker: what carries masks on from the key frame (Table 6).
     """
 
     use_memory: bool = True
@@ -37,6 +38,7 @@ class PropagationSettings:
     dynamic_multimask: bool = True
     max_strided: int = 6
     window_stride: int = 1
+    tracker: TrackerName = "glus"
 
     @classmethod
     def of(
@@ -49,6 +51,7 @@ class PropagationSettings:
             model.settings.dynamic_multimask,
             memory.max_strided,
             section.window_stride,
+            section.tracker if isinstance(section, PropagateConfig) else "glus",
         )
 
 
@@ -108,7 +111,7 @@ class Pass:
 
     Args:
         video: see there.
-        tracks: B sentences that agree in `window_stride`.
+        tracks: B sentences that agree in `window_stride` and `tracker`.
         frames: W video indices in the order of the pass (forward or backward from the key frame).
     """
 
@@ -116,7 +119,11 @@ class Pass:
         self.tracks = list(tracks)
         self._video = video
         self._frames = frames
-        self._prompts = PromptReader(video, frames, tracks[0].settings.window_stride)
+        self._prompts: PromptReader | KeyFramePrompts
+        if tracks[0].settings.tracker == "sam2":
+            self._prompts = KeyFramePrompts(video, frames[0])
+        else:
+            self._prompts = PromptReader(video, frames, tracks[0].settings.window_stride)
         self._step = 0
 
     @property

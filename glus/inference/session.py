@@ -225,11 +225,12 @@ class VideoSession(Iterator[SegmentedFrame]):
 
     def _begin(self, frames: range, sentences: Iterable[_Sentence]) -> None:
         """Starts passes with the sentences whose first frame this is."""
-        by_stride: dict[int, list[Track]] = {}
+        alike: dict[tuple[int, str], list[Track]] = {}
         for sentence in sentences:
             if sentence.start == frames[0]:
-                by_stride.setdefault(sentence.settings.window_stride, []).append(sentence.track())
-        self._passes += [Pass(self._video, tracks, frames) for tracks in by_stride.values()]
+                settings = sentence.settings
+                alike.setdefault((settings.window_stride, settings.tracker), []).append(sentence.track())
+        self._passes += [Pass(self._video, tracks, frames) for tracks in alike.values()]
 
     def _last_key_frame(self) -> int:
         """Where the way backward goes on if no sentence is on it; -1: nowhere."""

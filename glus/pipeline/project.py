@@ -1,7 +1,8 @@
-"""The project that a step works for, though DVC may have started it in a copy of what git tracks.
+"""The project that a step works for, though it may have been started in a copy of what git tracks.
 
-`dvc exp run --temp` and `--queue` run every experiment in a copy below `.dvc/tmp`, which is deleted afterwards:
-MLflow's store and whatever git does not know (raw data, downloaded weights) stay in the project itself.
+`dvc exp run --temp` and `--queue` run every experiment in a copy below `.dvc/tmp`, `glus ablate` every variant in one
+below `.glus/ablations`; both are deleted afterwards: MLflow's store and whatever git does not know (raw data,
+downloaded weights) stay in the project itself.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from glus.errors import InputError
 if TYPE_CHECKING:
     from glus.config import Config
 
-COPIES = Path(".dvc/tmp")
+COPIES = (Path(".dvc/tmp"), Path(".glus/ablations"))
 
 
 def project_root() -> Path:
-    """The project's folder, absolute: this one, or the one that DVC has made a copy of for an experiment."""
-    here, origin = Path.cwd(), os.environ.get("DVC_ROOT")  # an experiment is told where it was started
-    if origin and here.is_relative_to((origin / COPIES).resolve()):
+    """The project's folder, absolute: this one, or the one that this is a copy of, for an experiment or a variant."""
+    here, origin = Path.cwd(), os.environ.get("DVC_ROOT")  # a copy is told where it was started
+    if origin and _is_copy(here, Path(origin)):
         return Path(origin).resolve()
     return here
+
+
+def _is_copy(path: Path, root: Path) -> bool:
+    return any(path.is_relative_to((root / copies).resolve()) for copies in COPIES)
 
 
 def external_paths(config: Config) -> dict[str, Path]:
@@ -58,7 +63,7 @@ def link_external(config: Config) -> None:
         link, target = Path(os.path.normpath(here / path)), root / path
         if link.exists() or not target.exists():
             continue
-        if not link.is_relative_to((root / COPIES).resolve()):
+        if not _is_copy(link, root):
             raise InputError(
                 f"{key} = {path} lies too far above the project for an experiment's copy. Name it in full."
             )

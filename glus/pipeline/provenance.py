@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from glus.files import hash_file, read_json, write_json
-from glus.paths import REPORTS, RUNS, STAGED
+from glus.paths import EVALUATION_METRICS, MODELS, REPORTS, RUNS, SELECTOR, STAGED
 from glus.pipeline.artifacts import resolve
 from glus.pipeline.run_name import run_name
 from glus.pipeline.tracking import RunDescription, Tracker, execution_key, flatten, numbers, start_tracking
@@ -63,13 +63,18 @@ class RunClock:
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
-            "packages": dict(_installed()),
+            "packages": installed_packages(),
             "git_commit": commit,
             "git_dirty": dirty,
             "command": sys.argv,
             "mlflow": mlflow_run,
         }
         write_json(facts, RUNS / f"{step.name}.json")
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the libraries that results depend on, where they are installed."""
+    return dict(_installed())
 
 
 def _installed() -> Iterator[tuple[str, str]]:
@@ -142,21 +147,28 @@ def _tags(config: Config, execution: str, digests: Mapping[str, str]) -> dict[st
     }
     if LOCK.is_file():
         tags["dvc_lock_sha256"] = hash_file(LOCK)
-    if str(STAGED) in digests:
-        tags["data_md5"] = digests[str(STAGED)]
+    versions = {"data_md5": STAGED, "models_md5": MODELS, "selector_md5": SELECTOR}
+    tags |= {name: digests[str(path)] for name, path in versions.items() if str(path) in digests}
     return tags | ({"prefect_flow_run": flow_run} if program == "prefect" else {})
 
 
 def track_outputs(tracker: Tracker, step: Step) -> None:
     """Sends the numbers of a finished step's metrics files and the small pictures of its reports."""
     for output in map(Path, step.outputs):
-        if output.suffix == ".json":
+        if output == EVALUATION_METRICS:
+            tracker.log_metrics(score_metrics(_read(output)))
+        elif output.suffix == ".json":
             tracker.log_metrics(numbers(_read(output), step.name))
         elif output.suffix in PICTURES:
             tracker.log_artifact(output, output.parent.as_posix())
         elif output == REPORTS:
             for picture in _small_pictures(output):
                 tracker.log_artifact(picture, picture.parent.as_posix())
+
+
+def score_metrics(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of `metrics/evaluate.json` as every run calls them: `eval/<dataset>/<split>/JF`."""
+    return numbers(scores, "eval")
 
 
 def _read(path: Path) -> Any:

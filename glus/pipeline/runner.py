@@ -23,8 +23,10 @@ from glus.pipeline.context import StepContext
 from glus.pipeline.fingerprint import fingerprint
 from glus.pipeline.finished import identity, result_state
 from glus.pipeline.lock import step_lock
+from glus.pipeline.passport import PASSPORT, write_passport
 from glus.pipeline.provenance import RunClock, forget_execution, open_tracker, track_outputs
 from glus.pipeline.table import STEPS, Step
+from glus.pipeline.tracking import Tracker
 from glus.pipeline.unneeded import is_needed, publish_unneeded
 
 if TYPE_CHECKING:
@@ -191,6 +193,8 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
             publish_unneeded(context)
         _check_outputs(step, config)
         track_outputs(tracker, step)
+        if step is STEPS[-1]:
+            _issue_passport(tracker, step)
         outcome = "done"
     except (KeyboardInterrupt, KilledError):
         outcome = "interrupted"
@@ -203,6 +207,12 @@ def _run_tracked(plan: Plan, config: Config, options: Mapping[str, Any]) -> None
             made = {"fingerprint": plan.fingerprint, "identity": plan.identity}
             outputs = {"outputs": result_state(step, config)} if outcome == "done" else {}
             clock.record(step, made | outputs, outcome, mlflow_run)
+
+
+def _issue_passport(tracker: Tracker, step: Step) -> None:
+    with _tolerating_refusal():
+        write_passport(Path(), PASSPORT, unrecorded=[step.name])
+        tracker.log_artifact(PASSPORT)
 
 
 def _check_outputs(step: Step, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,21 @@ from ruamel.yaml.error import YAMLError
 LOCK = Path("dvc.lock")
 
 
-def output_digests() -> dict[str, str]:
-    """MD5 of each output of each recorded stage, by path; nothing without a lock file, or while it is being written."""
+def recorded_stages(lock: Path = LOCK) -> dict[str, dict[str, Any]]:
+    """The stages that DVC has recorded; none without a lock file, or while it is being written."""
     try:
-        recorded: dict[str, Any] = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"]
-        return {out["path"]: out["md5"] for stage in recorded.values() for out in stage.get("outs", []) if "md5" in out}
+        recorded: dict[str, dict[str, Any]] = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))[
+            "stages"
+        ]
+        return dict(recorded)
     except (FileNotFoundError, KeyError, TypeError, YAMLError):
         return {}
+
+
+def output_digests(stages: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, str]:
+    """MD5 of each output of recorded stages, by path; of those of this folder's lock file where none are given."""
+    recorded = recorded_stages() if stages is None else stages
+    return {out["path"]: out["md5"] for stage in recorded.values() for out in stage.get("outs", []) if "md5" in out}
 
 
 def digest_around(path: str, digests: dict[str, str]) -> tuple[str, str] | None:

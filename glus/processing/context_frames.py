@@ -17,6 +17,8 @@ def centre_context_frames(num_frames: int, num_context_frames: int) -> list[int]
 
     As published: close to, not exactly, the centre, and for very short videos an index of -1 is the last frame.
     """
+    if not num_context_frames:
+        return []
     bounds = segment_bounds(num_frames, num_context_frames)
     half = -(-num_frames // num_context_frames) // 2
     frames = [min(low + half, high - 1) for low, high in pairwise(bounds)]

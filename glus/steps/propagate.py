@@ -38,7 +38,7 @@ EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 
 
 @dataclass(frozen=True)
-class Variant:
+class Way:
     """One way to segment a split.
 
     Attributes:
@@ -105,7 +105,7 @@ class _Segmenter:
         _segment_into(file, self._model, self._split, self._videos[number], self._variants)
 
 
-def _variants(config: Config, split: str, model: Path, settings: PropagationSettings) -> list[Variant]:
+def _variants(config: Config, split: str, model: Path, settings: PropagationSettings) -> list[Way]:
     """The ways of a model; where training kept it on its way, the main one alone.
 
     Of the final model, the main way comes first, then the comparisons: without memory, from every other source of key
@@ -114,19 +114,19 @@ def _variants(config: Config, split: str, model: Path, settings: PropagationSett
     selected, section = load_key_frames(key_frame_table(split)), config.propagate.comparisons
     if model != FINAL_MODEL:
         folder = f"comparisons/training_step_{int(model.name.removeprefix('step-'))}"
-        return [Variant(folder, _families(section.training_steps), settings, selected, SELECTED)]
-    variants = [Variant(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
+        return [Way(folder, _families(section.training_steps), settings, selected, SELECTED)]
+    variants = [Way(".", None, settings, selected, SELECTED, config.propagate.published_frame_names)]
     if section.memory_off:
         off = replace(settings, use_memory=False)
-        variants.append(Variant("comparisons/memory_off", _families(section.memory_off), off, selected, SELECTED))
+        variants.append(Way("comparisons/memory_off", _families(section.memory_off), off, selected, SELECTED))
     for table in sorted(KEY_FRAMES.glob(f"comparisons/*/{split}.parquet")) if section.key_frames else ():
         source = table.relative_to(KEY_FRAMES / "comparisons").parts[0]
         families, key_frames = _families(section.key_frames), load_key_frames(table)
-        variants.append(Variant(f"comparisons/{source}", families, settings, key_frames, source))
+        variants.append(Way(f"comparisons/{source}", families, settings, key_frames, source))
     for stride in section.window_strides if section.strided else ():
         strided = replace(settings, window_stride=stride)
         folder = f"comparisons/window_stride_{stride}"
-        variants.append(Variant(folder, _families(section.strided), strided, selected, SELECTED))
+        variants.append(Way(folder, _families(section.strided), strided, selected, SELECTED))
     return variants
 
 
@@ -151,7 +151,7 @@ def load_key_frames(path: Path) -> dict[tuple[str, str], int]:
     return key_frames
 
 
-def _segment_into(file: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Variant]) -> None:
+def _segment_into(file: Path, model: GlusModel, split: StagedSplit, video: Video, variants: Sequence[Way]) -> None:
     """Segments one video in every way that is asked for, all in one reading of it.
 
     What several ways have in common is segmented once.
@@ -228,7 +228,7 @@ def frame_names(num_frames: int, key_frame: int, *, published: bool) -> dict[int
     return names
 
 
-def _key_frame(split: StagedSplit, expression: Expression, variant: Variant) -> int:
+def _key_frame(split: StagedSplit, expression: Expression, variant: Way) -> int:
     key = (expression.video_id, expression.expression_id)
     if key not in variant.key_frames:
         raise ArtifactError(
@@ -238,7 +238,7 @@ def _key_frame(split: StagedSplit, expression: Expression, variant: Variant) -> 
     return variant.key_frames[key]
 
 
-def _key_frame_rows(split: StagedSplit, variants: Sequence[Variant]) -> Iterable[dict[str, Any]]:
+def _key_frame_rows(split: StagedSplit, variants: Sequence[Way]) -> Iterable[dict[str, Any]]:
     """The key frame of each expression, once for each source of key frames."""
     for variant in {variant.source: variant for variant in reversed(variants)}.values():
         for expression in (item for items in split.expressions.values() for item in items if variant.wants(item)):

@@ -19,8 +19,8 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from flows import ablations, pipeline, segment, shard, stages, states, summary
 from flows import commands as flow_commands
-from flows import pipeline, segment, shard, stages, states, summary
 from flows.commands import Place, ProgressArtifact
 from flows.pipeline import Options
 from flows.segment import VideoRequest
@@ -207,14 +207,42 @@ def test_options_refuse_what_they_do_not_know() -> None:
             Options.model_validate(wrong)
 
 
+def test_a_table_is_a_task_for_each_variant_and_seed(
+    server: None, project: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [{"variant": name, "seed": seed} for seed in (0, 1) for name in ("glu", "glu-mb")]
+    plan = json.dumps({"folder": "table-4", "at_once": 2, "runs": runs})
+    monkeypatch.setattr(Place, "ask", lambda place, command: plan if "--json" in command else None)
+    assert ablations.ablations(4, (0, 1), "smoke", return_state=True).is_completed()
+    asked = sorted(" ".join(command[4:]) for command, _ in commands)
+    wanted = [f"table-4 --only {run['variant']} --seeds {run['seed']} --preset smoke" for run in runs]
+    assert asked == sorted(wanted)
+
+
+def test_a_table_that_cannot_be_run_says_why(server: None, project: Path, commands: Commands) -> None:
+    state = ablations.ablations("none", return_state=True)
+    assert (
+        state.is_failed() and state.message == "Table none cannot be run as asked; the last lines of its log say why."
+    )
+    assert [command[4:] for command, _ in commands] == [["none", "--seeds", "0", "--dry-run"]]
+
+
 def test_deployments_name_the_flow_its_options_and_a_pool() -> None:
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert [deployment["name"] for deployment in deployments] == ["full", "smoke", "segment", *NAMES, "shard"]
+    assert [deployment["name"] for deployment in deployments] == [
+        "full",
+        "smoke",
+        "segment",
+        "ablations",
+        *NAMES,
+        "shard",
+    ]
     found = {deployment["name"]: deployment for deployment in deployments}
     assert {deployment["work_pool"]["name"] for deployment in deployments} == {"cpu", "gpu", "shards"}
     assert found.pop("segment")["entrypoint"] == "flows/segment.py:segment"
+    assert found.pop("ablations")["entrypoint"] == "flows/ablations.py:ablations"
     assert found.pop("shard")["entrypoint"] == "flows/shard.py:shard"
-    assert segment.segment.name == shard.shard.name == "glus"
+    assert segment.segment.name == shard.shard.name == ablations.ablations.name == "glus"
     for name, deployment in found.items():
         assert deployment["entrypoint"] == "flows/pipeline.py:glus"
         options = Options.model_validate(deployment["parameters"]["options"])

@@ -1,5 +1,7 @@
 """A whole video: passes, memory, misses, and the same masks as the training path."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,24 +89,26 @@ def test_short_videos_are_segmented(always_seg, frames, num_frames):
     assert np.isfinite(result.logits).all() and len(result.context_frame_indices) == 4
 
 
+@pytest.mark.parametrize("num_context_frames", [4, 0])  # 0: local reasoning alone (Table 4)
 @torch.inference_mode()
-def test_training_and_inference_are_one_forward(always_seg, frames):
+def test_training_and_inference_are_one_forward(always_seg, frames, num_context_frames):
     """Four frames, memory stride 1: the batch of training and the stream of inference give equal masks."""
     model, expression = always_seg, "the red circle"
+    model.use(replace(model.settings, num_context_frames=num_context_frames))
     clip = frames[:4]
     settings = PropagationSettings(memory_stride=1, dynamic_multimask=False)
     stream = run_pass(model, clip, [expression], range(4), settings)
     ids = expand_images(
-        model.tokenizer.encode_with_images(training_prompt(expression, 4, [0] * 4, [3] * 4)),
+        model.tokenizer.encode_with_images(training_prompt(expression, num_context_frames, [0] * 4, [3] * 4)),
         model.mllm.tokens_per_frame,
     )
     asked = [position - 1 for position, token in enumerate(ids) if token == model.seg_id]
-    context = [clip[index] for index in centre_context_frames(4, 4)]
+    context = [clip[index] for index in centre_context_frames(4, num_context_frames)]
     batch = ClipBatch(
         clip_pixels=model.transform.clip(context + clip).unsqueeze(0),
         sam2_pixels=model.transform.sam2(clip).unsqueeze(0),
         input_ids=torch.tensor([ids]),
-        conversations=pack_conversations([ids], [0], 8 * model.mllm.tokens_per_frame, [asked]),
+        conversations=pack_conversations([ids], [0], len(context + clip) * model.mllm.tokens_per_frame, [asked]),
         clip_of=torch.tensor([0]),
         targets=(),
         keys=(),

@@ -35,6 +35,19 @@ def test_both_halves_of_memory_are_trained_through_later_frames(model, module):
     assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in weights)
 
 
+def test_without_memory_each_frame_stands_alone(model):
+    """Table 4 without MB: no prompt reaches another frame, and a frame alone gives the same."""
+    masks, generator = model.masks.requires_grad_(False), torch.Generator().manual_seed(0)
+    pixels = torch.randn(3, 3, masks.image_size, masks.image_size, generator=generator)
+    prompts = torch.randn(2, 3, masks.sam2.hidden_dim, generator=generator, requires_grad=True)
+    clip_of = torch.zeros(2, dtype=torch.long)
+    logits = segment_window(masks, masks.encode(pixels), prompts, clip_of, None)
+    alone = segment_window(masks, masks.encode(pixels[2:]), prompts[:, 2:], clip_of, None)
+    assert torch.allclose(logits[:, 2:], alone, atol=1e-4)
+    logits[:, 2].sum().backward()
+    assert (prompts.grad.abs().amax(dim=(0, 2)) > 0).tolist() == [False, False, True]
+
+
 def test_a_pixel_of_two_summed_annotations_counts_two():
     """As published: a target of 2 makes a confident logit's BCE negative."""
     logits = torch.full((1, 1, 1, 1), 6.0)

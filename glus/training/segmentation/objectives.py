@@ -29,7 +29,7 @@ class ClipObjective(nn.Module):
         model: the model trained.
         loss: weights of CE, BCE and DICE.
         contrastive: weight and settings of the contrastive term.
-        memory: stride, number of memories, whether they are cut off from the graph.
+        memory: stride, number of memories, whether they are cut off from the graph; None: frames without memory.
         bank: tokens of earlier steps; `end_step` adds those of the step.
         pick: draws positives and negatives of the contrastive term; the parity tests give one that repeats what the
             published code drew.
@@ -40,7 +40,7 @@ class ClipObjective(nn.Module):
         model: GlusModel,
         loss: LossConfig,
         contrastive: ContrastiveConfig,
-        memory: MemoryConfig,
+        memory: MemoryConfig | None,
         bank: TokenBank,
         pick: Picker = pick_at_random,
     ) -> None:
@@ -185,7 +185,7 @@ def segment_window(
     features: FrameFeatures,
     prompts: Tensor,
     clip_of: Tensor,
-    memory: MemoryConfig,
+    memory: MemoryConfig | None,
     given: Memory | None = None,
 ) -> Tensor:
     """Query frames one after the other through the memory bank (4.2), low-resolution logits float [B, Nq, h, w].
@@ -197,10 +197,12 @@ def segment_window(
         features: of the S * Nq query frames of all clips.
         prompts: float [B, Nq, C].
         clip_of: int [B].
-        memory: stride, number of memories, whether they are cut off.
+        memory: stride, number of memories, whether they are cut off; None: each frame stands alone.
         given: what is remembered of the first frame, which then has no logits: [B, Nq - 1, h, w].
     """
     num_frames = prompts.shape[1]
+    if memory is None:
+        return _segment_alone(masks, features, prompts, clip_of)
     bank = MemoryBank(memory.train_stride, memory.max_strided)
     if given is not None:
         bank.write(0, given)
@@ -212,6 +214,17 @@ def segment_window(
         if frame + 1 < num_frames:  # nothing reads what the last one would leave
             remembered = masks.remember(conditioned, logits[-1])
             bank.write(frame, remembered.detach() if memory.detach else remembered)
+    return torch.stack(logits, dim=1)
+
+
+def _segment_alone(masks: MaskBranch, features: FrameFeatures, prompts: Tensor, clip_of: Tensor) -> Tensor:
+    """Query frames without memory (Table 4), low-resolution logits float [B, Nq, h, w]."""
+    num_frames = prompts.shape[1]
+    logits = []
+    for frame in range(num_frames):
+        of_frame = features[clip_of * num_frames + frame]
+        conditioned = masks.condition(of_frame, [])
+        logits.append(masks.decode(conditioned, of_frame, prompts[:, frame], dynamic_multimask=False))
     return torch.stack(logits, dim=1)
 
 

@@ -104,7 +104,8 @@ def _clip_phase(
         phase.into_grey,
         train.vary_conversation,
     )
-    objective = ClipObjective(model, train.loss, train.contrastive, shape.memory, bank)
+    memory = shape.memory if phase.use_memory else None
+    objective = ClipObjective(model, train.loss, train.contrastive, memory, bank)
     clip = replace(_phase("clip", phase, model, train.trainable, batches, objective), end_step=objective.end_step)
     if phase.fresh_text_hidden_fcs:
         return replace(clip, start=partial(_draw_text_hidden_fcs, model, seed))

@@ -1,0 +1,1 @@
+"""`glus replay`: a run made again from its passport, in a fresh copy of its commit, and compared."""

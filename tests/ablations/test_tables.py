@@ -1,0 +1,77 @@
+"""Overlays: every table fits the presets it is for, each row differs, and a wrong name is told."""
+
+import itertools
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from glus.ablations.sharing import step_keys
+from glus.ablations.tables import ALONE, find_table, tables
+from glus.ablations.variants import Run
+from glus.cli import app
+from glus.config import PRESETS
+from glus.errors import ConfigError, InputError
+
+TINY = ["4", "5", "6", "C", "figure-4", "switches"]
+
+
+@pytest.mark.parametrize(
+    ("number", "preset"), [*((number, "smoke") for number in TINY), *((number, "glus_s") for number in [*TINY, "7"])]
+)
+def test_every_row_fits_and_makes_something_else(number: str, preset: str) -> None:
+    table = find_table(number)
+    runs = [Run(table, variant, 0, PRESETS / f"{preset}.yaml") for variant in table.variants]
+    ends = [step_keys(run.config())["evaluate"] for run in runs]
+    assert len(set(ends)) == len(ends)
+    assert not {key for variant in table.variants for key in variant.changes} & {"seed", "tracking.variant"}
+
+
+def test_rows_build_on_each_other_as_in_the_paper() -> None:
+    """Table 4 from its third row on: each takes back what the one before has left out."""
+    left_out = [set(variant.changes) for variant in find_table("4").variants[2:]]
+    assert [len(one - two) for one, two in itertools.pairwise(left_out)] == [2, 1, 1]
+    assert all(two < one for one, two in itertools.pairwise(left_out))
+
+
+def test_table_c_and_table_4_share_two_rows() -> None:
+    def end(number: str, name: str) -> str:
+        table = find_table(number)
+        return step_keys(Run(table, table.chosen([name])[0], 0, PRESETS / "glus_s.yaml").config())["evaluate"]
+
+    assert end("C", "no-memory") == end("4", "glu")
+    assert end("C", "stride-3") == end("4", "glu-mb") == end("7", "1-to-1")
+    assert end("5", "fine-tuned") == end("6", "glus") == end("4", "glu-mb-oc-kfs") != end("5", "no-selector")
+
+
+def test_tables_have_folders_and_numbers_of_their_own() -> None:
+    found = list(tables())
+    assert {table.folder for table in found} >= {"table-4", "table-5", "table-6", "table-7", "table-c", "figure-4"}
+    assert len({table.number for table in found}) == len({table.folder for table in found}) == len(found)
+    assert set(find_table("Figure 4").common) & set(ALONE) == {"propagate.comparisons.training_steps"}
+
+
+def test_names_that_are_not_there_are_told() -> None:
+    with pytest.raises(InputError, match=r"no ablation table '8'; there are: .*table-4"):
+        find_table("8")
+    with pytest.raises(InputError, match="table-6 has no variant cutee; it has sam2"):
+        find_table("6").chosen(["cutee"])
+    with pytest.raises(ConfigError, match=r"table-7/2-to-1/seed-0, on top of .*tiny.yaml.*mevis/train is not among"):
+        Run(find_table("7"), find_table("7").variants[0], 0, PRESETS / "tiny.yaml").config()
+
+
+def test_a_dry_run_says_who_computes_what(tmp_path, monkeypatch, root) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    done = CliRunner().invoke(app, ["ablate", "C", "--seeds", "0,1", "--json"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.output)
+    assert plan["table"] == "C" and plan["folder"] == "table-c" and len(plan["runs"]) == 12
+    trainings = [(run["variant"], run["seed"]) for run in plan["runs"] if "train" in run["computes"]]
+    assert trainings == [("no-memory", 0), ("stride-1", 0), ("no-memory", 1), ("stride-1", 1)]
+    assert [run["seed"] for run in plan["runs"] if "stage" in run["computes"]] == [0]
+
+
+def test_seeds_are_numbers() -> None:
+    done = CliRunner().invoke(app, ["ablate", "4", "--seeds", "0;1"])
+    assert isinstance(done.exception, InputError) and "such as 0,1,2" in str(done.exception)
