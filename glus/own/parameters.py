@@ -1,0 +1,75 @@
+"""Parameters that fine-tune a trained model on one's own videos, and a copy of the model that no step can delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glus.errors import InputError
+from glus.own.dataset import HELD_OUT, TRAIN
+from glus.paths import checkpoint
+from glus.publishing import publish
+from glus.weights.bases import TRAINED
+
+
+def keep_model(model: Path, base: Path) -> bool:
+    """Copies a model to where the pipeline writes nothing; false where it is there already.
+
+    Raises:
+        InputError: no model there, one that holds only what was trained, or another one in the copy's place.
+    """
+    if (model / TRAINED).is_file():
+        raise InputError(
+            f"{model} holds only what was trained upon its base. Join them: `glus weights merge {model} weights/whole`,"
+            " then name weights/whole."
+        )
+    config = model / "config.json"
+    if not config.is_file():
+        raise InputError(f"{model} has no config.json; name the folder of a trained model, e.g. models/glus/final.")
+    if base.exists():
+        if {path.name: path.read_bytes() for path in base.iterdir()} != {
+            path.name: path.read_bytes() for path in model.iterdir()
+        }:
+            raise InputError(f"{base} holds another model. Name another place by --base.")
+        return False
+    publish(model, base)
+    return True
+
+
+def fine_tuning(folder: Path, base: Path, steps: int) -> list[str]:
+    """Changes to `params.yaml`, as `glus params` takes them.
+
+    The model has seen its pretraining, so only the paper's training (clips of video) is left. What is about the
+    generated clips alone (families, grey intervals, comparisons by them) is taken out.
+
+    Args:
+        steps: of training; the model that labels frames for the selector is kept after two fifths of them.
+    """
+    early = max(1, 2 * steps // 5)
+    every = next(each for each in (50, 25, 20, 10, 5, 2, 1) if each <= early)
+    return [
+        f"stage.splits=[own/{TRAIN}, own/{HELD_OUT}]",
+        f"stage.roots={{own: {folder.as_posix()!r}}}",
+        f"data.train=[{{split: own/{TRAIN}, weight: 1.0}}]",
+        f"data.evaluation=[own/{HELD_OUT}]",
+        f"model.base={base.as_posix()!r}",
+        "train.image.steps=0",
+        "train.tracking.steps=0",
+        f"train.clip.steps={steps}",
+        "train.clip.families=[]",
+        "train.clip.into_grey=0.0",
+        f"train.clip.optimiser.warmup_steps={min(20, steps // 5)}",
+        f"train.early_stop_step={early}",
+        f"train.checkpoint_every={every}",
+        f"train.log_every={every}",
+        f"pseudolabel.checkpoint={checkpoint(early).as_posix()}",
+        "pseudolabel.share=1.0",
+        f"selector.steps={steps}",
+        f"selector.optimiser.warmup_steps={min(20, steps // 5)}",
+        f"selector.checkpoint_every={every}",
+        f"selector.log_every={every}",
+        "propagate.comparisons.memory_off=[]",
+        "propagate.comparisons.key_frames=[all]",
+        "propagate.comparisons.strided=[]",
+        "propagate.comparisons.window_strides=[]",
+        "tracking.variant=own",
+    ]
