@@ -53,7 +53,7 @@ def create(folder: Path, videos: Sequence[LabelledVideo], said: Mapping[str, Sai
     """
     if folder.exists():
         raise InputError(f"{folder} exists already; name another folder, or `glus own add` more videos to it.")
-    with _beside(folder) as aside:
+    with beside(folder) as aside:
         _write(aside, videos, said, held_out)
         publish(aside, folder)
 
@@ -74,15 +74,15 @@ def add(folder: Path, videos: Sequence[LabelledVideo], said: Mapping[str, Said])
                 f"{folder}/{split} has {name_some(twice)} already. Remove it there (its rows in {table}, its folders in"
                 " Annotations and JPEGImages or Videos), or give the new video another name."
             )
-    with _beside(folder) as aside:
+    with beside(folder) as aside:
         shutil.copytree(folder, aside, copy_function=_link)
         _write(aside, videos, said, set())
         publish(aside, folder)
 
 
 @contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A folder on the same disk, which vanishes in the end."""
+def beside(folder: Path) -> Iterator[Path]:
+    """The path of a new folder on the same disk as another; it vanishes in the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:

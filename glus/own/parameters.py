@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from glus.errors import InputError
-from glus.own.dataset import HELD_OUT, TRAIN
+from glus.files import hash_file
+from glus.own.dataset import HELD_OUT, TRAIN, beside
 from glus.paths import checkpoint
 from glus.publishing import publish
 from glus.weights.bases import TRAINED
@@ -26,13 +28,20 @@ def keep_model(model: Path, base: Path) -> bool:
     if not config.is_file():
         raise InputError(f"{model} has no config.json; name the folder of a trained model, e.g. models/glus/final.")
     if base.exists():
-        if {path.name: path.read_bytes() for path in base.iterdir()} != {
-            path.name: path.read_bytes() for path in model.iterdir()
-        }:
+        if _contents(base) != _contents(model):
             raise InputError(f"{base} holds another model. Name another place by --base.")
         return False
-    publish(model, base)
+    with beside(base) as aside:
+        shutil.copytree(model, aside)  # no links: what is written into the model later must not reach the copy
+        publish(aside, base)
     return True
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """Hashes of files, by their paths."""
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def fine_tuning(folder: Path, base: Path, steps: int) -> list[str]:
