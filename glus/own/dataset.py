@@ -131,7 +131,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
     try:
         return [
             {str(key).strip(): value.strip() for key, value in row.items()}
-            for row in csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True)
+            for row in csv.DictReader(
+                io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""), skipinitialspace=True
+            )
             if row["video"] is not None and row["objects"] is not None
         ]
     except (OSError, ValueError, KeyError, AttributeError, csv.Error) as problem:

@@ -20,9 +20,6 @@ class Regions:
     def __init__(self, video: LabelledVideo) -> None:
         self._video = video
         self._values: dict[frozenset[int], int] = {}
-        self._used: set[int] = set()
-        for at in range(len(video.tracks)):  # an object that overlaps with none is one region, numbered like it
-            self._value(frozenset([at]))
 
     def picture(self, place: int) -> np.ndarray:
         """The values of one frame, uint8 [H, W].
@@ -46,14 +43,13 @@ class Regions:
                 f"{self._where(place)}: its objects overlap in more than {MOST_VALUES} ways, which is more than an"
                 " indexed picture holds. Label fewer objects, or split the video."
             )
-        self._used.update(values)
         return np.array(values, dtype=np.uint8)[inverse].reshape(height, width)
 
     def of(self, objects: Iterable[int]) -> list[int]:
         """The values that make up some objects, once all pictures are made; one that is never seen has its own."""
-        meant = set(objects)
+        meant = frozenset(objects)
         values = sorted(value for members, value in self._values.items() if not meant.isdisjoint(members))
-        return [value for value in values if value in self._used] or values
+        return values or [self._value(meant)]
 
     def _value(self, members: frozenset[int]) -> int:
         return self._values.setdefault(members, len(self._values) + 1) if members else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def read_table(path: Path) -> Table:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        lines = list(csv.reader(text.splitlines(), skipinitialspace=True, strict=True))
+        lines = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise InputError(f"{path} cannot be read as comma-separated UTF-8 text ({problem}).") from problem
     header = [cell.strip() for cell in lines[0]] if lines else []

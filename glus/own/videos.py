@@ -50,9 +50,10 @@ class VideoFolder:
                     f"{said_in}: the frames of {stem} may be {' or '.join(map(str, found))}. Keep one of them."
                 )
             if found:
-                if leads_out(self._root, str(found[0].relative_to(self._root))):
+                files = found[0].iterdir() if found[0].is_dir() else ()
+                if any(leads_out(self._root, str(path.relative_to(self._root))) for path in (found[0], *files)):
                     raise InputError(
-                        f"{found[0]} is a symbolic link out of {self._root}. Put the files themselves there."
+                        f"{found[0]} is or holds a symbolic link out of {self._root}. Put the files themselves there."
                     )
                 return stem, self._open(found[0])
         raise InputError(

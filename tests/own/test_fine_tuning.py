@@ -1,4 +1,4 @@
-"""From real labelled clips to a fine-tuned model and the page that compares it, in a few steps of a tiny random model."""
+"""From real labelled clips to a fine-tuned model and a page that compares it, in a few steps of a tiny random model."""
 
 import csv
 import json

@@ -265,5 +265,8 @@ def test_videos_are_never_looked_for_outside_of_their_folder(videos, footage, tm
     (footage / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(InputError, match="symbolic link out of"):
         videos.find("link", "labels")
+    (footage / "clip/00005.jpg").symlink_to(tmp_path / "secret/0.jpg")
+    with pytest.raises(InputError, match="symbolic link out of"):
+        videos.find("clip", "labels")
     with pytest.raises(InputError, match="no video"):
         videos.find("../secret", "labels")

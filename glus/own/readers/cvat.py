@@ -26,9 +26,9 @@ Parts = dict[tuple[str, str], dict[int, list[str]]]  # name and label of an obje
 def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
     """The video or the images of an export.
 
-    A track is an object. Masks have no tracks in CVAT (each is exported as a track of one frame): they, and the shapes
-    of images, are one object where label and group are the same. `outside` means that the object is not seen, and so
-    does the end of a track; shapes that CVAT put between key frames count like drawn ones.
+    A track is an object. What has no track, as masks never have in CVAT, is exported as a track of one frame: such, and
+    the shapes of images, are one object where label and group are the same. `outside` means that the object is not
+    seen, and so does the end of a track; shapes that CVAT put between key frames count like drawn ones.
 
     The video of tracks is the task's source, or bears the task's name or that of the file; that of an image is its
     folder, or the same.
@@ -62,7 +62,7 @@ def _of_tracks(labels: Path, document: Document, tracks: list[Group], videos: Vi
     for group in tracks:
         where = f"{labels}, track {group.attributes.get('id')}"
         label = _label(where, group.attributes)
-        loose = any(kind == "mask" for kind, _ in group.shapes)
+        loose = sum(attributes.get("outside") != "1" for _, attributes in group.shapes) == 1
         key = (_loose_name(label, group.attributes) if loose else group.attributes.get("id", label), label)
         seen = parts.setdefault(key, {})
         for at, kind, attributes in _in_time(where, group, labelled):

@@ -68,8 +68,8 @@ def _from_pictures(folder: Path, places: dict[str, int], frames: FrameSource) ->
     masks = {}
     for name, at in places.items():
         file = folder / f"{name}.png"
-        if not file.is_file():
-            raise InputError(f"{file} is not there. Write a black picture where the object is not seen.")
+        if not file.is_file() or file.is_symlink():
+            raise InputError(f"{file} is no file. Write a black picture where the object is not seen.")
         pixels = read_sized(file, frames)
         if pixels.any():
             masks[at] = encode_rle(pixels != 0)
