@@ -14,7 +14,7 @@ from glus.errors import InputError
 from glus.paths import STAGED
 
 if TYPE_CHECKING:
-    from glus.own.labels import LabelledVideo
+    from glus.own.labels import AnnotatedVideo
     from glus.own.sentences import Said
 
 app = typer.Typer(help="Your own labelled videos: read, fine-tune on them, compare, review.", no_args_is_help=True)
@@ -31,6 +31,7 @@ class Form(StrEnum):
     SEGMENT = "segment"
 
 
+FEWEST_FOR_A_SELECTOR = 2  # one to train on, one to validate by
 FORMS = (
     "png: a folder of <video>/<frame>.png, pixel value = object; coco: JSON for videos (YouTube-VIS) or images; cvat:"
     " XML 1.1 for video or images; label-studio: JSON, brushes and polygons on frames; segment: what `glus segment`"
@@ -73,6 +74,8 @@ def init(
     if len(kept) == len(set(names)):
         raise InputError("--held-out names all labelled videos, so nothing is left to train on.")
     create(folder, found, said, kept)
+    if len(names) - len(kept) < FEWEST_FOR_A_SELECTOR:
+        logger.warning("warning: one video to train on is enough for `glus train`; a selector needs two. Label more.")
     typer.echo(f"{folder} written: {len(names) - len(kept)} videos to train on, held out: {', '.join(sorted(kept))}")
     typer.echo(f"Next: glus check --dataset own --root {folder}; then: glus own params {folder} --model MODEL")
 
@@ -155,7 +158,7 @@ def review(
 
 def _read(
     form: Form, labels: list[Path], videos: Path, sentences: Path | None
-) -> tuple[list[LabelledVideo], dict[str, Said]]:
+) -> tuple[list[AnnotatedVideo], dict[str, Said]]:
     from glus.own import sentences as saying
     from glus.own.readers import coco, cvat, label_studio, png, segmented
     from glus.own.videos import VideoFolder

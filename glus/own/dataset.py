@@ -17,7 +17,7 @@ from glus.errors import InputError, name_some
 from glus.execution.progress import show_bar
 from glus.files import replace_by_text
 from glus.media.folders import list_frame_files
-from glus.own.labels import LabelledVideo
+from glus.own.labels import AnnotatedVideo
 from glus.own.regions import Regions
 from glus.own.sentences import Said
 from glus.publishing import publish
@@ -45,7 +45,7 @@ def hold_out(names: Sequence[str], share: float) -> set[str]:
     return set(drawn[: min(max(1, round(share * len(names))), len(names) - 1)])
 
 
-def create(folder: Path, videos: Sequence[LabelledVideo], said: Mapping[str, Said], held_out: set[str]) -> None:
+def create(folder: Path, videos: Sequence[AnnotatedVideo], said: Mapping[str, Said], held_out: set[str]) -> None:
     """Writes a new dataset.
 
     Raises:
@@ -58,7 +58,7 @@ def create(folder: Path, videos: Sequence[LabelledVideo], said: Mapping[str, Sai
         publish(aside, folder)
 
 
-def add(folder: Path, videos: Sequence[LabelledVideo], said: Mapping[str, Said]) -> None:
+def add(folder: Path, videos: Sequence[AnnotatedVideo], said: Mapping[str, Said]) -> None:
     """Adds videos to the part that is trained on; the held-out part stays, so that scores can be compared.
 
     Raises:
@@ -99,7 +99,7 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _write(folder: Path, videos: Sequence[LabelledVideo], said: Mapping[str, Said], held_out: set[str]) -> None:
+def _write(folder: Path, videos: Sequence[AnnotatedVideo], said: Mapping[str, Said], held_out: set[str]) -> None:
     names = [video.name for video in videos]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{name_some(twice)} is labelled twice. Keep one of the two.")
@@ -140,7 +140,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
         raise InputError(f"{table} cannot be read ({problem}). `glus check --dataset own` tells more.") from problem
 
 
-def _write_frames(folder: Path, video: LabelledVideo) -> None:
+def _write_frames(folder: Path, video: AnnotatedVideo) -> None:
     """The labelled frames: files as they are where that is possible."""
     source = video.frames.path
     if source is None:
@@ -161,7 +161,7 @@ def _write_frames(folder: Path, video: LabelledVideo) -> None:
             video.frames[place].save(target / f"{video.frames.frame_names[place]}.jpg", quality=JPEG_QUALITY)
 
 
-def _write_masks(folder: Path, video: LabelledVideo) -> Regions:
+def _write_masks(folder: Path, video: AnnotatedVideo) -> Regions:
     folder.mkdir(parents=True)
     regions = Regions(video)
     palette = [0, 0, 0, *(value for number in range(255) for value in colour_of(number))]

@@ -22,7 +22,7 @@ _LAST_NUMBER = re.compile(r"(\d+)\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
-class LabelledTrack:
+class AnnotatedTrack:
     """One object of a video.
 
     Attributes:
@@ -37,7 +37,7 @@ class LabelledTrack:
 
 
 @dataclass(frozen=True)
-class LabelledVideo:
+class AnnotatedVideo:
     """One video with its objects.
 
     Attributes:
@@ -50,7 +50,7 @@ class LabelledVideo:
     name: str
     frames: FrameSource
     labelled: tuple[int, ...]
-    tracks: tuple[LabelledTrack, ...]
+    tracks: tuple[AnnotatedTrack, ...]
 
     @property
     def size(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from glus.errors import InputError
 from glus.masks import decode_rle
-from glus.own.labels import LabelledVideo
+from glus.own.labels import AnnotatedVideo
 
 MOST_VALUES = 254  # 0 is the background, 255 belongs to nothing
 MOST_AT_ONCE = 62  # objects of one frame: a bit each
@@ -17,7 +17,7 @@ MOST_AT_ONCE = 62  # objects of one frame: a bit each
 class Regions:
     """The values of a video's pictures. Nothing is lost: the masks of an object are the union of its regions."""
 
-    def __init__(self, video: LabelledVideo) -> None:
+    def __init__(self, video: AnnotatedVideo) -> None:
         self._video = video
         self._values: dict[frozenset[int], int] = {}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glus.errors import InputError, name_some
-from glus.own.labels import LabelledVideo
+from glus.own.labels import AnnotatedVideo
 from glus.processing.sentences import require_sentences
 from glus.staging.faults import shown
 
@@ -50,7 +50,7 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def from_table(path: Path, table: Table, videos: Sequence[LabelledVideo]) -> dict[str, Said]:
+def from_table(path: Path, table: Table, videos: Sequence[AnnotatedVideo]) -> dict[str, Said]:
     """The sentences of each video.
 
     Raises:
@@ -80,7 +80,7 @@ def from_table(path: Path, table: Table, videos: Sequence[LabelledVideo]) -> dic
     return said
 
 
-def from_labels(labels: Sequence[Path], videos: Sequence[LabelledVideo]) -> dict[str, Said]:
+def from_labels(labels: Sequence[Path], videos: Sequence[AnnotatedVideo]) -> dict[str, Said]:
     """A sentence for each label, about all objects that bear it; `_` becomes a blank.
 
     Raises:

@@ -14,7 +14,7 @@ from glus.evaluation.truth import open_ground_truth
 from glus.files import write_json
 from glus.masks import decode_rle, encode_rle, union
 from glus.own.dataset import hold_out
-from glus.own.labels import LabelledTrack, LabelledVideo
+from glus.own.labels import AnnotatedTrack, AnnotatedVideo
 from glus.own.regions import Regions
 from glus.own.review import review
 from glus.own.videos import VideoFolder
@@ -169,8 +169,8 @@ def test_bad_sentences_write_nothing(footage, box, tmp_path, capsys, rows, said)
 def test_values_of_a_picture_are_the_ways_in_which_objects_overlap(videos: VideoFolder) -> None:
     line = np.zeros((3, HEIGHT, WIDTH), dtype=bool)
     line[0, 0, :4] = line[1, 0, 2:6] = line[2, 0, 3] = True
-    tracks = tuple(LabelledTrack(str(at), "", {0: encode_rle(mask)}) for at, mask in enumerate(line))
-    regions = Regions(LabelledVideo("clip", videos.find("clip", "")[1], (0,), tracks))
+    tracks = tuple(AnnotatedTrack(str(at), "", {0: encode_rle(mask)}) for at, mask in enumerate(line))
+    regions = Regions(AnnotatedVideo("clip", videos.find("clip", "")[1], (0,), tracks))
     picture = regions.picture(0)
     assert len({int(value) for value in picture[0, :6]}) == 4
     assert all((np.isin(picture, regions.of([at])) == mask).all() for at, mask in enumerate(line))

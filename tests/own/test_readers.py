@@ -10,7 +10,7 @@ from PIL import Image
 
 from glus.errors import InputError
 from glus.masks import decode_rle, encode_rle
-from glus.own.labels import LabelledVideo
+from glus.own.labels import AnnotatedVideo
 from glus.own.readers import coco, cvat, label_studio, png
 from glus.own.readers.brush import decode_brush
 from tests.own.conftest import HEIGHT, WIDTH, T
@@ -19,7 +19,7 @@ SQUARE = [4, 2, 10, 2, 10, 6, 4, 6]  # x, y of the corners of the box
 NAMES = [f"clip/{number:05d}.jpg" for number in range(T)]
 
 
-def masks(video: LabelledVideo, track: int = 0) -> dict[int, np.ndarray]:
+def masks(video: AnnotatedVideo, track: int = 0) -> dict[int, np.ndarray]:
     return {at: decode_rle(counts, HEIGHT, WIDTH) for at, counts in video.tracks[track].masks.items()}
 
 

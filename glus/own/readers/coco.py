@@ -9,12 +9,12 @@ from typing import Any
 from glus.errors import InputError
 from glus.masks import decode_rle, encode_rle, union
 from glus.media.sources import FrameSource
-from glus.own.labels import BOXES_ONLY, LabelledTrack, LabelledVideo, place_of, read_json, read_mask, records, text_of
+from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, place_of, read_json, read_mask, records, text_of
 from glus.own.videos import VideoFolder
 from glus.staging.faults import shown
 
 
-def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
+def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
     """The videos of a file.
 
     An annotation of a video is an object, and is called by its category, or by its own `expression` where it has one.
@@ -39,7 +39,7 @@ def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
 
 def _of_videos(
     labels: Path, listed: Any, annotations: list[dict[str, Any]], categories: dict[str, str], videos: VideoFolder
-) -> list[LabelledVideo]:
+) -> list[AnnotatedVideo]:
     owned = _by_owner(labels, annotations, "video_id")
     found = []
     for record in records(listed, f"{labels}, videos"):
@@ -55,14 +55,14 @@ def _of_videos(
         places = [place_of(frames, file, place) for file in files] if files else list(range(len(frames)))
         tracks = [_track(labels, item, frames, places, categories) for item in owned.pop(number, [])]
         if tracks:
-            found.append(LabelledVideo(name, frames, tuple(sorted(places)), tuple(tracks)))
+            found.append(AnnotatedVideo(name, frames, tuple(sorted(places)), tuple(tracks)))
     _require_owners(labels, owned, "video")
     return found
 
 
 def _track(
     labels: Path, item: dict[str, Any], frames: FrameSource, places: list[int], categories: dict[str, str]
-) -> LabelledTrack:
+) -> AnnotatedTrack:
     number = text_of(item, "id", f"{labels}, annotations")
     where = f"{labels}, annotation {number}"
     entries = item.get("segmentations")
@@ -80,12 +80,12 @@ def _track(
         if (counts := read_mask(entry, frames, f"{where}: frame {frames.frame_names[at]}")) is not None
     }
     said = item.get("expression")
-    return LabelledTrack(number, said if isinstance(said, str) else _category(where, item, categories), masks)
+    return AnnotatedTrack(number, said if isinstance(said, str) else _category(where, item, categories), masks)
 
 
 def _of_images(
     labels: Path, listed: Any, annotations: list[dict[str, Any]], categories: dict[str, str], videos: VideoFolder
-) -> list[LabelledVideo]:
+) -> list[AnnotatedVideo]:
     owned = _by_owner(labels, annotations, "image_id")
     opened: dict[str, FrameSource] = {}
     places: dict[str, list[int]] = defaultdict(list)
@@ -108,9 +108,9 @@ def _of_images(
                 parts[name].setdefault(key, {}).setdefault(at, []).append(counts)
     _require_owners(labels, owned, "image")
     return [
-        LabelledVideo(name, opened[name], tuple(sorted(places[name])), tuple(tracks))
+        AnnotatedVideo(name, opened[name], tuple(sorted(places[name])), tuple(tracks))
         for name, found in parts.items()
-        if (tracks := [LabelledTrack(*key, united(masks, opened[name])) for key, masks in found.items()])
+        if (tracks := [AnnotatedTrack(*key, united(masks, opened[name])) for key, masks in found.items()])
     ]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from glus.errors import InputError
 from glus.masks import encode_rle
 from glus.media.sources import FrameSource
-from glus.own.labels import BOXES_ONLY, LabelledTrack, LabelledVideo, place_of, read_mask
+from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, place_of, read_mask
 from glus.own.readers.coco import united
 from glus.own.readers.cvat_xml import Document, Group, parse, texts
 from glus.own.videos import VideoFolder
@@ -23,7 +23,7 @@ _STEP = re.compile(r"step=(\d+)", re.ASCII)
 Parts = dict[tuple[str, str], dict[int, list[str]]]  # name and label of an object -> place of a frame -> masks
 
 
-def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
+def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
     """The video or the images of an export.
 
     A track is an object. What has no track, as masks never have in CVAT, is exported as a track of one frame: such, and
@@ -55,7 +55,7 @@ def _find(labels: Path, document: Document, videos: VideoFolder) -> tuple[str, F
     raise InputError(f"{last} It was looked for as {', '.join(map(shown, names))}.")
 
 
-def _of_tracks(labels: Path, document: Document, tracks: list[Group], videos: VideoFolder) -> LabelledVideo:
+def _of_tracks(labels: Path, document: Document, tracks: list[Group], videos: VideoFolder) -> AnnotatedVideo:
     name, frames = _find(labels, document, videos)
     labelled = _labelled(labels, document, frames)
     parts: Parts = {}
@@ -68,8 +68,8 @@ def _of_tracks(labels: Path, document: Document, tracks: list[Group], videos: Vi
         for at, kind, attributes in _in_time(where, group, labelled):
             if attributes.get("outside") != "1":
                 seen.setdefault(at, []).append(_mask(f"{where}, frame {at}", kind, attributes, frames, labels))
-    found = [LabelledTrack(*key, united(masks, frames)) for key, masks in parts.items()]
-    return LabelledVideo(name, frames, tuple(labelled), tuple(found))
+    found = [AnnotatedTrack(*key, united(masks, frames)) for key, masks in parts.items()]
+    return AnnotatedVideo(name, frames, tuple(labelled), tuple(found))
 
 
 def _labelled(labels: Path, document: Document, frames: FrameSource) -> range:
@@ -86,7 +86,7 @@ def _labelled(labels: Path, document: Document, frames: FrameSource) -> range:
     return shown_frames
 
 
-def _in_time(where: str, group: Group, labelled: range) -> list[tuple[int, str, Mapping[str, str]]]:
+def _in_time(where: str, group: Group, labelled: range) -> list[tuple[int, str, dict[str, str]]]:
     """The shapes of a track by frame: each frame once, and none left open between two that show the object."""
     shapes = sorted(
         ((_whole(where, "frame", attributes.get("frame")), kind, attributes) for kind, attributes in group.shapes),
@@ -106,7 +106,7 @@ def _in_time(where: str, group: Group, labelled: range) -> list[tuple[int, str, 
     return shapes
 
 
-def _of_images(labels: Path, document: Document, images: list[Group], videos: VideoFolder) -> list[LabelledVideo]:
+def _of_images(labels: Path, document: Document, images: list[Group], videos: VideoFolder) -> list[AnnotatedVideo]:
     if not images:
         raise InputError(f"{labels} holds no tracks and no images. Export a task that is labelled.")
     opened: dict[str, FrameSource] = {}
@@ -126,11 +126,11 @@ def _of_images(labels: Path, document: Document, images: list[Group], videos: Vi
             counts = _mask(where, kind, attributes, frames, labels)
             parts[name].setdefault(key, {}).setdefault(at, []).append(counts)
     return [
-        LabelledVideo(
+        AnnotatedVideo(
             name,
             opened[name],
             tuple(sorted(places[name])),
-            tuple(LabelledTrack(*key, united(masks, opened[name])) for key, masks in found.items()),
+            tuple(AnnotatedTrack(*key, united(masks, opened[name])) for key, masks in found.items()),
         )
         for name, found in parts.items()
     ]

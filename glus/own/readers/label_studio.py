@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from glus.errors import InputError
 from glus.masks import encode_rle
 from glus.media.sources import FrameSource
-from glus.own.labels import BOXES_ONLY, LabelledTrack, LabelledVideo, place_of, read_json, read_mask, records, text_of
+from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, place_of, read_json, read_mask, records, text_of
 from glus.own.readers.brush import decode_brush
 from glus.own.readers.coco import united
 from glus.own.videos import VideoFolder
@@ -27,7 +27,7 @@ MASKS = {
 UPLOADED = "/data/upload/"
 
 
-def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
+def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
     """The videos of an export (format JSON).
 
     A task is a frame: `data.image` names it, and its folder is the video, or `data.video` beside it. Regions of one
@@ -56,11 +56,11 @@ def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
             if (found := _region(result, frames, where)) is not None:
                 parts[name].setdefault(found[0], {}).setdefault(at, []).append(found[1])
     return [
-        LabelledVideo(
+        AnnotatedVideo(
             name,
             opened[name],
             tuple(sorted(places[name])),
-            tuple(LabelledTrack(label, label, united(masks, opened[name])) for label, masks in found.items()),
+            tuple(AnnotatedTrack(label, label, united(masks, opened[name])) for label, masks in found.items()),
         )
         for name, found in parts.items()
     ]

@@ -10,14 +10,14 @@ import numpy as np
 from glus.errors import InputError
 from glus.masks import encode_rle, read_index_png
 from glus.media.sources import FrameSource
-from glus.own.labels import LabelledTrack, LabelledVideo, place_of
+from glus.own.labels import AnnotatedTrack, AnnotatedVideo, place_of
 from glus.own.videos import VideoFolder
 from glus.staging.files.paths import leads_out
 
 VOID = 255  # belongs to nothing
 
 
-def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
+def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
     """The videos of a folder of folders. Frames without a file were not labelled; objects are called by their value.
 
     Raises:
@@ -29,7 +29,7 @@ def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
     return [_read(labels, folder, videos) for folder in folders]
 
 
-def _read(labels: Path, folder: Path, videos: VideoFolder) -> LabelledVideo:
+def _read(labels: Path, folder: Path, videos: VideoFolder) -> AnnotatedVideo:
     said = folder.relative_to(labels).as_posix()
     name, frames = videos.find(said, str(folder))
     tracks: dict[int, dict[int, str]] = defaultdict(dict)
@@ -43,11 +43,11 @@ def _read(labels: Path, folder: Path, videos: VideoFolder) -> LabelledVideo:
         for value in np.unique(pixels).tolist():
             if value not in (0, VOID):
                 tracks[value][at] = encode_rle(pixels == value)
-    return LabelledVideo(
+    return AnnotatedVideo(
         name,
         frames,
         tuple(sorted(labelled)),
-        tuple(LabelledTrack(str(value), "", masks) for value, masks in sorted(tracks.items())),
+        tuple(AnnotatedTrack(str(value), "", masks) for value, masks in sorted(tracks.items())),
     )
 
 

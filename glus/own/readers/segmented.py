@@ -12,7 +12,7 @@ from glus.errors import InputError
 from glus.files import read_json
 from glus.masks import decode_rle, encode_rle
 from glus.media.sources import FrameSource
-from glus.own.labels import LabelledTrack, LabelledVideo, place_of, records, text_of
+from glus.own.labels import AnnotatedTrack, AnnotatedVideo, place_of, records, text_of
 from glus.own.readers.png import read_sized
 from glus.own.videos import VideoFolder
 from glus.records.tables import read_table
@@ -34,7 +34,7 @@ def result_folders(folder: Path) -> list[Path]:
     return found
 
 
-def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
+def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
     """The videos of one or many results; each sentence is an object of its own.
 
     `masks/NN/FRAME.png` (`--format png`) is read for a sentence whose folder is there, so that it can be corrected in
@@ -46,7 +46,7 @@ def read(labels: Path, videos: VideoFolder) -> list[LabelledVideo]:
     return [_read(folder, videos) for folder in result_folders(labels)]
 
 
-def _read(folder: Path, videos: VideoFolder) -> LabelledVideo:
+def _read(folder: Path, videos: VideoFolder) -> AnnotatedVideo:
     result = folder / RESULT
     content = read_json(result)
     name, frames = videos.find(text_of(content, "video", str(result)), str(result))
@@ -60,8 +60,8 @@ def _read(folder: Path, videos: VideoFolder) -> LabelledVideo:
     folders = {number: folder / "masks" / f"{number:02d}" for number in range(len(sentences))}
     drawn = {number: _from_pictures(path, places, frames) for number, path in folders.items() if path.is_dir()}
     stored = _from_table(folder / MASKS, places, frames) if len(drawn) < len(sentences) else {}
-    tracks = [LabelledTrack(str(at), text, drawn.get(at, stored.get(at, {}))) for at, text in enumerate(sentences)]
-    return LabelledVideo(name, frames, tuple(sorted(places.values())), tuple(tracks))
+    tracks = [AnnotatedTrack(str(at), text, drawn.get(at, stored.get(at, {}))) for at, text in enumerate(sentences)]
+    return AnnotatedVideo(name, frames, tuple(sorted(places.values())), tuple(tracks))
 
 
 def _from_pictures(folder: Path, places: dict[str, int], frames: FrameSource) -> dict[int, str]:
