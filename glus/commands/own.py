@@ -118,16 +118,18 @@ def compare(
     before: Annotated[Path, typer.Option(help="The model before, e.g. weights/base.")],
     after: Annotated[Path, typer.Option(help="The fine-tuned one, e.g. models/glus/final.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; resumed where it is there.")],
+    split: Annotated[
+        str, typer.Option(help="valid: the held-out videos; train: those that were trained on.")
+    ] = "valid",
     root: Annotated[Path, typer.Option(help="Staged data.")] = STAGED,
 ) -> None:
     """Segment the held-out videos with both models, and show J&F and pictures of each sentence."""
     from glus.commands.compare import show_compared
-    from glus.own.before_after import AFTER, BEFORE, PAGE, compare_before_after, segment_held_out
-    from glus.own.dataset import HELD_OUT
+    from glus.own.before_after import AFTER, BEFORE, PAGE, compare_before_after, segment_split
 
-    for said in segment_held_out(root, HELD_OUT, {BEFORE: before, AFTER: after}, output):
+    for said in segment_split(root, split, {BEFORE: before, AFTER: after}, output):
         typer.echo(said)
-    found = compare_before_after(root, HELD_OUT, output, (str(before), str(after)))
+    found = compare_before_after(root, split, output, (str(before), str(after)))
     show_compared(found)
     for pair in reversed(found.pairs):
         texts = {item.expression_id: item.text for item in found.truth.expressions[pair.key[0]]}

@@ -1,4 +1,4 @@
-"""The held-out videos segmented by the model before and after fine-tuning, as two runs that can be compared."""
+"""A split of own videos segmented by the model before and after fine-tuning, as two runs that can be compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEFORE, AFTER, PAGE = "before", "after", "index.html"
 MOST_PICTURED = 40
 
 
-def segment_held_out(staged: Path, split: str, models: dict[str, Path], output: Path) -> Iterator[str]:
+def segment_split(staged: Path, split: str, models: dict[str, Path], output: Path) -> Iterator[str]:
     """Segments each video from its first frame with each model; yields what to say. Resumes as `glus segment` does.
 
     Args:
