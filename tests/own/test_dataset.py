@@ -10,6 +10,7 @@ from PIL import Image
 
 from glus.cli import main
 from glus.config import load_config
+from glus.evaluation.exports import coco_document, coco_track
 from glus.evaluation.truth import open_ground_truth
 from glus.files import write_json
 from glus.masks import decode_rle, encode_rle, union
@@ -91,6 +92,26 @@ def test_masks_come_back_equal_although_they_overlap(results, footage, masks, tm
             assert (np.stack(found[video, sentence]) == track).all(), (video, sentence)
     assert (tmp_path / "own/valid/Videos/film.mp4").read_bytes() == (footage / "film.mp4").read_bytes()
     assert run("check", "--dataset", "own", "--root", tmp_path / "own") == 0
+
+
+def test_masks_come_back_equal_from_coco(footage, masks, tmp_path) -> None:
+    """In the form that `glus segment --format coco` writes, one file for each video."""
+    labels = []
+    for name in ("clip", "film.mp4"):
+        video = {"id": 1, "name": f"/some/where/{name}", "file_names": [f"{at:05d}" for at in range(T)], "length": T}
+        annotations = [
+            {"id": number, "video_id": 1, "category_id": 1, "expression": sentence}
+            | coco_track(T, HEIGHT, WIDTH, [(at, encode_rle(mask)) for at, mask in enumerate(track) if mask.any()])
+            for number, (sentence, track) in enumerate(masks.items(), start=1)
+        ]
+        file = tmp_path / f"{name}.json"
+        write_json(coco_document(name, [video | {"height": HEIGHT, "width": WIDTH}], annotations), file)
+        labels += ["--labels", file]
+    arguments = ["--from", "coco", *labels, "--videos", footage, "--held-out", "film"]
+    assert run("own", "init", tmp_path / "own", *arguments) == 0
+    for split, video_id in (("train", "clip"), ("valid", "film")):
+        found = staged_masks(tmp_path / "own", split)
+        assert all((np.stack(found[video_id, sentence]) == track).all() for sentence, track in masks.items())
 
 
 def test_a_corrected_mask_counts_and_added_videos_are_trained_on(results, footage, masks, tmp_path, capsys) -> None:
