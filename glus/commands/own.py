@@ -97,7 +97,7 @@ def params(
     base: Annotated[Path, typer.Option(help="Where its copy is kept; no step writes there.")] = Path("weights/base"),
     steps: Annotated[int, typer.Option(min=5, help="Training steps, of the model and of the selector.")] = 100,
 ) -> None:
-    """Copy the model aside and write params.yaml for fine-tuning it; everything else stays as it stands there."""
+    """Write params.yaml for fine-tuning a model, which is copied where a step would delete it; all else stays there."""
     from glus.commands.params import PARAMS, edited
     from glus.files import replace_by_text
     from glus.own.parameters import fine_tuning, keep_model
@@ -107,10 +107,10 @@ def params(
         raise InputError(
             f"{folder} has no train/expressions.csv and valid/expressions.csv; write it by `glus own init`."
         )
-    copied = keep_model(model, base)
-    replace_by_text(PARAMS, edited(PARAMS, fine_tuning(folder, base, steps)))
-    typer.echo(f"{base} {'is a copy of' if copied else 'is already'} {model}; {PARAMS} fine-tunes it for {steps} steps")
-    typer.echo(f"Next: dvc repro; then: glus own compare --before {base} --after models/glus/final -o own_report")
+    start = keep_model(model, base)
+    replace_by_text(PARAMS, edited(PARAMS, fine_tuning(folder, start, steps)))
+    typer.echo(f"{PARAMS} fine-tunes {start}{f', a copy of {model},' if start != model else ''} for {steps} steps")
+    typer.echo(f"Next: dvc repro; then: glus own compare --before {start} --after models/glus/final -o own_report")
 
 
 @app.command()

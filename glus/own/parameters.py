@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from glus.config.paths import OUTPUTS
 from glus.errors import InputError
 from glus.files import hash_file
 from glus.own.dataset import HELD_OUT, TRAIN, beside
@@ -13,28 +14,29 @@ from glus.publishing import publish
 from glus.weights.bases import TRAINED
 
 
-def keep_model(model: Path, base: Path) -> bool:
-    """Copies a model to where the pipeline writes nothing; false where it is there already.
+def keep_model(model: Path, base: Path) -> Path:
+    """Copies a model that a step would delete to another place; returns where the one to start from lies.
 
     Raises:
         InputError: no model there, one that holds only what was trained, or another one in the copy's place.
     """
+    if not (model / "config.json").is_file():
+        raise InputError(f"{model} has no config.json; name the folder of a trained model, e.g. models/glus/final.")
+    if not any(model.resolve().is_relative_to(output.resolve()) for output in OUTPUTS):
+        return model
     if (model / TRAINED).is_file():
         raise InputError(
             f"{model} holds only what was trained upon its base. Join them: `glus weights merge {model} weights/whole`,"
             " then name weights/whole."
         )
-    config = model / "config.json"
-    if not config.is_file():
-        raise InputError(f"{model} has no config.json; name the folder of a trained model, e.g. models/glus/final.")
     if base.exists():
         if _contents(base) != _contents(model):
             raise InputError(f"{base} holds another model. Name another place by --base.")
-        return False
+        return base
     with beside(base) as aside:
         shutil.copytree(model, aside)  # no links: what is written into the model later must not reach the copy
         publish(aside, base)
-    return True
+    return base
 
 
 def _contents(folder: Path) -> dict[str, str]:
@@ -61,6 +63,8 @@ def fine_tuning(folder: Path, base: Path, steps: int) -> list[str]:
         f"data.train=[{{split: own/{TRAIN}, weight: 1.0}}]",
         f"data.evaluation=[own/{HELD_OUT}]",
         f"model.base={base.as_posix()!r}",
+        "stage.exclude={}",
+        "train.kept_steps=[]",
         "train.image.steps=0",
         "train.tracking.steps=0",
         f"train.clip.steps={steps}",
@@ -80,5 +84,6 @@ def fine_tuning(folder: Path, base: Path, steps: int) -> list[str]:
         "propagate.comparisons.key_frames=[all]",
         "propagate.comparisons.strided=[]",
         "propagate.comparisons.window_strides=[]",
+        "propagate.comparisons.training_steps=[]",
         "tracking.variant=own",
     ]

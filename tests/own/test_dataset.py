@@ -229,6 +229,7 @@ def test_parameters_fine_tune_a_copy_that_no_step_deletes(
     assert Path("weights/base/config.json").is_file()
     assert (config.train.total_steps, config.data.evaluation) == (30, ["own/valid"])
     assert run("own", "params", "data/own", "--model", "models/glus/final", "--steps", "50") == 0
+    assert run("own", "params", "data/own", "--model", "weights/base") == 0
     (tmp_path / "models/glus/final/config.json").write_text('{"other": 1}')
     assert run("own", "params", "data/own", "--model", "models/glus/final") == 2
     assert "holds another model" in capsys.readouterr().err
