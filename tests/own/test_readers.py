@@ -132,7 +132,7 @@ def test_cvat_masks_are_runs_of_rows_and_one_object_by_label_and_group(videos, b
 
 def test_cvat_labels_the_frames_that_its_task_shows(videos, tmp_path) -> None:
     facts = "<name>film</name><start_frame>0</start_frame><stop_frame>4</stop_frame><frame_filter>step=2</frame_filter>"
-    shapes = polygon(0) + polygon(2) + polygon(4)
+    shapes = polygon(0) + polygon(2) + polygon(4) + polygon(6, outside=1)
     file = write(tmp_path, "a.xml", cvat_video(f'<track id="0" label="car">{shapes}</track>', facts=facts))
     assert cvat.read(file, videos)[0].labelled == (0, 2, 4)
 

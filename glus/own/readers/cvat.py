@@ -92,8 +92,8 @@ def _in_time(where: str, group: Group, labelled: range) -> list[tuple[int, str, 
         ((_whole(where, "frame", attributes.get("frame")), kind, attributes) for kind, attributes in group.shapes),
         key=lambda shape: shape[0],
     )
-    for at, _, _ in shapes:
-        if at not in labelled:
+    for at, _, attributes in shapes:
+        if at not in labelled and attributes.get("outside") != "1":  # an end may lie behind the last frame
             raise InputError(f"{where} has a shape in frame {at}, which the task does not show. Export it again.")
     for (at, _, attributes), (following, _, _) in pairwise(shapes):
         if following == at:
