@@ -20,6 +20,7 @@ from glus.commands import (
     compare,
     doctor,
     export,
+    own,
     params,
     plan,
     replay,
@@ -64,6 +65,7 @@ app.command(hidden=True)(sources.sources)
 app.command(hidden=True)(shard.shard)
 app.add_typer(weights.app, name="weights")
 app.add_typer(export.app, name="export")
+app.add_typer(own.app, name="own")
 
 
 def _show_version(wanted: bool) -> None:

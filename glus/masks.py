@@ -24,6 +24,7 @@ UNDECODABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
+STABILITY_OFFSET = 1.0  # of the thresholds around 0, as published for SAM
 LONGEST_NUMBER = 8  # groups of six bits in a run length: 40 bits, far more pixels than a mask has
 
 
@@ -141,6 +142,18 @@ def iou(prediction: np.ndarray, target: np.ndarray) -> float:
     """Intersection over union of two bool masks [H, W], 0..1; two empty masks give 1, as J does."""
     joined = np.count_nonzero(prediction | target)
     return np.count_nonzero(prediction & target) / joined if joined else 1.0
+
+
+def stability(logits: np.ndarray) -> float:
+    """How little a mask changes between the thresholds -1 and 1: the IoU of both masks, as SAM ranks masks.
+
+    Args:
+        logits: float [h, w]; NaN where there is no mask, which counts as 0.
+    """
+    outer = np.count_nonzero(logits > -STABILITY_OFFSET)
+    if not outer:
+        return 0.0 if np.isnan(logits).any() else 1.0
+    return float(np.count_nonzero(logits > STABILITY_OFFSET) / outer)
 
 
 def read_index_png(path: Path) -> np.ndarray:

@@ -23,6 +23,7 @@ from glus.masks import (
     rle_intersection_px,
     rle_pixels,
     rle_runs,
+    stability,
 )
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
@@ -159,3 +160,10 @@ def test_a_picture_with_a_broken_chunk_is_named(tmp_path: Path) -> None:
     path.write_bytes(broken)
     with pytest.raises(InputError, match=r"mask\.png cannot be decoded"):
         read_index_png(path)
+
+
+def test_stability_is_the_iou_of_the_masks_at_both_thresholds() -> None:
+    logits = np.array([[2.0, 0.5, -0.5], [3.0, -2.0, 1.0]])  # above 1: 2 of them; above -1: 5
+    assert stability(logits) == pytest.approx(2 / 5)
+    assert stability(np.full((2, 2), -3.0)) == 1.0  # surely nothing
+    assert stability(np.full((2, 2), np.nan)) == 0.0  # no answer

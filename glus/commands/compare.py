@@ -50,14 +50,15 @@ def compare(
         typer.echo(to_json({"splits": {item.name: item.to_json() for item in splits}, "unmatched": alone}))
         return
     for item in splits:
-        _show(item)
+        show_compared(item)
     for text in alone:
         typer.echo(f"Left out: {text}.")
     if output:
         typer.echo(f"{output} written")
 
 
-def _show(found: ComparedSplit) -> None:
+def show_compared(found: ComparedSplit) -> None:
+    """Prints the table of a split, and the sentences of which B loses most."""
     from rich.console import Console
 
     console = Console()

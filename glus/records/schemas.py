@@ -97,6 +97,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("area_px", pa.int64()),
             ("seg_token_generated", pa.bool_()),
             ("is_key_frame", pa.bool_()),
+            ("stability", pa.float64()),
+            ("selector_score", pa.float64()),
         ],
         # key frames that masks were propagated from; source: `selected`, or a comparison's
         "anchors": [*_EXPRESSION_KEY, ("source", pa.string()), ("frame_index", pa.int32())],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +23,30 @@ from glus.reporting.pictures import data_uri
 TEMPLATE = "comparison.html"
 
 
-def write_comparison(splits: list[ComparedSplit], alone: list[str], names: tuple[str, str], path: Path) -> None:
+def write_comparison(
+    splits: list[ComparedSplit],
+    alone: list[str],
+    names: tuple[str, str],
+    path: Path,
+    *,
+    heading: str = "Where B loses most",
+    pictured: Callable[[ComparedSplit], Sequence[Pair]] = attrgetter("worst"),
+) -> None:
     """Writes the page, everything in one file.
 
     Args:
         alone: splits that only one run has, in words.
         names: of A and B.
+        heading: of the pictures.
+        pictured: the sentences of a split that are drawn.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    sections = [{"split": split, "cards": [_card(split, pair) for pair in split.worst]} for split in splits]
-    page = environment.get_template(TEMPLATE).render(sections=sections, alone=alone, a=names[0], b=names[1])
+    sections = [{"split": split, "cards": [_card(split, pair) for pair in pictured(split)]} for split in splits]
+    page = environment.get_template(TEMPLATE).render(
+        sections=sections, alone=alone, a=names[0], b=names[1], heading=heading
+    )
     path.write_text(page, encoding="utf-8")
 
 

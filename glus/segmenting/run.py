@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from glus.errors import GlusError, InputError, name_some
@@ -11,7 +12,7 @@ from glus.execution.progress import show_progress
 from glus.inference.passes import PropagationSettings
 from glus.inference.session import SegmentedFrame, VideoSession
 from glus.manifest import write_manifest
-from glus.masks import encode_rle
+from glus.masks import encode_rle, stability
 from glus.media.sources import FrameSource, open_frames
 from glus.records.tables import write_row_groups
 from glus.segmenting.clips import cut, key_frame_place
@@ -92,9 +93,10 @@ def _segment(
     before = pieces.job()
     if before is not None:
         require_same(job.output, before, who)
-        key_frames = before["key_frames"]
+        starts = _Starts(before["key_frames"], before["selector_scores"])
     else:
-        key_frames = _key_frames(job, clip, key_frame, models)
+        starts = _find_starts(job, clip, key_frame, models)
+    key_frames = starts.key_frames
     stride, multimask = who["parameters"]["window_stride"], models.glus.settings.dynamic_multimask
     session = VideoSession(models.glus, clip, PropagationSettings(dynamic_multimask=multimask, window_stride=stride))
     for sentence, start in zip(job.sentences, key_frames, strict=True):
@@ -106,8 +108,8 @@ def _segment(
             show_progress(session, str(job.video), total=total, done=done, unit="frames"), done
         ):
             if count == 0:
-                pieces.begin({**who, "key_frames": key_frames})
-            due = pieces.add(_rows(job, clip, key_frames, frame))
+                pieces.begin({**who, **asdict(starts)})
+            due = pieces.add(_rows(job, clip, starts, frame))
             if due or stop.asked:
                 pieces.save(session, count + 1)
             if stop.asked and count + 1 < total:
@@ -119,15 +121,30 @@ def _segment(
     return key_frames
 
 
-def _key_frames(job: Job, clip: FrameSource, key_frame: int | None, models: Models) -> list[int]:
-    """Where each sentence starts, as a place in the clip: as asked for, as the selector says, or at the beginning."""
+@dataclass(frozen=True)
+class _Starts:
+    """Where sentences start.
+
+    Attributes:
+        key_frames: of each, a place in the clip.
+        selector_scores: of each, what the selector gives each frame; None without a selector.
+    """
+
+    key_frames: list[int]
+    selector_scores: list[list[float]] | None
+
+
+def _find_starts(job: Job, clip: FrameSource, key_frame: int | None, models: Models) -> _Starts:
+    """As asked for, as the selector says, or at the beginning."""
     if models.selector is not None:
-        return [int(scores.argmax()) for scores in models.selector.score(clip, list(job.sentences))]
-    return [key_frame or 0] * len(job.sentences)
+        scores = models.selector.score(clip, list(job.sentences))
+        return _Starts(scores.argmax(dim=1).tolist(), scores.tolist())
+    return _Starts([key_frame or 0] * len(job.sentences), None)
 
 
-def _rows(job: Job, clip: FrameSource, key_frames: list[int], frame: SegmentedFrame) -> list[dict[str, Any]]:
+def _rows(job: Job, clip: FrameSource, starts: _Starts, frame: SegmentedFrame) -> list[dict[str, Any]]:
     width, height = clip.size
+    scores = starts.selector_scores
     return [
         {
             "frame_index": clip.indices[frame.index],
@@ -140,7 +157,11 @@ def _rows(job: Job, clip: FrameSource, key_frames: list[int], frame: SegmentedFr
             "rle_counts": encode_rle(mask),
             "area_px": int(mask.sum()),
             "seg_token_generated": bool(generated),
-            "is_key_frame": frame.index == key_frames[number],
+            "is_key_frame": frame.index == starts.key_frames[number],
+            "stability": stability(logits),
+            "selector_score": None if scores is None else scores[number][frame.index],
         }
-        for number, mask, generated in zip(frame.numbers, frame.masks, frame.seg_token_generated, strict=True)
+        for number, mask, logits, generated in zip(
+            frame.numbers, frame.masks, frame.logits, frame.seg_token_generated, strict=True
+        )
     ]
