@@ -29,6 +29,7 @@ from glus.commands import (
     steps,
     weights,
 )
+from glus.commands.app import app as page
 from glus.errors import GlusError, LostProcessError, is_out_of_memory
 from glus.execution.endings import Cause, ExitReport
 from glus.files import write_refusal
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 # in the order of work, which is that of `glus --help`
 BEFORE: tuple[Callable[..., None], ...] = (doctor.doctor, params.params, check.check, plan.plan)
-AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, compare.compare, segment.segment)
+AFTER: tuple[Callable[..., None], ...] = (report.report, score.score, compare.compare, segment.segment, page)
 for command in BEFORE:
     app.command()(command)
 steps.register(app)
