@@ -88,16 +88,17 @@ class Answers:
 
 
 def _opened(visitor: Visitor) -> Shown:
-    assert visitor.clip is not None
-    count, (width, height) = len(visitor.clip), visitor.clip.size
+    clip, _, _ = visitor.now()
+    assert clip is not None
+    count, (width, height) = len(clip), clip.size
     scrubber = gr.Slider(value=0, maximum=max(1, count - 1))
-    said = f"{visitor.clip.name}: {count} frame{'s' * (count > 1)} of {width} x {height} pixels."
+    said = f"{clip.name}: {count} frame{'s' * (count > 1)} of {width} x {height} pixels."
     return [draw_view(visitor), "", scrubber, gr.Dropdown([], value=None), said]
 
 
 def _segmented(visitor: Visitor) -> Iterator[Shown]:
     """Segments what is not finished; the page after each frame."""
-    choices = [(asked.text, place) for place, asked in enumerate(visitor.sentences)]
+    choices = [(asked.text, place) for place, asked in enumerate(visitor.now()[1])]
     yield [*_now(visitor), gr.Dropdown(choices, value=0), "Reading the video …"]
     for _ in visitor.segment():
         yield [*_now(visitor), gr.skip(), _progress(visitor)]
@@ -109,7 +110,8 @@ def _now(visitor: Visitor) -> Shown:
 
 
 def _progress(visitor: Visitor) -> str:
-    sentences, num_frames = list(visitor.sentences), len(visitor.clip or ())
+    clip, sentences, _ = visitor.now()
+    num_frames = len(clip or ())
     found, wanted = sum(len(asked.found) for asked in sentences), len(sentences) * num_frames
     if found < wanted:
         return f"{found} of {wanted} masks."

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from glus.app.visitor import Asked, Visitor
+from glus.masks import decode_rle
 from glus.reporting.overlays import colour_of, overlay
 
 WIDEST_PX = 960  # of the picture that is sent
@@ -34,6 +35,7 @@ STYLE = """
 .glus-row p { margin: .5em 0 .1em; }
 .glus-row svg { width: 100%; height: 44px; cursor: pointer; display: block; border: 1px solid #8886; }
 .glus-key { font-size: .85em; opacity: .85; }
+.glus-key li { display: flex; align-items: center; }
 .glus-key svg { width: 1.2em; height: 1em; margin-right: .4em; vertical-align: middle; border: 1px solid #8886; }
 """
 # a click on a timeline tells its sentence and the frame under the pointer
@@ -50,11 +52,13 @@ element.addEventListener('click', event => {
 
 def draw_view(visitor: Visitor) -> str:
     """The frame that is shown, its masks in the sentences' colours, and what is known of each sentence there."""
-    clip, sentences, place = visitor.clip, list(visitor.sentences), visitor.shown
+    clip, sentences, place = visitor.now()
     if clip is None:
         return NO_VIDEO
-    picture, masks = visitor.frame(place)
-    colours = [colour_of(number) for number in range(len(masks))]
+    picture = clip[place]
+    found = [(colour_of(number), asked.found[place]) for number, asked in enumerate(sentences) if place in asked.found]
+    masks = [decode_rle(mask.rle, picture.height, picture.width) for _, mask in found]
+    colours = [colour for colour, _ in found]
     drawn = overlay(np.asarray(picture), masks, colours, min(WIDEST_PX, max(picture.width, WIDEST_PX // 2)))
     name = f"frame {place} of {escape(clip.name)}"
     items = "".join(
@@ -65,12 +69,13 @@ def draw_view(visitor: Visitor) -> str:
 
 def draw_timelines(visitor: Visitor) -> str:
     """A bar for each sentence: what its frames hold, the selector's scores as a line, the key frame as a stroke."""
-    clip, sentences = visitor.clip, list(visitor.sentences)
+    clip, sentences, shown = visitor.now()
     if clip is None or not sentences:
         return ""
-    bars = "".join(_bar(number, asked, len(clip), visitor.shown) for number, asked in enumerate(sentences))
+    bars = "".join(_bar(number, asked, len(clip), shown) for number, asked in enumerate(sentences))
     marks = "".join(f"<li>{_sample(mark)}{words}</li>" for mark, words in LEGEND.items())
-    return f'{_PATTERN}{bars}<ul class="glus-key">{marks}<li>stroke: key frame; line: score of the selector</li></ul>'
+    lines = "<li>thick stroke: key frame</li><li>line: the selector's score</li>"
+    return f'{_PATTERN}{bars}<ul class="glus-key">{marks}{lines}</ul>'
 
 
 # one for the page: what has no colour has to be told apart in black and white too
@@ -93,7 +98,7 @@ def _bar(number: int, asked: Asked, num_frames: int, shown: int) -> str:
     if asked.key_frame is not None:
         key = (
             f'<line class="key-frame" x1="{asked.key_frame + 0.5}" x2="{asked.key_frame + 0.5}" y1="0" y2="{HEIGHT}"'
-            ' stroke="#d00000" stroke-width="3" vector-effect="non-scaling-stroke"/>'
+            ' stroke="#111" stroke-width="5" vector-effect="non-scaling-stroke"/>'
         )
     where = "" if asked.key_frame is None else f" · starts at frame {asked.key_frame}"
     return (

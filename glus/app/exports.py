@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from glus.app.visitor import Asked, Visitor
@@ -33,8 +32,7 @@ def export(visitor: Visitor, form: str) -> Path:
     Raises:
         InputError: nothing to export yet.
     """
-    clip = visitor.clip
-    sentences = [replace(asked, found=dict(asked.found)) for asked in visitor.sentences]  # as they are now
+    clip, sentences, _ = visitor.now()
     if clip is None or not sentences:
         raise InputError("There is nothing to export yet: choose a video, type a sentence and press Segment.")
     part = _common_frames(sentences)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,8 +16,7 @@ from glus.app.visitor import Service
 from glus.errors import InputError
 
 LARGEST_UPLOAD = "2gb"
-SECONDS_TO_END = 3.0  # for the frame that is being computed
-NEEDED = "gradio"
+SECONDS_TO_END = 1.5  # for the frame that is being computed
 
 
 def require_gradio() -> None:
@@ -30,9 +30,9 @@ def require_gradio() -> None:
         import gradio  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"`glus app` needs {NEEDED}, which is not installed ({error}). Install it beside GLUS:"
-            " `pip install 'glus[app]'`, or from the clone `.venv/bin/uv pip install --python .venv/bin/python"
-            " -c constraints.txt -e '.[app]'`."
+            f"`glus app` needs gradio, which is not installed ({error}). Install it beside GLUS:"
+            " `pip install 'glus[app]'`, or from the clone"
+            " `.venv/bin/uv pip install --python .venv/bin/python -e '.[app]'`."
         ) from error
 
 
@@ -46,22 +46,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def require_port(host: str, port: int) -> None:
+    """The page can be served there.
+
+    Raises:
+        InputError: the port is taken, or the host is no address of this machine.
+    """
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{host}:{port} cannot be served ({why}); give another --port or --host.") from error
+
+
 def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serves the page until Ctrl-C or SIGTERM.
 
     Args:
         ready: called with the page's address once it answers.
-
-    Raises:
-        InputError: the port is taken, or the host is no address of this machine.
     """
-    with tempfile.TemporaryDirectory(prefix="glus-app-", ignore_cleanup_errors=True) as root:
-        os.environ["GRADIO_TEMP_DIR"] = f"{root}/uploads"  # read where gradio's components are made
-        Path(root, "uploads").mkdir()
-        _serve(service, Path(root), host, port, ready)
+    with _ended_by_signals() as ended, opened_page(service, host, port) as address:
+        ready(address)
+        ended.wait()
 
 
-def _serve(service: Service, root: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
+@contextmanager
+def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
+    """The page, as long as the context lasts; its address. Then all files of its visitors are removed."""
     import gradio as gr
 
     from glus.app.answers import Answers
@@ -70,11 +82,14 @@ def _serve(service: Service, root: Path, host: str, port: int, ready: Callable[[
     from glus.app.page import build_page
     from glus.app.visitors import Visitors
 
-    # below the folder of uploads: what is exported is served from there, and not copied
-    visitors = Visitors(service, root / "uploads" / "visitors")
-    page = build_page(Answers(visitors, write_examples(root / "examples")))
-    page.queue(default_concurrency_limit=None)
-    with _ended_by_signals() as ended:
+    with tempfile.TemporaryDirectory(prefix="glus-app-", ignore_cleanup_errors=True) as folder:
+        uploads = Path(folder, "uploads")
+        uploads.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # read where gradio's components are made
+        # below the uploads: what is exported is served from where it lies, and not copied
+        visitors = Visitors(service, uploads / "visitors")
+        page = build_page(Answers(visitors, write_examples(Path(folder, "examples"))))
+        page.queue(default_concurrency_limit=None)
         try:
             _, address, _ = page.launch(
                 server_name=host,
@@ -89,18 +104,15 @@ def _serve(service: Service, root: Path, host: str, port: int, ready: Callable[[
                 run_history=False,
                 enable_monitoring=False,
                 max_file_size=LARGEST_UPLOAD,
-                allowed_paths=[],
                 theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
                 css=STYLE,
             )
-        except OSError as error:
-            raise InputError(f"{host}:{port} cannot be served ({error}); name another --port or --host.") from error
-        ready(address)
-        ended.wait()
-        visitors.stop()
-        if service.at_work.acquire(timeout=SECONDS_TO_END):
-            service.at_work.release()
-        page.close(verbose=False)
+            yield address
+        finally:
+            visitors.stop()
+            if service.at_work.acquire(timeout=SECONDS_TO_END):
+                service.at_work.release()
+            page.close(verbose=False)
 
 
 @contextmanager

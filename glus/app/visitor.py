@@ -17,7 +17,7 @@ from glus.errors import InputError
 from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
 from glus.inference.session import SegmentedFrame, VideoSession
-from glus.masks import decode_rle, encode_rle
+from glus.masks import encode_rle
 from glus.media.sources import FrameSource, open_frames
 from glus.processing.sentences import require_sentences
 
@@ -72,7 +72,8 @@ class Asked:
 class Visitor:
     """A video, its sentences, and the masks found so far.
 
-    Methods may be called from several threads. A frame that is being computed is waited for, but by `stop`.
+    Methods may be called from several threads. `open`, `ask`, `start_at` and `close` wait for the frame that is being
+    computed.
 
     Attributes:
         folder: made when it is needed, removed by `close`.
@@ -90,8 +91,9 @@ class Visitor:
         self._encoder: VideoEncoder | None = None
         self._session: VideoSession | None = None
         self._in_session: dict[int, Asked] = {}  # by their numbers there
-        self._turn = 0  # of `segment`: a later one, or `stop`, ends those before it
+        self._turn = object()  # of `segment`: a later one, or `stop`, ends those before it
         self._own = threading.RLock()
+        self._video = threading.Lock()  # held while the video is replaced
         self._reading = threading.Lock()
 
     def open_upload(self, upload: Path) -> None:
@@ -127,9 +129,10 @@ class Visitor:
             )
         self.stop()
         with self._own:
-            self.clip = replace(source, name=name, read=self._one_at_a_time(source))
-            self._encoder = VideoEncoder(self._service.model, self.clip, KEPT_BYTES)
-            self._session, self.sentences, self.shown = None, [], 0
+            clip = replace(source, name=name, read=self._one_at_a_time(source))
+            self._encoder, self._session = VideoEncoder(self._service.model, clip, KEPT_BYTES), None
+            with self._video:
+                self.clip, self.sentences, self.shown = clip, [], 0
 
     def ask(self, texts: Sequence[str]) -> None:
         """Makes these the sentences: new ones are added, those that are missing are dropped, the others stay as found.
@@ -169,7 +172,7 @@ class Visitor:
         Raises:
             InputError: there is none.
         """
-        with self._own:
+        with self._video:
             if self.clip is None:
                 raise InputError("Choose a video first.")
             self.shown = min(max(frame, 0), len(self.clip) - 1)
@@ -182,11 +185,10 @@ class Visitor:
         """
         if self.clip is None:
             raise InputError("Choose a video first.")
-        self._turn += 1
-        turn = self._turn
+        turn = self._turn = object()
         while True:
             with self._own:
-                if turn != self._turn:
+                if turn is not self._turn:
                     return
                 frame = self._step()
             if frame is None:
@@ -195,29 +197,22 @@ class Visitor:
 
     def stop(self) -> None:
         """Ends `segment` after the frame that is being computed; the next `segment` goes on from there."""
-        self._turn += 1
+        self._turn = object()
 
     def close(self) -> None:
         """Ends the work and removes the visitor's files."""
         self.stop()
         with self._own:
-            self.clip = self._encoder = self._session = None
-            self.sentences = []
+            self._encoder = self._session = None
+            with self._video:
+                self.clip, self.sentences = None, []
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def frame(self, place: int) -> tuple[Image.Image, list[np.ndarray]]:
-        """A frame and the mask of each sentence in it, bool [H, W]; blank where there is none (yet).
-
-        Raises:
-            InputError: no video.
-        """
-        clip, sentences = self.clip, self.sentences
-        if clip is None:
-            raise InputError("Choose a video first.")
-        width, height = clip.size
-        found = [asked.found.get(place) for asked in sentences]
-        blank = np.zeros((height, width), dtype=bool)
-        return clip[place], [decode_rle(mask.rle, height, width) if mask else blank for mask in found]
+    def now(self) -> tuple[FrameSource | None, list[Asked], int]:
+        """Clip, sentences and the frame that is shown, as they are at one moment; no frame is waited for."""
+        with self._video:
+            sentences = [replace(asked, found=dict(asked.found)) for asked in self.sentences]
+            return self.clip, sentences, self.shown
 
     def _step(self) -> int | None:
         """Computes a frame; None: all is finished."""
@@ -268,7 +263,8 @@ class Visitor:
         for number, mask, generated in zip(frame.numbers, frame.masks, frame.seg_token_generated, strict=True):
             found = FoundMask(encode_rle(mask), int(mask.sum()), bool(generated))
             self._in_session[number].found[frame.index] = found
-        self.shown = frame.index
+        with self._video:
+            self.shown = frame.index
 
     def _leave_session(self, asked: Asked) -> None:
         for number, other in list(self._in_session.items()):

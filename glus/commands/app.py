@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from glus.execution.ties import tie_to_parent
 from glus.segmenting.requests import PRECISIONS, Precision, SegmentRequest
 
 HERE = "127.0.0.1"
@@ -31,9 +32,11 @@ def app(
 
     Example: glus app --model models/glus/final --selector models/selector
     """
-    from glus.app.serving import is_loopback, require_gradio, serve
+    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
+    from glus.app.serving import is_loopback, require_gradio, require_port, serve
 
     require_gradio()
+    require_port(host, port)
     from glus.app.visitor import Service
     from glus.segmenting.models import Models
 
