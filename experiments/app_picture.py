@@ -15,7 +15,7 @@ from glus.app.serving import opened_page, require_gradio, require_port
 from glus.app.visitor import Service
 from glus.paths import FINAL_MODEL, SELECTOR
 
-HOST, EXAMPLE, FRAME = "127.0.0.1", "Grey at first: a later key frame helps", 7
+HOST, EXAMPLE, FRAME = "127.0.0.1", "Grey at first", 7
 WIDTH_PX, HEIGHT_PX = 1100, 1000
 
 

@@ -14,7 +14,7 @@ from glus.staging.synthetic import draw_clip
 SPLIT = "test"  # nothing is trained on it
 CLIPS: dict[str, tuple[ClipKind, int]] = {
     "Moving shapes": ("plain", 0),
-    "Grey at first: a later key frame helps": ("starts_grey", 0),
+    "Grey at first": ("starts_grey", 0),  # a later key frame helps
     "Behind a bar": ("occluded", 0),
 }
 MOST_SENTENCES = 2
