@@ -15,6 +15,7 @@ from glus.app.exports import export
 from glus.app.visitor import Visitor
 from glus.app.visitors import Visitors
 from glus.errors import GlusError, is_out_of_memory
+from glus.files import write_refusal
 
 Shown = list[Any]  # view, timelines, scrubber, sentence chooser, status; what else a method names
 
@@ -122,17 +123,23 @@ def _progress(visitor: Visitor) -> str:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Has the page say in a sentence what the visitor can mend.
+    """Has the page say in a sentence what can be mended.
 
     Raises:
-        gr.Error: instead of our own errors, and of too little memory.
+        gr.Error: instead of our own errors, of a full disk and of too little memory.
     """
     try:
         yield
     except GlusError as fault:
-        raise gr.Error(str(fault), duration=20, print_exception=False) from fault
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        text = "This machine has too little memory for that: ask for fewer sentences, or for a shorter video."
-        raise gr.Error(text, duration=20, print_exception=False) from error
+        raise _sentence(str(fault)) from fault
+    except (MemoryError, RuntimeError, OSError) as error:
+        if refusal := write_refusal(error):
+            raise _sentence(f"{refusal.why[0].upper()}{refusal.why[1:]} on the machine that runs this page.") from error
+        if is_out_of_memory(error):
+            text = "This machine has too little memory for that: ask for fewer sentences, or for a shorter video."
+            raise _sentence(text) from error
+        raise
+
+
+def _sentence(text: str) -> gr.Error:
+    return gr.Error(text, duration=20, print_exception=False)
