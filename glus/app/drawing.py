@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 from PIL import Image
 
-from glus.app.visitor import Asked, Visitor
+from glus.app.visitor import AskedSentence, Visitor
 from glus.masks import decode_rle
 from glus.reporting.overlays import colour_of, overlay
 
@@ -86,7 +86,7 @@ _PATTERN = (
 )
 
 
-def _bar(number: int, asked: Asked, num_frames: int, shown: int) -> str:
+def _bar(number: int, asked: AskedSentence, num_frames: int, shown: int) -> str:
     cells = "".join(
         f'<rect class="{mark}" x="{begin}" width="{length}" height="{HEIGHT}" {_fill(mark, number)}/>'
         for mark, begin, length in _runs(asked, num_frames)
@@ -108,7 +108,7 @@ def _bar(number: int, asked: Asked, num_frames: int, shown: int) -> str:
     )
 
 
-def _runs(asked: Asked, num_frames: int) -> Iterator[tuple[str, int, int]]:
+def _runs(asked: AskedSentence, num_frames: int) -> Iterator[tuple[str, int, int]]:
     """Marks of consecutive frames that hold the same: mark, first frame, number of frames."""
     begin = 0
     for mark, run in groupby(range(num_frames), key=lambda place: _mark(asked, place)):
@@ -117,7 +117,7 @@ def _runs(asked: Asked, num_frames: int) -> Iterator[tuple[str, int, int]]:
         begin += length
 
 
-def _mark(asked: Asked, place: int) -> str:
+def _mark(asked: AskedSentence, place: int) -> str:
     found = asked.found.get(place)
     if found is None:
         return WAITING
@@ -126,7 +126,7 @@ def _mark(asked: Asked, place: int) -> str:
     return MASK if found.area_px else BLANK
 
 
-def _said(asked: Asked, place: int) -> str:
+def _said(asked: AskedSentence, place: int) -> str:
     """What is to be said of a frame beside its mask."""
     mark = _mark(asked, place)
     said = [] if mark == MASK else [LEGEND[mark]]

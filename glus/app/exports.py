@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from glus.app.visitor import Asked, Visitor
+from glus.app.visitor import AskedSentence, Visitor
 from glus.errors import InputError
 from glus.records.tables import TableWriter
 from glus.segmenting.outputs import COCO, MASKS, OVERLAY, FinishedVideo, write_forms, write_overlay
@@ -53,7 +53,7 @@ def export(visitor: Visitor, form: str) -> Path:
     return _as_one_file(target, form, Path(clip.name).stem)
 
 
-def _common_frames(sentences: list[Asked]) -> range:
+def _common_frames(sentences: list[AskedSentence]) -> range:
     """The frames that all sentences have, which are one piece: each grows from its key frame both ways."""
     common = set.intersection(*(set(asked.found) for asked in sentences))
     part = range(min(common), max(common) + 1) if common else range(0)
@@ -62,7 +62,7 @@ def _common_frames(sentences: list[Asked]) -> range:
     return part
 
 
-def _rows(result: FinishedVideo, sentences: list[Asked], place: int, first: int) -> Iterator[dict[str, object]]:
+def _rows(result: FinishedVideo, sentences: list[AskedSentence], place: int, first: int) -> Iterator[dict[str, object]]:
     """Rows of the frame that is the `first + place`-th of the whole video."""
     clip = result.clip
     width, height = clip.size

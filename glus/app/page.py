@@ -1,4 +1,4 @@
-"""The page: what stands where, and which answer belongs to which event (Gradio)."""
+"""The page: what stands where, and which reply belongs to which event (Gradio)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from glus.app.answers import Answers
 from glus.app.drawing import CLICKED, NO_VIDEO
 from glus.app.exports import FILM, FORMS
+from glus.app.replies import Replies
 
 HINT = "the dog that jumps\nthe child"
 INTRODUCTION = (
@@ -44,17 +44,17 @@ class _Seeing:
     start: gr.Button
 
 
-def build_page(answers: Answers) -> gr.Blocks:
+def build_page(replies: Replies) -> gr.Blocks:
     """The page with all its events; every tab is a visitor of its own."""
     with gr.Blocks(title="GLUS", analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                asking = _lay_out_asking(list(answers.examples))
+                asking = _lay_out_asking(list(replies.examples))
             with gr.Column(scale=5, min_width=320):
                 seeing = _lay_out_seeing()
-        _connect(answers, asking, seeing)
-        page.unload(answers.leave)
+        _connect(replies, asking, seeing)
+        page.unload(replies.leave)
     return page
 
 
@@ -83,20 +83,20 @@ def _lay_out_seeing() -> _Seeing:
     return _Seeing(view, scrubber, timelines, chooser, start)
 
 
-def _connect(answers: Answers, asking: _Asking, seeing: _Seeing) -> None:
+def _connect(replies: Replies, asking: _Asking, seeing: _Seeing) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     again: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # a later click goes on in place of an earlier one
     shown = [seeing.view, seeing.timelines, seeing.scrubber, seeing.chooser, asking.status]
     opened = [*shown, asking.sentences, asking.file]
-    asking.upload.upload(answers.take_upload, asking.upload, opened, **quiet)
-    asking.example.input(answers.take_example, asking.example, opened, **quiet)
+    asking.upload.upload(replies.take_upload, asking.upload, opened, **quiet)
+    asking.example.input(replies.take_example, asking.example, opened, **quiet)
     running = [
-        asking.segment.click(answers.segment, asking.sentences, shown, **again),
-        seeing.timelines.click(answers.start_clicked, None, shown, **again),
-        seeing.start.click(answers.start_chosen, [seeing.chooser, seeing.scrubber], shown, **again),
+        asking.segment.click(replies.segment, asking.sentences, shown, **again),
+        seeing.timelines.click(replies.start_clicked, None, shown, **again),
+        seeing.start.click(replies.start_chosen, [seeing.chooser, seeing.scrubber], shown, **again),
     ]
-    asking.stop.click(answers.stop, None, asking.status, cancels=running, queue=False, **quiet)
+    asking.stop.click(replies.stop, None, asking.status, cancels=running, queue=False, **quiet)
     seeing.scrubber.input(
-        answers.look_at, seeing.scrubber, [seeing.view, seeing.timelines], trigger_mode="always_last", **quiet
+        replies.look_at, seeing.scrubber, [seeing.view, seeing.timelines], trigger_mode="always_last", **quiet
     )
-    asking.export.click(answers.export, asking.form, asking.file, api_visibility="private")
+    asking.export.click(replies.export, asking.form, asking.file, api_visibility="private")

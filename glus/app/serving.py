@@ -76,10 +76,10 @@ def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
     """The page, as long as the context lasts; its address. Then all files of its visitors are removed."""
     import gradio as gr
 
-    from glus.app.answers import Answers
     from glus.app.drawing import STYLE
     from glus.app.examples import write_examples
     from glus.app.page import build_page
+    from glus.app.replies import Replies
     from glus.app.visitors import Visitors
 
     with tempfile.TemporaryDirectory(prefix="glus-app-", ignore_cleanup_errors=True) as folder:
@@ -88,7 +88,7 @@ def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # read where gradio's components are made
         # below the uploads: what is exported is served from where it lies, and not copied
         visitors = Visitors(service, uploads / "visitors")
-        page = build_page(Answers(visitors, write_examples(Path(folder, "examples"))))
+        page = build_page(Replies(visitors, write_examples(Path(folder, "examples"))))
         page.queue(default_concurrency_limit=None)
         try:
             _, address, _ = page.launch(

@@ -53,7 +53,7 @@ class FoundMask:
 
 
 @dataclass(eq=False)
-class Asked:
+class AskedSentence:
     """One sentence and what was found.
 
     Attributes:
@@ -85,12 +85,12 @@ class Visitor:
     def __init__(self, service: Service, folder: Path) -> None:
         self.folder = folder
         self.clip: FrameSource | None = None
-        self.sentences: list[Asked] = []
+        self.sentences: list[AskedSentence] = []
         self.shown = 0
         self._service = service
         self._encoder: VideoEncoder | None = None
         self._session: VideoSession | None = None
-        self._in_session: dict[int, Asked] = {}  # by their numbers there
+        self._in_session: dict[int, AskedSentence] = {}  # by their numbers there
         self._turn = object()  # of `segment`: a later one, or `stop`, ends those before it
         self._own = threading.RLock()
         self._video = threading.Lock()  # held while the video is replaced
@@ -148,7 +148,7 @@ class Visitor:
             known = {asked.text: asked for asked in self.sentences}
             for text in known.keys() - set(wanted):
                 self._leave_session(known[text])
-            self.sentences = [known.get(text) or Asked(text) for text in wanted]
+            self.sentences = [known.get(text) or AskedSentence(text) for text in wanted]
 
     def start_at(self, place: int, frame: int) -> None:
         """Has a sentence start at another frame: it is segmented anew.
@@ -208,7 +208,7 @@ class Visitor:
                 self.clip, self.sentences = None, []
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def now(self) -> tuple[FrameSource | None, list[Asked], int]:
+    def now(self) -> tuple[FrameSource | None, list[AskedSentence], int]:
         """Clip, sentences and the frame that is shown, as they are at one moment; no frame is waited for."""
         with self._video:
             sentences = [replace(asked, found=dict(asked.found)) for asked in self.sentences]
@@ -248,7 +248,7 @@ class Visitor:
         self._session = session
         return True
 
-    def _choose_key_frames(self, new: list[Asked]) -> None:
+    def _choose_key_frames(self, new: list[AskedSentence]) -> None:
         """The best frame of the selector, or the first, for sentences of which the visitor has chosen none."""
         assert self.clip is not None
         if self._service.selector is not None and new:
@@ -266,7 +266,7 @@ class Visitor:
         with self._video:
             self.shown = frame.index
 
-    def _leave_session(self, asked: Asked) -> None:
+    def _leave_session(self, asked: AskedSentence) -> None:
         for number, other in list(self._in_session.items()):
             if other is asked and self._session is not None:
                 self._session.drop(number)

@@ -1,4 +1,4 @@
-"""What the page answers to a visitor's click: what it shows next (Gradio)."""
+"""What the page replies to a visitor's click: what it shows next (Gradio)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from glus.files import write_refusal
 Shown = list[Any]  # view, timelines, scrubber, sentence chooser, status; what else a method names
 
 
-class Answers:
+class Replies:
     """What happens at each event of the page.
 
     Each method takes the values of its inputs and Gradio's request, which names the tab, and returns new values of its
