@@ -32,6 +32,7 @@ from glus.commands import (
     steps,
     weights,
 )
+from glus.commands.app import app as page
 from glus.errors import GlusError, LostProcessError, is_out_of_memory
 from glus.execution.endings import Cause, ExitReport
 from glus.files import write_refusal
@@ -55,6 +56,7 @@ AFTER: tuple[Callable[..., None], ...] = (
     score.score,
     compare.compare,
     segment.segment,
+    page,
 )
 for command in BEFORE:
     app.command()(command)

@@ -15,7 +15,7 @@ ROOMS = (
     "errors", "paths", "files", "publishing", "masks", "media", "config", "manifest", "records", "execution",
     "processing", "model", "selector", "staging", "metrics", "weights", "api", "inference", "evaluation", "keyframes",
     "training/loop", "training/segmentation", "training/selector", "reporting", "segmenting", "own", "pipeline",
-    "launch", "planning", "steps", "ablations", "replay", "commands", "cli",
+    "launch", "planning", "steps", "ablations", "replay", "app", "commands", "cli",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "peft", "sam2", "accelerate"}
 FILES = sorted(path.relative_to(ROOT) for folder in ("glus", "flows") for path in (ROOT / folder).rglob("*.py"))

@@ -32,19 +32,27 @@ class _EncodedFrame:
     features: FrameFeatures
     together: list[int]
 
+    @property
+    def num_bytes(self) -> int:
+        """What it takes of memory."""
+        parts = (self.tokens, self.features.stride4, self.features.stride8, self.features.stride16)
+        return sum(part.nbytes for part in parts)
+
 
 class VideoEncoder:
     """What the model sees of a video, shared by every sentence, pass and window.
 
-    A frame goes through each encoder once while it is among the `FRAMES_KEPT` latest; of the context frames the visual
-    tokens are kept for good. Nothing else is held of a frame, its picture included.
+    A frame goes through each encoder once while it is among the `frames_kept` latest; of the context frames the visual
+    tokens are kept for good. Nothing else is held of a frame, its picture included. Sessions over one video may share
+    an encoder, one at a time.
 
     Args:
         model: in evaluation mode.
         frames: T frames.
+        kept_bytes: of encoded frames that may be held where `FRAMES_KEPT` of them take less.
     """
 
-    def __init__(self, model: GlusModel, frames: FrameSource) -> None:
+    def __init__(self, model: GlusModel, frames: FrameSource, kept_bytes: int = 0) -> None:
         self.model = model
         self.frames = frames
         self.context_frames = centre_context_frames(len(frames), model.settings.num_context_frames)
@@ -52,6 +60,13 @@ class VideoEncoder:
         self._context_prefix: tuple[list[int], SharedCache] | None = None
         self._encoded: OrderedDict[int, _EncodedFrame] = OrderedDict()
         self._position: Tensor | None = None
+        self._kept_bytes = kept_bytes
+
+    @property
+    def frames_kept(self) -> int:
+        """The most encoded frames that are held."""
+        one = next(iter(self._encoded.values()), None)
+        return FRAMES_KEPT if one is None else max(FRAMES_KEPT, self._kept_bytes // one.num_bytes)
 
     def entries(self) -> dict[str, int]:
         """How much the stores hold, in frames."""
@@ -68,7 +83,7 @@ class VideoEncoder:
         missing.sort()
         for start in range(0, len(missing), FRAMES_AT_ONCE):
             self._encoded |= self._encode(missing[start : start + FRAMES_AT_ONCE])
-            while len(self._encoded) > FRAMES_KEPT:
+            while len(self._encoded) > self.frames_kept:
                 self._encoded.popitem(last=False)
 
     def state(self) -> list[tuple[int, list[int]]]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from glus.errors import InputError
-from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT, VideoEncoder
+from glus.inference.encoder import FRAMES_AT_ONCE, VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
 from glus.inference.prompts import NOT_FINITE, build_conversation
 from glus.inference.state import SessionState
@@ -71,19 +71,22 @@ class VideoSession(Iterator[SegmentedFrame]):
     ```
 
     Each frame is given once for each sentence. No frame is encoded twice, but for those that both directions need and
-    that have left the stores in between (`FRAMES_KEPT`): a key frame, and what lies between the first and the last key
-    frame where sentences have several. All stores are bounded, see `entries`.
+    that have left the stores in between (see `VideoEncoder`): a key frame, and what lies between the first and the last
+    key frame where sentences have several. All stores are bounded, see `entries`.
 
     Args:
         model: in evaluation mode.
-        frames: see `open_frames`. Their number must be known: context frames cover the whole video.
+        frames: see `open_frames`; their number must be known, as context frames cover the whole video. Or the encoder
+            of an earlier session: what it still holds is not encoded again.
         settings: of sentences that are added without their own; by default those of the paper, and what the weights
             need.
     """
 
-    def __init__(self, model: GlusModel, frames: Frames, settings: PropagationSettings | None = None) -> None:
+    def __init__(
+        self, model: GlusModel, frames: Frames | VideoEncoder, settings: PropagationSettings | None = None
+    ) -> None:
         self._settings = settings or PropagationSettings(dynamic_multimask=model.settings.dynamic_multimask)
-        self._video = VideoEncoder(model, open_frames(frames))
+        self._video = frames if isinstance(frames, VideoEncoder) else VideoEncoder(model, open_frames(frames))
         self._sentences: dict[int, _Sentence] = {}
         self._added = 0
         self._passes: list[Pass] = []
@@ -112,7 +115,7 @@ class VideoSession(Iterator[SegmentedFrame]):
         memories = [len(track.bank) for track in tracks]
         most = max((track.settings.max_strided + 1 for track in tracks), default=0)
         return {
-            "encoded frames": (kept["encoded frames"], FRAMES_KEPT),
+            "encoded frames": (kept["encoded frames"], self._video.frames_kept),
             "context frames": (kept["context frames"], len(self.context_frames)),
             "memories of a sentence": (max(memories, default=0), most),
             "frames answered ahead": (max((each.num_ahead for each in self._passes), default=0), FRAMES_AT_ONCE),

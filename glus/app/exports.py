@@ -1,0 +1,91 @@
+"""What a visitor takes along: the forms of `glus segment`, each as one file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from glus.app.visitor import AskedSentence, Visitor
+from glus.errors import InputError
+from glus.records.tables import TableWriter
+from glus.segmenting.outputs import COCO, MASKS, OVERLAY, FinishedVideo, write_forms, write_overlay
+from glus.segmenting.requests import Format
+
+FILM = "overlay"
+FORMS = {
+    FILM: "Overlay film (mp4)",
+    Format.PNG: "Masks, a PNG for each frame and sentence (zip)",
+    Format.PALETTE: "Masks, one indexed PNG for each frame (zip)",
+    Format.CUTOUT: "Cut-out with alpha, PNG (zip)",
+    Format.COCO: "COCO for videos (json)",
+    Format.PARQUET: "Run lengths (Parquet)",
+}
+FOLDERS = {Format.PNG: "masks", Format.PALETTE: "palette", Format.CUTOUT: "cutout"}
+
+
+def export(visitor: Visitor, form: str) -> Path:
+    """Writes one of `FORMS` into the visitor's folder and returns the file, named after the video.
+
+    Frames that are not segmented for every sentence are left out.
+
+    Raises:
+        InputError: nothing to export yet.
+    """
+    clip, sentences, _ = visitor.now()
+    if clip is None or not sentences:
+        raise InputError("There is nothing to export yet: choose a video, type a sentence and press Segment.")
+    part = _common_frames(sentences)
+    target = visitor.folder / "export"
+    shutil.rmtree(target, ignore_errors=True)  # of the export before
+    target.mkdir(parents=True)
+    key_frames = [(asked.key_frame or 0) - part.start for asked in sentences]
+    texts = tuple(asked.text for asked in sentences)
+    result = FinishedVideo(target, clip[part.start : part.stop], texts, key_frames)
+    with TableWriter("segmented", target / MASKS) as table:
+        for place in range(len(part)):
+            for row in _rows(result, sentences, place, part.start):
+                table.add(row)
+    if form == FILM:
+        write_overlay(result)
+    else:
+        write_forms(result, (Format(form),))
+    return _as_one_file(target, form, Path(clip.name).stem)
+
+
+def _common_frames(sentences: list[AskedSentence]) -> range:
+    """The frames that all sentences have, which are one piece: each grows from its key frame both ways."""
+    common = set.intersection(*(set(asked.found) for asked in sentences))
+    part = range(min(common), max(common) + 1) if common else range(0)
+    if any((asked.key_frame or 0) not in part for asked in sentences):
+        raise InputError("Not every sentence has been segmented far enough to export; press Segment to go on.")
+    return part
+
+
+def _rows(result: FinishedVideo, sentences: list[AskedSentence], place: int, first: int) -> Iterator[dict[str, object]]:
+    """Rows of the frame that is the `first + place`-th of the whole video."""
+    clip = result.clip
+    width, height = clip.size
+    for number, asked in enumerate(sentences):
+        found = asked.found[first + place]
+        yield {
+            "frame_index": clip.indices[place],
+            "frame_name": clip.frame_names[place],
+            "time_s": None if clip.times_s is None else clip.times_s[place],
+            "sentence_number": number,
+            "sentence": asked.text,
+            "height_px": height,
+            "width_px": width,
+            "rle_counts": found.rle,
+            "area_px": found.area_px,
+            "seg_token_generated": found.seg_token_generated,
+            "is_key_frame": place == result.key_frames[number],
+        }
+
+
+def _as_one_file(target: Path, form: str, stem: str) -> Path:
+    if form in FOLDERS:
+        folder = FOLDERS[Format(form)]
+        return Path(shutil.make_archive(str(target / f"{stem}-{form}"), "zip", target, folder))
+    made = {FILM: OVERLAY, Format.COCO: COCO, Format.PARQUET: MASKS}[form]
+    return (target / made).rename(target / f"{stem}-{made}")

@@ -1,0 +1,50 @@
+"""`glus app`: a web page for own videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glus.execution.ties import tie_to_parent
+from glus.segmenting.requests import PRECISIONS, Precision, SegmentRequest
+
+HERE = "127.0.0.1"
+
+
+def app(
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/glus/final"),
+    selector: Annotated[Path | None, typer.Option(help="Folder of a key-frame selector.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; another one than 127.0.0.1 lets other machines in, unasked.")
+    ] = HERE,
+    max_frames: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse videos with more frames.")] = 1000,
+    window_stride: Annotated[
+        int, typer.Option(min=1, help="Frames that one reading of the language model answers for; 1 is the paper's.")
+    ] = 1,
+    precision: Annotated[
+        Precision, typer.Option(help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + ".")
+    ] = Precision.FLOAT32,
+) -> None:
+    """Serve a web page: upload a video, type sentences, watch the masks come, take them along (needs glus[app]).
+
+    Example: glus app --model models/glus/final --selector models/selector
+    """
+    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
+    from glus.app.serving import is_loopback, require_gradio, require_port, serve
+
+    require_gradio()
+    require_port(host, port)
+    from glus.app.visitor import Service
+    from glus.segmenting.models import Models
+
+    request = SegmentRequest(model=model, selector=selector, window_stride=window_stride, precision=precision)
+    models = Models(request)
+    models.require()
+    service = Service(models.glus, models.selector, window_stride, max_frames)
+    if not is_loopback(host):
+        typer.echo(f"Whoever reaches {host} can use this page and this machine's time: it asks for no password.")
+    serve(service, host, port, lambda address: typer.echo(f"The page is at {address} (Ctrl-C ends it)."))
+    typer.echo("Ended; what visitors uploaded and exported is removed.")
