@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from glus.execution.ties import tie_to_parent
+from glus.paths import FINAL_MODEL
 from glus.segmenting.requests import PRECISIONS, Precision, SegmentRequest
 
 HERE = "127.0.0.1"
 
 
 def app(
-    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/glus/final"),
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = FINAL_MODEL,
     selector: Annotated[Path | None, typer.Option(help="Folder of a key-frame selector.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     host: Annotated[
