@@ -261,6 +261,11 @@ sys.meta_path.insert(0, Waits())
 """
 
 
+def hears_ctrl_c() -> None:
+    """In a child: a shell that runs the tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     "start",
     ["import runpy; runpy.run_module('glus', run_name='__main__')", "from glus.__main__ import main; main()"],
@@ -268,7 +273,9 @@ sys.meta_path.insert(0, Waits())
 )
 def test_ctrl_c_within_the_first_second_is_one_line_too(start: str) -> None:
     command = [sys.executable, "-c", WAITS_IN_THE_IMPORTS + start, "params"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=-1, stderr=-1, text=True, start_new_session=True, preexec_fn=hears_ctrl_c
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
