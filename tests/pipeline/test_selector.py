@@ -96,7 +96,8 @@ def write_models(config: Config) -> str:
         save_glus(model, model.state_dict(), folder)
     sha256 = hash_file(directory / WEIGHTS)
     extra = {"checkpoint_step": 500, "weights_sha256": sha256}
-    write_manifest(directory, step="train", parameters={}, inputs={}, extra=extra)
+    for folder in (directory, Path("models/glus/final")):
+        write_manifest(folder, step="train", parameters={}, inputs={}, extra=extra)
     return sha256
 
 
