@@ -95,7 +95,7 @@ def segment_film(num_frames: int, num_texts: int, middle: bool) -> None:
                     {
                         "dataset": "own", "split": "film", "video_id": "film", "expression_id": str(number),
                         "frame_index": frame.index, "height_px": SIZE[1], "width_px": SIZE[0],
-                        "rle_counts": encode_rle(mask), "seg_token_generated": bool(generated),
+                        "rle_counts": encode_rle(mask), "seg_token_generated": bool(generated), "mean_logit": None,
                     }
                 )  # fmt: skip
             for name, (entries, bound) in session.entries().items():

@@ -60,7 +60,7 @@ def _write_predictions(truth: StagedSplit, jobs: dict[str, Job], path: Path) -> 
             kept = {
                 key: row[key] for key in ("frame_index", "height_px", "width_px", "rle_counts", "seg_token_generated")
             }
-            names = {"dataset": truth.dataset, "split": truth.split, "video_id": video_id}
+            names = {"dataset": truth.dataset, "split": truth.split, "video_id": video_id, "mean_logit": None}
             rows += [{**names, "expression_id": number, **kept} for number in ids[row["sentence"]]]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table("predictions", rows, path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from together import together
 from torch import Tensor
 
 from glus.training.loop.batches import iterate, pack, unpack
@@ -46,10 +47,13 @@ def test_what_is_packed_is_unpacked():
     assert found.pixels.untyped_storage().data_ptr() == content.untyped_storage().data_ptr()
 
 
+def second_and_third_step(workers: int) -> list[Batch]:
+    return list(iterate(SimpleNamespace(batch=batch, steps=3, accumulation=2), 1, workers))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_of_a_phase_come_in_order(workers):
-    phase = SimpleNamespace(batch=batch, steps=3, accumulation=2)
-    found = list(iterate(phase, 1, workers))
+    found = together(1, second_and_third_step, workers)[0]
     assert len(found) == 4
     for number, each in enumerate(found, start=2):
         assert_equal(each, batch(number))
