@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glus.errors import InputError
-from glus.execution.ties import tie_to_parent
 from glus.files import to_json
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ def ablate(
     offer_own(project, load_config())
     if dry_run or as_json:
         return _show(runs, project, at_once if as_json else None)
-    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     if len(runs) == 1:
         with interrupted_by_sigterm():
             return make(runs[0], project)

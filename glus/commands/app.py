@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from glus.execution.ties import tie_to_parent
 from glus.paths import FINAL_MODEL
 from glus.segmenting.requests import PRECISIONS, Precision, SegmentRequest
 
@@ -33,7 +32,6 @@ def app(
 
     Example: glus app --model models/glus/final --selector models/selector
     """
-    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     from glus.app.serving import is_loopback, require_gradio, require_port, serve
 
     require_gradio()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glus.errors import InputError
-from glus.execution.ties import tie_to_parent
 from glus.files import to_json
 from glus.pipeline.table import STEPS
 
@@ -35,7 +34,6 @@ def replay(
     if first not in names:
         raise InputError(f"--from {first!r} is no step; the steps are {', '.join(names)}.")
     passport = find_passport(Path(), run)
-    tie_to_parent()  # `python -m glus` has done it, the script `glus` has not
     with interrupted_by_sigterm():
         replayed = make_again(Path(), passport, first)
     typer.echo(to_json(asdict(replayed)) if as_json else _words(replayed))
