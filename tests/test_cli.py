@@ -138,7 +138,11 @@ def test_plan_tells_what_dvc_would_run(run: Run) -> None:
     for name in ("glus", "dvc.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, Path(name))
-    assert run("plan")[0] == 1  # no DVC repository here
+    code, out, err = run("plan")  # no DVC repository here: what a run needs is told all the same
+    assert code == 1
+    assert "parameters: " in out
+    assert "What would run is not known: `dvc status`" in err
+    assert json.loads(run("plan", "--json")[1])["steps"] is None
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
     code, out, _ = run("plan", "--json")
     assert code == 0

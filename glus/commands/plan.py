@@ -40,15 +40,25 @@ def plan(
     config = load_config(preset_file(preset)) if preset else load_config()
     if preset is None and config.compute.engine == "local":
         require_device(config.compute)
-    rows = [] if preset else _steps(config)
+    rows, failure = ([], None) if preset else _steps_or_failure(config)
     if not as_json:
-        _print_steps(rows)
+        _print_steps(rows or [])
     needs = _needs(config, samples_per_second)
     if as_json:
         typer.echo(to_json({"steps": rows, "needs": needs}))
-        return
-    for line in _needs_as_text(config, needs):
-        typer.echo(line)
+    else:
+        for line in _needs_as_text(config, needs):
+            typer.echo(line)
+    if failure:
+        raise failure
+
+
+def _steps_or_failure(config: Config) -> tuple[list[dict[str, Any]] | None, GlusError | None]:
+    """What would run is not known while steps are at work, or without DVC; what a run needs is, all the same."""
+    try:
+        return _steps(config), None
+    except GlusError as failure:
+        return None, failure
 
 
 def _steps(config: Config) -> list[dict[str, Any]]:
@@ -146,7 +156,7 @@ def _changes() -> dict[str, list[str]]:
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=tied())
     if done.returncode != 0:
-        raise GlusError(f"`dvc status` failed in {Path.cwd()}: {' '.join(done.stderr.split())}")
+        raise GlusError(f"What would run is not known: `dvc status` in {Path.cwd()}: {' '.join(done.stderr.split())}")
     found: dict[str, list[Any]] = json.loads(done.stdout)
     return {step: [text for change in changes for text in _describe(change)] for step, changes in found.items()}
 
