@@ -93,13 +93,18 @@ def test_the_real_size_has_the_published_parameters(printed):
 
 
 def test_estimates_at_the_real_size_are_those_measured(printed, monkeypatch):
-    """One clip of 4 + 4 frames of 448 x 252 and one sentence, videos of 4 frames to label and of 8 to segment."""
+    """One clip of 4 + 4 frames of 448 x 252 and one sentence, videos of 4 frames to label and of 8 to segment.
+
+    Linux counts the stored weights that LoRA was merged into until it wants the room: 64 matrices in bfloat16.
+    """
     monkeypatch.setattr(works, "FRAME_PX", (252, 448))
     one = changed(printed, {"train.clip.samples": 1, "train.clip.max_expressions": 1})
+    dead = 64 * 4096 * 4096 * 2
     for work, measured in (
         (training(one), 19.3e9),
-        (segmenting(printed, "labelling", 4), 19.7e9),
-        (selecting(printed), 17.3e9),
+        (segmenting(printed, "labelling", 4), 19.7e9 - dead),
+        (selecting(printed), 18.7e9 - dead),
+        (segmenting(printed, "segmenting", 8), 18.9e9 - dead),
     ):
         assert abs((work.total + LIBRARIES) / measured - 1) < 0.15, work
 
