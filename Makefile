@@ -58,6 +58,6 @@ $(READY): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || $$found -m venv .venv
 	@echo "Installing into .venv (about 7 GB, some minutes the first time) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv "setuptools>=77" wheel
-	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[app,dev]'
 	@echo '$(PROGRAMS_FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/programs_first.pth"
 	@touch $@

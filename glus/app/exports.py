@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from glus.app.visitor import AskedSentence, Visitor
@@ -11,6 +10,7 @@ from glus.errors import InputError
 from glus.records.tables import TableWriter
 from glus.segmenting.outputs import COCO, MASKS, OVERLAY, FinishedVideo, write_forms, write_overlay
 from glus.segmenting.requests import Format
+from glus.segmenting.rows import AskedRow
 
 FILM = "overlay"
 FORMS = {
@@ -39,13 +39,16 @@ def export(visitor: Visitor, form: str) -> Path:
     target = visitor.folder / "export"
     shutil.rmtree(target, ignore_errors=True)  # of the export before
     target.mkdir(parents=True)
-    key_frames = [(asked.key_frame or 0) - part.start for asked in sentences]
-    texts = tuple(asked.text for asked in sentences)
-    result = FinishedVideo(target, clip[part.start : part.stop], texts, key_frames)
+    rows = [
+        AskedRow(number, asked.text, asked.key_frame or 0, None if asked.scores is None else asked.scores.tolist())
+        for number, asked in enumerate(sentences)
+    ]
     with TableWriter("segmented", target / MASKS) as table:
-        for place in range(len(part)):
-            for row in _rows(result, sentences, place, part.start):
-                table.add(row)
+        for place in part:
+            for row, asked in zip(rows, sentences, strict=True):
+                table.add(row.of(clip, place, asked.found[place]))
+    key_frames = [row.key_frame - part.start for row in rows]
+    result = FinishedVideo(target, clip[part.start : part.stop], tuple(row.text for row in rows), key_frames)
     if form == FILM:
         write_overlay(result)
     else:
@@ -60,27 +63,6 @@ def _common_frames(sentences: list[AskedSentence]) -> range:
     if any((asked.key_frame or 0) not in part for asked in sentences):
         raise InputError("Not every sentence has been segmented far enough to export; press Segment to go on.")
     return part
-
-
-def _rows(result: FinishedVideo, sentences: list[AskedSentence], place: int, first: int) -> Iterator[dict[str, object]]:
-    """Rows of the frame that is the `first + place`-th of the whole video."""
-    clip = result.clip
-    width, height = clip.size
-    for number, asked in enumerate(sentences):
-        found = asked.found[first + place]
-        yield {
-            "frame_index": clip.indices[place],
-            "frame_name": clip.frame_names[place],
-            "time_s": None if clip.times_s is None else clip.times_s[place],
-            "sentence_number": number,
-            "sentence": asked.text,
-            "height_px": height,
-            "width_px": width,
-            "rle_counts": found.rle,
-            "area_px": found.area_px,
-            "seg_token_generated": found.seg_token_generated,
-            "is_key_frame": place == result.key_frames[number],
-        }
 
 
 def _as_one_file(target: Path, form: str, stem: str) -> Path:

@@ -90,7 +90,7 @@ def _connect(replies: Replies, asking: _Asking, seeing: _Seeing) -> None:
     opened = [*shown, asking.sentences, asking.file]
     asking.upload.upload(replies.take_upload, asking.upload, opened, **quiet)
     asking.example.input(replies.take_example, asking.example, opened, **quiet)
-    running = [
+    running: list[dict[str, Any]] = [
         asking.segment.click(replies.segment, asking.sentences, shown, **again),
         seeing.timelines.click(replies.start_clicked, None, shown, **again),
         seeing.start.click(replies.start_chosen, [seeing.chooser, seeing.scrubber], shown, **again),

@@ -31,8 +31,7 @@ def require_gradio() -> None:
     except ImportError as error:
         raise InputError(
             f"`glus app` needs gradio, which is not installed ({error}). Install it beside GLUS:"
-            " `pip install 'glus[app]'`, or from the clone"
-            " `.venv/bin/uv pip install --python .venv/bin/python -e '.[app]'`."
+            " `pip install 'glus[app]'`, or `make setup` in the clone."
         ) from error
 
 

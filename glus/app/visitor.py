@@ -17,9 +17,9 @@ from glus.errors import InputError
 from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
 from glus.inference.session import SegmentedFrame, VideoSession
-from glus.masks import encode_rle
 from glus.media.sources import FrameSource, open_frames
 from glus.processing.sentences import require_sentences
+from glus.segmenting.rows import FoundMask, found_masks
 
 KEPT_BYTES = 1 << 30  # of a visitor's encoded frames, which serve the sentences that come later
 
@@ -41,15 +41,6 @@ class Service:
     window_stride: int
     most_frames: int
     at_work: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(frozen=True)
-class FoundMask:
-    """The mask of one frame: COCO's compressed run lengths, pixels, and whether [SEG] came."""
-
-    rle: str
-    area_px: int
-    seg_token_generated: bool
 
 
 @dataclass(eq=False)
@@ -260,8 +251,7 @@ class Visitor:
                 asked.key_frame = 0 if asked.scores is None else int(asked.scores.argmax())
 
     def _record(self, frame: SegmentedFrame) -> None:
-        for number, mask, generated in zip(frame.numbers, frame.masks, frame.seg_token_generated, strict=True):
-            found = FoundMask(encode_rle(mask), int(mask.sum()), bool(generated))
+        for number, found in found_masks(frame):
             self._in_session[number].found[frame.index] = found
         with self._video:
             self.shown = frame.index

@@ -7,26 +7,23 @@ from typing import Annotated
 
 import typer
 
+from glus.commands.options import ChosenPrecision, SelectorFolder, WindowStride
 from glus.paths import FINAL_MODEL
-from glus.segmenting.requests import PRECISIONS, Precision, SegmentRequest
+from glus.segmenting.requests import Precision, SegmentRequest
 
 HERE = "127.0.0.1"
 
 
 def app(
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = FINAL_MODEL,
-    selector: Annotated[Path | None, typer.Option(help="Folder of a key-frame selector.")] = None,
+    selector: SelectorFolder = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     host: Annotated[
         str, typer.Option(help="Address to serve at; another one than 127.0.0.1 lets other machines in, unasked.")
     ] = HERE,
     max_frames: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse videos with more frames.")] = 1000,
-    window_stride: Annotated[
-        int, typer.Option(min=1, help="Frames that one reading of the language model answers for; 1 is the paper's.")
-    ] = 1,
-    precision: Annotated[
-        Precision, typer.Option(help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + ".")
-    ] = Precision.FLOAT32,
+    window_stride: WindowStride = 1,
+    precision: ChosenPrecision = Precision.FLOAT32,
 ) -> None:
     """Serve a web page: upload a video, type sentences, watch the masks come, take them along (needs glus[app]).
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from glus.commands.options import ChosenPrecision, SelectorFolder, WindowStride
 from glus.errors import InputError
-from glus.segmenting.requests import DESCRIPTIONS, PRECISIONS, Format, Precision, SegmentRequest
+from glus.segmenting.requests import DESCRIPTIONS, Format, Precision, SegmentRequest
 
 FORMATS = (
     "Films that FFmpeg reads (mp4, mov, mkv, webm, avi, ...), folders of frames (jpg, jpeg, png, bmp, webp) in the"
@@ -27,19 +28,15 @@ def segment(  # noqa: PLR0913
     expressions: Annotated[
         list[str] | None, typer.Option("-e", "--expression", help="What to segment; may be given again.")
     ] = None,
-    selector: Annotated[Path | None, typer.Option(help="Folder of a key-frame selector.")] = None,
+    selector: SelectorFolder = None,
     key_frame: Annotated[
         int | None, typer.Option("--key-frame", metavar="N", help="Frame to start from, both ways (counted from 0).")
     ] = None,
     anchor: Annotated[int | None, typer.Option(hidden=True)] = None,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only frames A to B, B not included.")] = None,
     every: Annotated[int, typer.Option(min=1, metavar="N", help="Only every N-th frame.")] = 1,
-    window_stride: Annotated[
-        int, typer.Option(min=1, help="Frames that one reading of the language model answers for; 1 is the paper's.")
-    ] = 1,
-    precision: Annotated[
-        Precision, typer.Option(help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + ".")
-    ] = Precision.FLOAT32,
+    window_stride: WindowStride = 1,
+    precision: ChosenPrecision = Precision.FLOAT32,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile SAM-2's image encoder, which takes minutes; meant for a GPU.")
     ] = False,

@@ -118,6 +118,16 @@ def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.
     return table
 
 
+def column_names(schema: str, path: Path) -> list[str]:
+    """The columns that a Parquet file of the named schema has; one of an older version may have others.
+
+    Raises:
+        ArtifactError: not there, not a Parquet file, or a file of another schema or version.
+    """
+    with _open_table(schema, path) as opened:
+        return list(opened.schema_arrow.names)
+
+
 def _require_unique(schema: str, table: pa.Table, path: Path) -> None:
     """Refuses rows with one key, of which a reader would keep the last."""
     key = [name for name in KEYS.get(schema, ()) if name in table.column_names]

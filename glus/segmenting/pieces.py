@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from glus.errors import InputError, name_some
 from glus.files import read_json, write_json
 from glus.inference.session import VideoSession
 from glus.inference.state import SessionState, read_state, write_state
-from glus.records.tables import read_table, write_table
+from glus.records.schemas import SCHEMAS
+from glus.records.tables import column_names, read_table, write_table
 
 FRAMES_IN_A_PIECE = 32  # so much work is lost at most
 FRAMES_IN_A_ROW_GROUP = 1024
@@ -35,14 +37,29 @@ class Pieces:
         self._num_waiting = 0
         self._count = 0
 
-    def job(self) -> dict[str, Any] | None:
+    def job(self, facts: Sequence[str]) -> dict[str, Any] | None:
         """What an earlier process was asked for; None: there was none.
 
+        Args:
+            facts: that it has to hold.
+
         Raises:
-            InputError: the file is damaged.
+            InputError: it is damaged, or another version began it, whose tables have other columns.
         """
         path = self._folder / JOB
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        job = read_json(path)
+        other = [f"{JOB} has no {fact}" for fact in facts if fact not in job]
+        for piece in sorted(self._folder.glob("masks-*.parquet")):
+            columns = set(column_names("segmented", piece)) ^ set(SCHEMAS["segmented"].names)
+            other += [f"{piece.name} differs in the columns {name_some(sorted(columns))}"] if columns else []
+        if other:
+            raise InputError(
+                f"{self._folder} was begun by another version of GLUS ({other[0]}), and this one cannot go on with it."
+                " What is finished there stays as it is: go on with that version, or begin anew in another folder."
+            )
+        return job
 
     def restore(self, session: VideoSession) -> int:
         """Takes a new session to where an earlier process left it; returns how many frames it has behind it."""

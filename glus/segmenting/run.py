@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from glus.errors import GlusError, InputError, name_some
 from glus.execution.progress import show_progress
 from glus.inference.passes import PropagationSettings
-from glus.inference.session import SegmentedFrame, VideoSession
+from glus.inference.session import VideoSession
 from glus.manifest import write_manifest
-from glus.masks import encode_rle, stability
 from glus.media.sources import FrameSource, open_frames
 from glus.records.tables import write_row_groups
 from glus.segmenting.clips import cut, key_frame_place
@@ -22,6 +21,7 @@ from glus.segmenting.models import Models
 from glus.segmenting.outputs import MASKS, OVERLAY, FinishedVideo, write_forms, write_overlay, write_summary
 from glus.segmenting.pieces import Pieces
 from glus.segmenting.requests import Format, SegmentRequest
+from glus.segmenting.rows import AskedRow, found_masks
 from glus.segmenting.stopping import Stop, plain_failures
 
 logger = logging.getLogger(__name__)
@@ -90,10 +90,11 @@ def _segment(
     job: Job, clip: FrameSource, key_frame: int | None, who: dict[str, Any], pieces: Pieces, models: Models
 ) -> list[int]:
     """All masks into pieces, from where an earlier process stopped; returns the place of each key frame."""
-    before = pieces.job()
+    facts = [field.name for field in fields(_Starts)]
+    before = pieces.job(facts)
     if before is not None:
         require_same(job.output, before, who)
-        starts = _Starts(before["key_frames"], before["selector_scores"])
+        starts = _Starts(**{fact: before[fact] for fact in facts})
     else:
         starts = _find_starts(job, clip, key_frame, models)
     key_frames = starts.key_frames
@@ -101,6 +102,11 @@ def _segment(
     session = VideoSession(models.glus, clip, PropagationSettings(dynamic_multimask=multimask, window_stride=stride))
     for sentence, start in zip(job.sentences, key_frames, strict=True):
         session.add(sentence, key_frame=start)
+    scores = starts.selector_scores
+    asked = [
+        AskedRow(number, sentence, key_frames[number], None if scores is None else scores[number])
+        for number, sentence in enumerate(job.sentences)
+    ]
     done = pieces.restore(session)
     total = len(clip) - min(key_frames) + max(key_frames)  # both ways, each frame once for the sentences that pass it
     with Stop() as stop:
@@ -109,7 +115,7 @@ def _segment(
         ):
             if count == 0:
                 pieces.begin({**who, **asdict(starts)})
-            due = pieces.add(_rows(job, clip, starts, frame))
+            due = pieces.add([asked[number].of(clip, frame.index, found) for number, found in found_masks(frame)])
             if due or stop.asked:
                 pieces.save(session, count + 1)
             if stop.asked and count + 1 < total:
@@ -140,28 +146,3 @@ def _find_starts(job: Job, clip: FrameSource, key_frame: int | None, models: Mod
         scores = models.selector.score(clip, list(job.sentences))
         return _Starts(scores.argmax(dim=1).tolist(), scores.tolist())
     return _Starts([key_frame or 0] * len(job.sentences), None)
-
-
-def _rows(job: Job, clip: FrameSource, starts: _Starts, frame: SegmentedFrame) -> list[dict[str, Any]]:
-    width, height = clip.size
-    scores = starts.selector_scores
-    return [
-        {
-            "frame_index": clip.indices[frame.index],
-            "frame_name": clip.frame_names[frame.index],
-            "time_s": frame.time_s,
-            "sentence_number": number,
-            "sentence": job.sentences[number],
-            "height_px": height,
-            "width_px": width,
-            "rle_counts": encode_rle(mask),
-            "area_px": int(mask.sum()),
-            "seg_token_generated": bool(generated),
-            "is_key_frame": frame.index == starts.key_frames[number],
-            "stability": stability(logits),
-            "selector_score": None if scores is None else scores[number][frame.index],
-        }
-        for number, mask, logits, generated in zip(
-            frame.numbers, frame.masks, frame.logits, frame.seg_token_generated, strict=True
-        )
-    ]

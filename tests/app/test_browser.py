@@ -117,8 +117,8 @@ def test_the_command_ends_in_a_line_and_leaves_nothing(ending, model, port, tmp_
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 
-@pytest.mark.skipif(find_spec("gradio") is not None, reason="gradio is installed")
-def test_without_gradio_the_command_says_what_to_install(capsys):
+def test_without_gradio_the_command_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)  # as if it were not there
     with pytest.raises(SystemExit) as ended:
         main(["app"])
     said = capsys.readouterr().err

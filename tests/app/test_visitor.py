@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.media.sources import open_frames
 from glus.records.tables import read_table
-from glus.segmenting.requests import Format
+from glus.segmenting.jobs import Job
+from glus.segmenting.outputs import MASKS
+from glus.segmenting.requests import Format, SegmentRequest
+from glus.segmenting.run import run_jobs
 
 T, WIDTH, HEIGHT, BEST = 9, 64, 48, 5
 RED, GREEN = "the red circle", "the small green square"
@@ -212,6 +216,20 @@ def test_each_export_opens_and_holds_the_masks(visitor):
         with zipfile.ZipFile(io.BytesIO(found[form])) as archive:
             picture = np.asarray(Image.open(io.BytesIO(archive.read(name))))
         assert np.array_equal(look(picture), wanted[1, 3]), form
+
+
+def test_the_table_is_the_one_that_glus_segment_writes(always_seg, folder, tmp_path, monkeypatch):
+    loaded = SimpleNamespace(glus=always_seg, selector=FixedScores(), compute={}, require=lambda: None)
+    monkeypatch.setattr("glus.segmenting.run.Models", lambda request: loaded)
+    job = Job(folder, (RED, GREEN), tmp_path / "out")
+    assert list(run_jobs([job], SegmentRequest(model=tmp_path)))
+    visitor = Visitor(Service(always_seg, FixedScores(), 1, 20), tmp_path / "visitor")
+    visitor.open(folder, "clip")
+    visitor.ask([RED, GREEN])
+    list(visitor.segment())
+    rows = read_table("segmented", export(visitor, Format.PARQUET)).to_pylist()
+    assert rows == read_table("segmented", job.output / MASKS).to_pylist()
+    assert [row["selector_score"] for row in rows[:: 2 * BEST]] == [0.0, 1.0]
 
 
 def test_what_is_finished_of_a_stopped_run_can_be_exported(visitor):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -23,7 +24,7 @@ from glus.model.glus import GlusModel
 from glus.model.lora import merged_state_dict
 from glus.model.scratch import build_from_scratch
 from glus.records.tables import read_table
-from glus.segmenting import jobs, pieces, run
+from glus.segmenting import jobs, pieces, rows, run
 from glus.weights.saved import save_glus
 
 T, WIDTH, HEIGHT, RATE = 10, 64, 48, 25
@@ -103,7 +104,7 @@ def killed(after: int) -> Iterator[None]:
         return encode_rle(mask)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(run, "encode_rle", counted)
+        patch.setattr(rows, "encode_rle", counted)
         yield
 
 
@@ -121,16 +122,16 @@ def test_every_form_is_opened_again_and_holds_the_same_masks(segment, film, tmp_
     code, out, errors = segment(film, "-e", RED, "-e", GREEN, "-o", "out", "--key-frame", 4, *forms)
     assert code == 0, errors
     assert "2 x 10 masks and overlay.mp4 are in out" in out
-    rows = read_table("segmented", Path("out/masks.parquet")).to_pylist()
-    assert [(row["frame_index"], row["sentence_number"]) for row in rows] == [(f, s) for f in range(T) for s in (0, 1)]
-    assert [row["time_s"] for row in rows[::2]] == pytest.approx(np.arange(T) / RATE)
-    assert [row["frame_name"] for row in rows[::2]] == [f"{frame:05d}" for frame in range(T)]
-    assert [row["frame_index"] for row in rows if row["is_key_frame"]] == [4, 4]
+    table = read_table("segmented", Path("out/masks.parquet")).to_pylist()
+    assert [(row["frame_index"], row["sentence_number"]) for row in table] == [(f, s) for f in range(T) for s in (0, 1)]
+    assert [row["time_s"] for row in table[::2]] == pytest.approx(np.arange(T) / RATE)
+    assert [row["frame_name"] for row in table[::2]] == [f"{frame:05d}" for frame in range(T)]
+    assert [row["frame_index"] for row in table if row["is_key_frame"]] == [4, 4]
     result = json.loads(Path("out/result.json").read_text())
-    assert result["times_s"] == [row["time_s"] for row in rows[::2]]
+    assert result["times_s"] == [row["time_s"] for row in table[::2]]
     tracks = json.loads(Path("out/coco.json").read_text())["annotations"]
     assert [track["expression"] for track in tracks] == [RED, GREEN]
-    for row in rows:
+    for row in table:
         mask, number, name = decoded(row), row["sentence_number"], row["frame_name"]
         picture = np.asarray(Image.open(f"out/masks/{number:02d}/{name}.png"))
         np.testing.assert_array_equal(picture, mask * 255)
@@ -141,10 +142,10 @@ def test_every_form_is_opened_again_and_holds_the_same_masks(segment, film, tmp_
         np.testing.assert_array_equal(coco.decode(rle) if rle else np.zeros_like(mask), mask)
         palette = Image.open(f"out/palette/{name}.png")
         assert palette.mode == "P"
-        above = decoded(rows[2 * row["frame_index"] + 1])
+        above = decoded(table[2 * row["frame_index"] + 1])
         np.testing.assert_array_equal(np.asarray(palette) == number + 1, mask & ~above if number == 0 else mask)
         assert result["expressions"][number]["area_px"][row["frame_index"]] == mask.sum() == row["area_px"]
-    assert sum(row["area_px"] for row in rows) > 0
+    assert sum(row["area_px"] for row in table) > 0
     assert result["expressions"][0]["masks"] == "masks/00"
 
 
@@ -206,7 +207,7 @@ def test_killed_while_pictures_are_written_nothing_is_segmented_again(segment, f
         patch.setattr(run, "write_forms", broken)
         segment(*arguments, "-o", "again")
     with monkeypatch.context() as patch:
-        patch.setattr(run, "encode_rle", broken)
+        patch.setattr(rows, "encode_rle", broken)
         assert segment(*arguments, "-o", "again")[0] == 0
     assert content(Path("again")) == content(Path("whole"))
 
@@ -232,7 +233,7 @@ def test_another_question_is_refused_by_name_and_another_form_is_added(segment, 
 
 def test_ctrl_c_finishes_the_frame_says_one_line_and_keeps_what_is_finished(segment, film, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(run, "encode_rle", lambda mask: (os.kill(os.getpid(), signal.SIGINT), encode_rle(mask))[1])
+        patch.setattr(rows, "encode_rle", lambda mask: (os.kill(os.getpid(), signal.SIGINT), encode_rle(mask))[1])
         code, _, errors = segment(film, "-e", RED, "-o", "out")
     assert code == 1
     lines = [line for line in errors.splitlines() if line.startswith("glus: ")]
@@ -243,6 +244,27 @@ def test_ctrl_c_finishes_the_frame_says_one_line_and_keeps_what_is_finished(segm
     assert read_table("segmented", Path("out/unfinished/masks-000000.parquet")).num_rows == 1
     assert segment(film, "-e", RED, "-o", "out")[0] == segment(film, "-e", RED, "-o", "whole")[0] == 0
     assert content(Path("out")) == content(Path("whole"))
+
+
+@pytest.mark.parametrize(
+    "fact", ["masks-000001.parquet differs in the columns stability", "job.json has no selector_scores"]
+)
+def test_what_another_version_began_is_refused_and_stays(segment, film, fact):
+    with killed(after=8):
+        segment(film, "-e", RED, "-o", "out")
+    unfinished = Path("out/unfinished")
+    if "parquet" in fact:
+        older = pq.read_table(unfinished / "masks-000001.parquet").drop_columns(["stability"])
+        pq.write_table(older, unfinished / "masks-000001.parquet")
+    else:
+        job = json.loads((unfinished / "job.json").read_text())
+        del job["selector_scores"]
+        (unfinished / "job.json").write_text(json.dumps(job))
+    before = content(Path("out"))
+    code, _, errors = segment(film, "-e", RED, "-o", "out")
+    assert code == 2 and errors.count("\n") == 1
+    assert f"out/unfinished was begun by another version of GLUS ({fact})" in errors
+    assert content(Path("out")) == before
 
 
 def test_a_table_names_videos_and_sentences_from_any_folder(segment, tmp_path, monkeypatch):
@@ -370,14 +392,14 @@ def test_a_full_disk_and_too_little_memory_are_said_and_finished_frames_stay(
     segment, film, monkeypatch, failure, named
 ):
     with monkeypatch.context() as patch:
-        rows, counted = run._rows, iter(range(5))
+        counted = iter(range(5))
 
         def failing(*arguments):
             if next(counted, None) is None:
                 raise failure
-            return rows(*arguments)
+            return rows.found_masks(*arguments)
 
-        patch.setattr(run, "_rows", failing)
+        patch.setattr(run, "found_masks", failing)
         code, _, errors = segment(film, "-e", RED, "-o", "out")
     assert code == 1
     assert named in errors
