@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from glus.ablations.paper import paper_tables
 from glus.ablations.results import RESULTS, OwnRun, Spread, own_runs
 from glus.ablations.standing import Outcome, Standing, protocol_of_runs, seconds_of, stand
 from glus.ablations.tables import tables
 from glus.files import replace_by_text, write_json
 from glus.metrics.results import JF
+from glus.reporting.pages import page_environment
+from glus.reporting.run_facts import PaperNumber, SeedSpread
 
 REPORT = RESULTS / "report.html"
 TEMPLATES = {"report.html": REPORT, "report.md": REPORT.with_suffix(".md")}
@@ -58,13 +58,7 @@ def write_report(project: Path) -> Counter[Outcome]:
     """
     sections = list(_sections(own_runs(project)))
     counts = Counter(standing.outcome for section in sections for standing in section.standings)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["cost"] = _cost
     (project / RESULTS).mkdir(exist_ok=True)
     for template, target in TEMPLATES.items():
@@ -73,6 +67,29 @@ def write_report(project: Path) -> Counter[Outcome]:
     write_json(_metrics(sections, counts), project / METRICS_FILE)
     replace_by_text(project / PLOTS_FILE, _lines(sections))
     return counts
+
+
+def seed_spreads(project: Path) -> list[SeedSpread]:
+    """J&F of all rows that were run here, over their seeds, as the page of a run shows them.
+
+    Raises:
+        InputError: a file of a run is damaged; names it.
+    """
+    return [
+        SeedSpread(section.number, found.row, found.split, str(found.jf))
+        for section in _sections(own_runs(project))
+        for found in section.measured
+    ]
+
+
+def paper_numbers() -> list[PaperNumber]:
+    """The paper's J&F of all methods, by split."""
+    cells = (cell for table in paper_tables() for cell in table.cells())
+    return [
+        PaperNumber(cell.table, cell.row, cell.split, cell.value)
+        for cell in cells
+        if cell.place == f"{cell.split}/{JF}"
+    ]
 
 
 def _sections(runs: Sequence[OwnRun]) -> Iterator[ReportedTable]:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from glus.app.visitor import AskedSentence, Visitor
 from glus.masks import decode_rle
-from glus.reporting.overlays import colour_of, overlay
+from glus.reporting.overlays import overlay
+from glus.reporting.palette import colour_of
 
 WIDEST_PX = 960  # of the picture that is sent
 HEIGHT = 24  # of a timeline, its own units

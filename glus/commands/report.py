@@ -1,4 +1,4 @@
-"""`glus report`: the results table of the last evaluation, its passport, and the paper's tables with ours."""
+"""`glus report`: the results table of the last evaluation, its page and passport, and the paper's tables with ours."""
 
 from __future__ import annotations
 
@@ -11,15 +11,34 @@ logger = logging.getLogger(__name__)
 
 
 def report() -> None:
-    """Print the results table and the path of the HTML report; bring the paper's tables in ablations/ up to date."""
+    """Print the results table; bring the page in reports/ and the paper's tables in ablations/ up to date."""
     from glus.paths import EVALUATION_METRICS
     from glus.pipeline.passport import complete_passport
     from glus.reporting import print_report
 
     _verify()
     complete_passport(Path())
+    _write_page()
     print_report(EVALUATION_METRICS)
     _write_tables()
+
+
+def _write_page() -> None:
+    """The page with what is known beside the scores: the steps' cost, several seeds, the paper's numbers."""
+    from glus.ablations.report import paper_numbers, seed_spreads
+    from glus.manifest import MANIFEST
+    from glus.paths import REPORTS
+    from glus.pipeline.passport import PASSPORT, cost_of_steps, read_passport
+    from glus.pipeline.table import STEPS
+    from glus.reporting.page import write_report
+    from glus.reporting.run_facts import RunFacts, StepCost, machine_in_words
+
+    if not (REPORTS / MANIFEST).is_file():
+        return  # metrics are in git, reports are not
+    found = cost_of_steps(Path())
+    costs = [StepCost.from_record(step.name, found[step.name]) for step in STEPS if step.name in found]
+    hardware = read_passport(PASSPORT).hardware if PASSPORT.is_file() else {}
+    write_report(Path(), RunFacts(costs, machine_in_words(hardware), seed_spreads(Path()), paper_numbers()))
 
 
 def _write_tables() -> None:

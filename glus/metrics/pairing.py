@@ -80,7 +80,7 @@ class Difference:
 def difference(pairs: Sequence[Pair], seed: int) -> Difference:
     """The mean difference of some sentences, with its interval over their videos."""
     gains = [pair.gain for pair in pairs]
-    low, high = _interval([pair.key[0] for pair in pairs], gains, seed)
+    low, high = interval_of_mean([pair.key[0] for pair in pairs], gains, seed)
     return Difference(
         a=percent(pair.a.jf for pair in pairs),
         b=percent(pair.b.jf for pair in pairs),
@@ -94,14 +94,23 @@ def difference(pairs: Sequence[Pair], seed: int) -> Difference:
     )
 
 
-def _interval(videos: Sequence[str], gains: Sequence[float], seed: int) -> tuple[float | None, float | None]:
-    """Percentiles of the mean gain over videos drawn with replacement, each with all its sentences."""
+def interval_of_mean(
+    videos: Sequence[str], values: Sequence[float] | np.ndarray, seed: int
+) -> tuple[float | None, float | None]:
+    """The interval that holds the mean over sentences with 95 % confidence, percent; None and None for a single video.
+
+    Percentiles of the mean over videos drawn with replacement, each with all its sentences.
+
+    Args:
+        videos: of each sentence.
+        values: of each sentence, as shares.
+    """
     names, of_sentence = np.unique(np.asarray(videos), return_inverse=True)
     if len(names) < 2:
         return None, None
-    sums, counts = np.bincount(of_sentence, np.asarray(gains)), np.bincount(of_sentence)
-    if np.ptp(gains) == 0:  # nothing varies, which scipy warns of
-        return 100 * gains[0], 100 * gains[0]
+    sums, counts = np.bincount(of_sentence, np.asarray(values)), np.bincount(of_sentence)
+    if np.ptp(values) == 0:  # nothing varies, which scipy warns of
+        return 100 * float(values[0]), 100 * float(values[0])
     found = bootstrap(
         (sums, counts),
         lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),

@@ -21,7 +21,7 @@ from glus.own.labels import AnnotatedVideo
 from glus.own.regions import Regions
 from glus.own.sentences import Said
 from glus.publishing import publish
-from glus.reporting.overlays import colour_of
+from glus.reporting.palette import colour_of
 from glus.staging.checks import check_dataset
 from glus.staging.faults import errors
 from glus.staging.readers.own import COLUMNS, TABLES

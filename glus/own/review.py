@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from glus.errors import InputError
 from glus.files import read_json
@@ -20,7 +19,9 @@ from glus.masks import decode_rle
 from glus.own.readers.segmented import result_folders
 from glus.own.videos import VideoFolder
 from glus.records.tables import read_table
-from glus.reporting.overlays import COLOURS, overlay
+from glus.reporting.overlays import overlay
+from glus.reporting.pages import page_environment
+from glus.reporting.palette import COLOURS
 from glus.reporting.pictures import data_uri
 from glus.segmenting.outputs import MASKS, RESULT
 
@@ -107,10 +108,11 @@ def to_page(found: Sequence[Reviewed], videos: VideoFolder) -> str:
         InputError: a video is not there.
     """
     cards = [(item, _picture(item, videos)) for item in found[:MOST_PICTURED]]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template(TEMPLATE)
+        .render(cards=cards, num_more=len(found) - len(cards))
     )
-    return environment.get_template(TEMPLATE).render(cards=cards, num_more=len(found) - len(cards))
 
 
 def _picture(item: Reviewed, videos: VideoFolder) -> str:

@@ -32,7 +32,7 @@ PASSPORT = RUNS / "passport.json"
 PARAMETERS = Path("params.yaml")
 CODE = (":/glus", ":/dvc.yaml")  # what a step runs; parameters and DVC's records are in the passport itself
 TEXTS = (".json", ".csv")
-COSTS = ("wall_s", "cpu_s", "cpu_children_s", "peak_memory_mib", "host", "started")
+COSTS = ("wall_s", "cpu_s", "cpu_children_s", "peak_memory_mib", "peak_memory_largest_child_mib", "host", "started")
 
 
 class Code(BaseModel):
@@ -143,7 +143,7 @@ def write_passport(project: Path, target: Path, *, unrecorded: Collection[str] =
         metrics=metrics_files(project),
         hardware=_hardware(),
         packages=installed_packages(),
-        cost=_cost(project),
+        cost=cost_of_steps(project),
     )
     write_json(passport.model_dump(mode="json", by_alias=True), target)
 
@@ -179,7 +179,7 @@ def complete_passport(project: Path) -> None:
         "lock_sha256": hash_file(project / LOCK),
         "data": outputs.get(STAGED.as_posix()),
         "weights": _weights(project, outputs),
-        "cost": _cost(project),
+        "cost": cost_of_steps(project),
     }
     write_json(passport.model_copy(update=added).model_dump(mode="json", by_alias=True), file)
 
@@ -260,7 +260,8 @@ def _hardware() -> dict[str, Any]:
     }
 
 
-def _cost(project: Path) -> dict[str, dict[str, Any]]:
+def cost_of_steps(project: Path) -> dict[str, dict[str, Any]]:
+    """By step, what its last run took, of those steps whose record is of what lies in the project now."""
     records = sorted((project / RUNS).glob("*.json"))
     found = {file.stem: read_json(file) for file in records if file.name != PASSPORT.name}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,8 @@ from glus.metrics.scoring import ExpressionScore, Track
 from glus.records.split import StagedSplit
 from glus.records.video import Expression
 from glus.reporting.frame_curves import draw_frame_curves
-from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
+from glus.reporting.overlays import StripRow, draw_frames, draw_strip
+from glus.reporting.palette import COLOURS, TRUTH_COLOUR
 from glus.reporting.verdicts import FAILURE_TITLES
 
 NUM_COLUMNS = 6
@@ -23,12 +25,47 @@ NUM_COLUMNS = 6
 
 @dataclass(frozen=True)
 class Card:
-    """A finished card: its heading, the facts under it, the picture's file and the curves (SVG)."""
+    """A finished card: its heading, what was asked, the facts under it, the picture's file and the curves (SVG)."""
 
     title: str
+    sentence: str
     facts: str
     picture: Path
     curve: str | None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], folder: Path) -> Card:
+        """What `to_json` wrote, with the pictures that lie in a folder."""
+        picture = folder / values["picture"]
+        curve = picture.with_suffix(".svg")
+        shown = curve.read_text(encoding="utf-8") if curve.is_file() else None
+        return cls(values["title"], values["sentence"], values["facts"], picture, shown)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; pictures by their names."""
+        return {
+            "title": self.title,
+            "sentence": self.sentence,
+            "facts": self.facts,
+            "picture": self.picture.name,
+        }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Sentences about one clip, and a picture of its frames."""
+
+    sentences: Sequence[str]
+    picture: Path
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], folder: Path) -> Asked:
+        """What `to_json` wrote, with the picture that lies in a folder."""
+        return cls(values["sentences"], folder / values["picture"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; the picture by its name."""
+        return {"sentences": list(self.sentences), "picture": self.picture.name}
 
 
 @dataclass(frozen=True)
@@ -80,7 +117,21 @@ def draw_card(title: str, shown: ShownExpression, split: StagedSplit, picture: P
     curve = _draw_curves(shown, video.ambiguous_frames)
     if curve:
         picture.with_suffix(".svg").write_text(curve, encoding="utf-8")
-    return Card(title, _facts(shown), picture, curve)
+    return Card(title, shown.expression.text, _facts(shown), picture, curve)
+
+
+def draw_asked(expressions: Sequence[Expression], split: StagedSplit, picture: Path) -> Asked:
+    """Draws frames of a clip, without masks, into a file (JPEG).
+
+    Args:
+        expressions: about this clip.
+    """
+    video = split.videos[expressions[0].video_id]
+    columns = shown_frames(video.num_frames, None)
+    frames = [np.asarray(Image.open(split.frame_path(video, index)).convert("RGB")) for index in columns]
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    draw_frames(frames, [f"frame {index}" for index in columns]).save(picture, quality=80, subsampling=1)
+    return Asked([expression.text for expression in expressions], picture)
 
 
 def _draw_curves(shown: ShownExpression, shaded: Sequence[int]) -> str | None:

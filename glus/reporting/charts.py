@@ -17,9 +17,9 @@ from glus.metrics.failures import Losses
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.scoring import ExpressionScore
 from glus.reporting.distributions import EDGES, EVERYTHING, POSITIONS, Histogram, histograms, time_curves
-from glus.reporting.figures import STYLE, hex_colour, to_svg
-from glus.reporting.frame_curves import FAILURE_COLOURS
-from glus.reporting.overlays import COLOURS, FAINT, INK, PAPER, Colour
+from glus.reporting.figures import STYLE, to_svg
+from glus.reporting.frame_curves import FAILURE_COLOURS, FAILURE_HATCHES
+from glus.reporting.palette import COLOURS, FAINT, INK, PAPER, Colour, hex_colour
 from glus.reporting.verdicts import FAILURE_TITLES, KEY_FRAME_TITLES, Row, failure_rows, regret_rows
 
 WIDTH = 10.6  # inches, of the page's column
@@ -27,7 +27,7 @@ MOST_PANELS_IN_A_ROW = 5
 KEPT_COLOUR: Colour = (207, 232, 220)
 LEAST_LABELLED = 3  # points of a bar's part that has room for a number
 MARKS: dict[str, dict[str, Any]] = {
-    "first": {"marker": "o", "s": 34, "color": hex_colour(FAINT), "edgecolors": "white", "zorder": 3},
+    "first": {"marker": "s", "s": 30, "color": hex_colour(FAINT), "edgecolors": "white", "zorder": 3},
     "random": {"marker": "D", "s": 30, "color": hex_colour(COLOURS[1]), "edgecolors": "white", "zorder": 3},
     "selected": {"marker": "o", "s": 44, "color": hex_colour(COLOURS[0]), "edgecolors": "white", "zorder": 4},
     "oracle": {"marker": "|", "s": 120, "color": hex_colour(INK), "linewidths": 2.4, "zorder": 2},
@@ -60,17 +60,18 @@ def draw_failures(rows: Sequence[Row[Losses]]) -> str:
     """One bar of 100 points for each row: the J&F that is reached, and what each kind of failure costs."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _bars([row.name for row in rows])
-        parts = [("J&F", KEPT_COLOUR, [row.result.kept for row in rows])] + [
-            (title, FAILURE_COLOURS[kind], [row.result.kinds[kind] for row in rows])
+        parts = [("J&F", KEPT_COLOUR, "", [row.result.kept for row in rows])] + [
+            (title, FAILURE_COLOURS[kind], FAILURE_HATCHES[kind], [row.result.kinds[kind] for row in rows])
             for kind, title in FAILURE_TITLES.items()
         ]
         start = [0.0] * len(rows)
-        for title, colour, points in parts:
+        for title, colour, hatch, points in parts:
             if any(points):
-                bars = axes.barh(range(len(rows)), points, 0.7, left=start, color=hex_colour(colour), label=title)
+                look = {"color": hex_colour(colour), "hatch": hatch, "edgecolor": hex_colour(PAPER), "linewidth": 0.8}
+                bars = axes.barh(range(len(rows)), points, 0.7, left=start, label=title, **look)
                 labels = [f"{value:.0f}" if value >= LEAST_LABELLED else "" for value in points]
-                ink = INK if sum(colour) > 384 else PAPER
-                axes.bar_label(bars, labels, label_type="center", fontsize=8, color=hex_colour(ink))
+                behind = {"facecolor": hex_colour(PAPER), "edgecolor": "none", "pad": 1.2} if hatch else None
+                axes.bar_label(bars, labels, label_type="center", fontsize=8, color=hex_colour(INK), bbox=behind)
             start = [left + width for left, width in zip(start, points, strict=True)]
         axes.set_xlim(0, 100)
         axes.set_xlabel("points of J&F", color=hex_colour(FAINT))
@@ -138,7 +139,9 @@ def draw_time_curves(curves: Mapping[str, Any]) -> str:
         figure = Figure(figsize=(min(WIDTH, 3.6 * columns), 0.5 + 1.6 * lines), layout="constrained")
         panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for panel, name in zip(panels.flat, names, strict=False):
-            panel.plot(100 * POSITIONS, 100 * curves[EVERYTHING], color="#b9bfca", linewidth=1.4)
+            panel.plot(
+                100 * POSITIONS, 100 * curves[EVERYTHING], color=hex_colour(FAINT), linewidth=1.2, linestyle="--"
+            )
             panel.plot(100 * POSITIONS, 100 * curves[name], color=hex_colour(COLOURS[0]), linewidth=1.8)
             panel.set_title(name, loc="left", fontsize=9, color=hex_colour(INK))
             panel.set_ylim(0, 100)

@@ -8,7 +8,6 @@ from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from glus.errors import InputError
 from glus.evaluation.answers import PngTrack, decode_masks
@@ -17,7 +16,9 @@ from glus.masks import decode_rle, union
 from glus.media.pictures import read_frame
 from glus.metrics.pairing import Pair
 from glus.reporting.cards import shown_frames
-from glus.reporting.overlays import COLOURS, TRUTH_COLOUR, StripRow, draw_strip
+from glus.reporting.overlays import StripRow, draw_strip
+from glus.reporting.pages import page_environment
+from glus.reporting.palette import COLOURS, TRUTH_COLOUR
 from glus.reporting.pictures import data_uri
 
 TEMPLATE = "comparison.html"
@@ -40,12 +41,11 @@ def write_comparison(
         heading: of the pictures.
         pictured: the sentences of a split that are drawn.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     sections = [{"split": split, "cards": [_card(split, pair) for pair in pictured(split)]} for split in splits]
-    page = environment.get_template(TEMPLATE).render(
-        sections=sections, alone=alone, a=names[0], b=names[1], heading=heading
+    page = (
+        page_environment()
+        .get_template(TEMPLATE)
+        .render(sections=sections, alone=alone, a=names[0], b=names[1], heading=heading)
     )
     path.write_text(page, encoding="utf-8")
 
@@ -53,11 +53,12 @@ def write_comparison(
 def _card(split: ComparedSplit, pair: Pair) -> dict[str, str]:
     video_id, expression_id = pair.key
     facts = f"J&F {100 * pair.a.jf:.1f} and {100 * pair.b.jf:.1f} · video {video_id}, expression {expression_id}"
+    card = {"title": f"{100 * pair.gain:+.1f} points", "sentence": expression_of(split.truth, pair.key).text}
     try:
         picture = _strip(split, pair)
     except InputError as problem:
-        return {"title": f"{100 * pair.gain:+.1f}", "facts": f"{facts} · not drawn: {problem}", "picture": ""}
-    return {"title": f"{100 * pair.gain:+.1f}", "facts": facts, "picture": picture}
+        return card | {"facts": f"{facts} · not drawn: {problem}", "picture": ""}
+    return card | {"facts": facts, "picture": picture}
 
 
 def _strip(split: ComparedSplit, pair: Pair) -> str:

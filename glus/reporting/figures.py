@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
+from glus.reporting.palette import COLOURS, FAINT, INK, hex_colour
 
 # Equal results give equal files: no random ids (the salt) and no date (in `to_svg`).
 STYLE: dict[Any, Any] = {
@@ -23,8 +23,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.edgecolor": "#c5cad3",
     "axes.linewidth": 0.8,
-    "xtick.color": "#707785",
-    "ytick.color": "#707785",
+    "xtick.color": hex_colour(FAINT),
+    "ytick.color": hex_colour(FAINT),
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "axes.grid": True,
@@ -32,11 +32,6 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
 }
 LOSSES = ("loss", "ce", "bce", "dice", "contrastive")
-
-
-def hex_colour(colour: Colour) -> str:
-    """A colour as matplotlib and CSS write it."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def draw_training_curves(path: Path) -> str:

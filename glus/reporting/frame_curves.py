@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from glus.metrics.failures import Failure
-from glus.reporting.figures import STYLE, hex_colour, to_svg
-from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
+from glus.reporting.figures import STYLE, to_svg
+from glus.reporting.palette import COLOURS, FAINT, INK, Colour, hex_colour
 from glus.reporting.verdicts import FAILURE_TITLES
 
 FAILURE_COLOURS: dict[Failure, Colour] = {
@@ -21,6 +21,24 @@ FAILURE_COLOURS: dict[Failure, Colour] = {
     Failure.EMPTY: (84, 94, 112),
     Failure.FALSE_ALARM: (150, 92, 230),
 }
+# Beside the colours, for those who do not tell them apart and for black and white.
+FAILURE_HATCHES = {
+    Failure.BOUNDARY: "",
+    Failure.EXTENT: "//",
+    Failure.WRONG_OBJECT: "xx",
+    Failure.MISSED: "..",
+    Failure.EMPTY: "++",
+    Failure.FALSE_ALARM: "||",
+}
+FAILURE_MARKERS = {
+    Failure.BOUNDARY: "_",
+    Failure.EXTENT: "d",
+    Failure.WRONG_OBJECT: "x",
+    Failure.MISSED: "o",
+    Failure.EMPTY: "s",
+    Failure.FALSE_ALARM: "^",
+}
+LINES = ("-", "--", ":", "-.")  # of the ways to predict, in their order
 
 
 def draw_frame_curves(
@@ -61,18 +79,19 @@ def draw_frame_curves(
 
 def _draw_j(panel: Axes, j: Mapping[str, Sequence[float]], failures: Sequence[Failure | None]) -> None:
     for number, (label, values) in enumerate(j.items()):
-        _draw_frames(panel, values, COLOURS[number], label if len(j) > 1 else None)
+        _draw_frames(panel, values, COLOURS[number], label if len(j) > 1 else None, LINES[number % len(LINES)])
     for kind, title in FAILURE_TITLES.items():
         frames = [index for index, found in enumerate(failures) if found is kind]
         if frames:
             colour = hex_colour(FAILURE_COLOURS[kind])
-            panel.scatter(frames, [-0.14] * len(frames), s=16, marker="s", color=colour, label=title)
+            panel.scatter(frames, [-0.14] * len(frames), s=20, marker=FAILURE_MARKERS[kind], color=colour, label=title)
     panel.set_ylim(-0.22, 1.05)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _draw_frames(panel: Axes, values: Sequence[float], colour: Colour, label: str | None = None) -> None:
-    panel.plot(
-        range(len(values)), values, color=hex_colour(colour), linewidth=1.8, marker="o", markersize=3, label=label
-    )
+def _draw_frames(
+    panel: Axes, values: Sequence[float], colour: Colour, label: str | None = None, line: str = "-"
+) -> None:
+    style = {"linewidth": 1.8, "linestyle": line, "marker": "o", "markersize": 3}
+    panel.plot(range(len(values)), values, color=hex_colour(colour), label=label, **style)

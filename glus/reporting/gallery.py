@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from glus.evaluation.predictions import Predictions, expressions_by_key
+from glus.files import write_json
 from glus.metrics.failures import FrameFailures
 from glus.metrics.scoring import ExpressionScore, Track
 from glus.records.split import StagedSplit
 from glus.records.video import Key
-from glus.reporting.cards import Card, ShownExpression, draw_card
+from glus.reporting.cards import Asked, Card, ShownExpression, draw_asked, draw_card
 from glus.reporting.grey_frames import GREY_COMPARISONS, GreyComparison
 
+OVERLAYS, CARDS = "overlays", "cards.json"  # in the folder of a split: pictures, and what they show
+MOST_ASKED = 6
 QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
 
 
@@ -34,20 +37,37 @@ class Gallery:
         self.split, self.predictions, self.failures, self.folder = split, predictions, failures, folder
         self.expressions = expressions_by_key(split)
 
-    def examples(self, scores: Sequence[ExpressionScore], number: int) -> list[Card]:
-        """Best, typical and worst expressions."""
-        return [
-            self._card(title, f"example-{index}", score.key, score)
-            for index, (title, score) in enumerate(choose_examples(scores, number))
-        ]
+    def write_all(self, scores: Sequence[ExpressionScore] | None, number: int) -> None:
+        """Draws all cards of the split, and writes beside their folder which there are.
 
-    def unscored_examples(self, number: int) -> list[Card]:
+        Args:
+            scores: None where there is no ground truth.
+            number: of examples.
+        """
+        chosen: Sequence[tuple[str, Key, ExpressionScore | None]] = (
+            [("predicted", key, None) for key in self._spread_keys(number)]
+            if scores is None
+            else [(title, score.key, score) for title, score in choose_examples(scores, number)]
+        )
+        examples = [self._card(title, f"example-{at}", key, score) for at, (title, key, score) in enumerate(chosen)]
+        drawn = {
+            "asked": self._asked(chosen[len(chosen) // 2][1]).to_json() if chosen else None,
+            "comparisons": [card.to_json() for card in self._comparisons(scores or [])],
+            "examples": [card.to_json() for card in examples],
+        }
+        write_json(drawn, self.folder.with_name(CARDS))
+
+    def _asked(self, key: Key) -> Asked:
+        """Sentences about the clip of one of them, that one first."""
+        about = [expression for found, expression in self.expressions.items() if found[0] == key[0] and found != key]
+        return draw_asked([self.expressions[key], *about][:MOST_ASKED], self.split, self.folder / "asked.jpg")
+
+    def _spread_keys(self, number: int) -> list[Key]:
         """Expressions at equal distances in the table, where there is no ground truth to rank them by."""
         keys = list(self.expressions)
-        spread = np.linspace(0, len(keys) - 1, min(number, len(keys))).astype(int)
-        return [self._card("predicted", f"example-{index}", keys[at]) for index, at in enumerate(spread)]
+        return [keys[at] for at in np.linspace(0, len(keys) - 1, min(number, len(keys))).astype(int)]
 
-    def comparisons(self, scores: Sequence[ExpressionScore]) -> list[Card]:
+    def _comparisons(self, scores: Sequence[ExpressionScore]) -> list[Card]:
         """One strip per comparison: the expression with the median gain, neither the best nor the worst."""
         cards = []
         for comparison in GREY_COMPARISONS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,34 +14,12 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
+from glus.reporting.palette import COLOURS, FAINT, INK, PAPER, Colour
+
 logger = logging.getLogger(__name__)
 
-Colour = tuple[int, int, int]
-
-# Apart from each other, and from the plain red, green, blue and yellow of the synthetic clips.
-COLOURS: tuple[Colour, ...] = (
-    (232, 42, 148),
-    (0, 184, 217),
-    (255, 139, 0),
-    (124, 77, 255),
-    (0, 200, 130),
-    (190, 120, 60),
-)
-GOLDEN_ANGLE = 0.381966  # of a turn
-TRUTH_COLOUR: Colour = (255, 255, 255)
-INK: Colour = (28, 32, 41)
-FAINT: Colour = (112, 119, 133)
-PAPER: Colour = (255, 255, 255)
 TILE_PX = 200  # width of a frame in a strip
 OPACITY = 0.3  # low enough that an object's own colour can still be told
-
-
-def colour_of(number: int) -> Colour:
-    """A colour for each number: those above, then hues that lie apart by the golden angle."""
-    if number < len(COLOURS):
-        return COLOURS[number]
-    red, green, blue = hsv_to_rgb(number * GOLDEN_ANGLE % 1, 0.6 + 0.3 * (number % 2), 0.9)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 @dataclass(frozen=True)
@@ -189,10 +166,23 @@ def draw_strip(frames: Sequence[np.ndarray], rows: Sequence[StripRow], text: str
             is_marked = column == marked and number == 0
             if is_marked:
                 draw.rectangle((left, top, left + TILE_PX - 1, top + tile_height - 1), outline=COLOURS[2], width=4)
-            draw.text((left, top + tile_height + 4), note, COLOURS[2] if is_marked else FAINT, font(14, is_marked))
+            draw.text((left, top + tile_height + 4), note, INK if is_marked else FAINT, font(14, is_marked))
     for line_number, line in enumerate(lines):
         draw.text((label_px, size[1] - text_px * (len(lines) - line_number) + 2), line, INK, typeface)
     return strip
+
+
+def draw_frames(frames: Sequence[np.ndarray], notes: Sequence[str]) -> Image.Image:
+    """Frames side by side, uint8 [H, W, 3] each, as large as in a strip, a note under each."""
+    gap, note_px = 8, 24
+    height = max(1, round(frames[0].shape[0] * TILE_PX / frames[0].shape[1]))
+    picture = Image.new("RGB", (len(frames) * (TILE_PX + gap) - gap, height + note_px), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for column, (frame, note) in enumerate(zip(frames, notes, strict=True)):
+        left = column * (TILE_PX + gap)
+        picture.paste(overlay(frame, [], [], TILE_PX), (left, 0))
+        draw.text((left, height + 4), note, FAINT, font(14))
+    return picture
 
 
 def wrap(text: str, typeface: ImageFont.FreeTypeFont, width_px: int) -> list[str]:

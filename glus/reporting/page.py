@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from glus.evaluation.results import PredictedSplit, SplitResult
+from glus.evaluation.results import PredictedSplit, read_results
+from glus.files import replace_by_text
 from glus.metrics.by_key_frame import SMALLEST_GAP
-from glus.paths import SELECTOR_METRICS, TRAINING_CURVES
-from glus.reporting.cards import Card
+from glus.paths import EVALUATION_METRICS, METRICS, REPORTS, SELECTOR_METRICS, TRAINING_CURVES
 from glus.reporting.figures import draw_training_curves
-from glus.reporting.pictures import data_uri
+from glus.reporting.pages import page_environment
+from glus.reporting.run_facts import RunFacts
+from glus.reporting.sections import SplitSection, read_sections
 from glus.reporting.verdicts import (
     BASELINE_TITLES,
     FAILURE_TITLES,
@@ -32,74 +31,63 @@ from glus.reporting.verdicts import (
 )
 
 TEMPLATE = "page.html"
+PAGE = REPORTS / "index.html"  # a view of what lies beside it: no part of the artifact, and unknown to DVC (.dvcignore)
 
 
-@dataclass(frozen=True)
-class SplitSection:
-    """What the report shows of one evaluation split.
+def write_report(project: Path, run: RunFacts | None = None) -> None:
+    """Writes the page of the results that lie in a project.
 
-    Attributes:
-        name: e.g. `synthetic/test`.
-        rule: what its protocol averages, in words.
-        result: what was found.
-        charts: its pictures as a whole, SVG by name.
-        comparison_cards: the ways to predict side by side.
-        example_cards: best, typical and worst expressions.
+    Args:
+        run: what is known beside the scores; None where nobody has looked yet.
+
+    Raises:
+        ArtifactError: there are no results, or they are damaged.
+        InputError: the list of their pictures is damaged.
     """
-
-    name: str
-    rule: str
-    result: SplitResult
-    charts: Mapping[str, str]
-    comparison_cards: Sequence[Card]
-    example_cards: Sequence[Card]
+    sections = read_sections(read_results(project / EVALUATION_METRICS), project / REPORTS)
+    write_page(sections, project / PAGE, project / METRICS, run)
 
 
-def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path) -> None:
+def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Path, run: RunFacts | None = None) -> None:
     """Renders the report.
 
     Args:
         sections: the evaluation splits.
         path: the HTML file.
         metrics_folder: where training curves and the selector's metrics lie, if those steps ran here.
+        run: see `write_report`.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["picture"] = _data_uri
     curves, selector = (metrics_folder / path.name for path in (TRAINING_CURVES, SELECTOR_METRICS))
-    page = environment.get_template(TEMPLATE).render(
-        sections=[_shown(section) for section in sections],
-        baselines=BASELINE_TITLES,
-        learned_margin=LEARNED_MARGIN,
-        is_learned=is_learned,
-        best_trivial=best_trivial,
-        failure_titles=FAILURE_TITLES,
-        key_frame_titles=KEY_FRAME_TITLES,
-        smallest_gap=SMALLEST_GAP,
-        training=Markup(draw_training_curves(curves)) if curves.is_file() else None,
-        selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,
+    page = (
+        page_environment()
+        .get_template(TEMPLATE)
+        .render(
+            sections=[_shown(section, run) for section in sections],
+            run=run,
+            baselines=BASELINE_TITLES,
+            learned_margin=LEARNED_MARGIN,
+            is_learned=is_learned,
+            best_trivial=best_trivial,
+            failure_titles=FAILURE_TITLES,
+            key_frame_titles=KEY_FRAME_TITLES,
+            smallest_gap=SMALLEST_GAP,
+            training=draw_training_curves(curves) if curves.is_file() else None,
+            selector=_numbers(json.loads(selector.read_text(encoding="utf-8"))) if selector.is_file() else None,
+        )
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    replace_by_text(path, page)
 
 
-def _shown(section: SplitSection) -> dict[str, Any]:
+def _shown(section: SplitSection, run: RunFacts | None) -> dict[str, Any]:
     """A section as the template reads it."""
-    shown = {
-        "name": section.name,
-        "rule": section.rule,
-        "result": section.result,
-        "is_scored": False,
-        "charts": {name: Markup(svg) for name, svg in section.charts.items()},
-        "comparison_cards": [_markup(card) for card in section.comparison_cards],
-        "example_cards": [_markup(card) for card in section.example_cards],
-    }
+    shown = {field.name: getattr(section, field.name) for field in fields(section)} | {"is_scored": False}
     split = section.result
     if isinstance(split, PredictedSplit):
         return shown
     return shown | {
         "is_scored": True,
+        "paper": [number for number in run.paper if number.split == section.name] if run else [],
         "families": family_rows(split.scores.means),
         "failures": failure_rows(split.failures.losses) if split.failures else [],
         "regret": regret_rows(split.key_frame_regret) if split.key_frame_regret else [],
@@ -108,15 +96,6 @@ def _shown(section: SplitSection) -> dict[str, Any]:
         "thresholds": split.thresholds,
         "comparisons": comparison_rows(split.comparisons),
     }
-
-
-def _markup(card: Card) -> dict[str, Any]:
-    curve = Markup(card.curve) if card.curve else None
-    return {"title": card.title, "facts": card.facts, "picture": card.picture, "curve": curve}
-
-
-def _data_uri(picture: Path) -> str:
-    return data_uri(picture.read_bytes())
 
 
 def _numbers(tree: Any, prefix: str = "") -> dict[str, float]:

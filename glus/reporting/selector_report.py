@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from glus.metrics.by_key_frame import ByKeyFrame
 from glus.reporting.figures import STYLE
-from glus.reporting.overlays import COLOURS, FAINT, INK, Colour
+from glus.reporting.palette import COLOURS, FAINT, INK, Colour
 
 NUM_CURVES = 6
 BINS = 10  # of the calibration plot

@@ -16,7 +16,7 @@ from glus.metrics.failures import Failure, Losses
 from glus.metrics.key_frames import KeyFrameRegret
 from glus.metrics.mean_logit import ThresholdScores
 from glus.metrics.results import Scores
-from glus.paths import REPORTS
+from glus.reporting.page import PAGE
 from glus.reporting.verdicts import (
     ALL,
     BASELINE_TITLES,
@@ -32,7 +32,6 @@ from glus.reporting.verdicts import (
     way_rows,
 )
 
-REPORT = REPORTS / "index.html"
 PLAIN_WIDTH = 80  # columns where the output is no terminal
 NOTES = (
     "[dim]ref: percent of the expressions whose most covered object is the right one. empty to largest: J&F of answers"
@@ -72,7 +71,7 @@ def print_report(path: Path) -> None:
                 )
             else:
                 _print_split(console, f"{dataset}/{split}", result)
-    report = path.parent.parent / REPORT
+    report = path.parent.parent / PAGE
     if report.is_file():
         console.print(f"Report with pictures: [bold]{report}[/]", soft_wrap=True)
 

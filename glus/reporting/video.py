@@ -14,7 +14,8 @@ from av.packet import Packet
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageDraw
 
-from glus.reporting.overlays import INK, PAPER, Colour, colour_of, draw_mask, font, wrap
+from glus.reporting.overlays import draw_mask, font, wrap
+from glus.reporting.palette import INK, PAPER, Colour, colour_of
 from glus.reporting.sound import sound_of
 
 TICKS_PER_S = 60_000  # whole numbers of them for the usual rates; MPEG-4 allows no more than 65,535

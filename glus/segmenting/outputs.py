@@ -17,7 +17,7 @@ from glus.evaluation.exports import coco_document, coco_track
 from glus.files import write_json
 from glus.masks import decode_rle, write_mask_png
 from glus.media.sources import FrameSource
-from glus.reporting.overlays import colour_of
+from glus.reporting.palette import colour_of
 from glus.reporting.video import USUAL_RATE, overlay_video
 from glus.segmenting.requests import Format
 

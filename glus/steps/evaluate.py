@@ -17,7 +17,15 @@ from glus.evaluation.predictions import (
     read_predictions,
     read_used_key_frames,
 )
-from glus.evaluation.results import SHA256, FailureSplit, PredictedSplit, Results, ScoredSplit, write_results
+from glus.evaluation.results import (
+    SHA256,
+    FailureSplit,
+    PredictedSplit,
+    Results,
+    ScoredSplit,
+    SplitResult,
+    write_results,
+)
 from glus.files import hash_file, write_json
 from glus.manifest import read_manifest
 from glus.metrics.boundary import BOUND_TH
@@ -27,16 +35,17 @@ from glus.metrics.key_frames import key_frame_regret
 from glus.metrics.mean_logit import score_thresholds
 from glus.metrics.protocols import average, protocol_of
 from glus.metrics.scoring import ExpressionScore, VideoTask, score_video
-from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, METRICS, PREDICTIONS, REPORTS, TRAINING_STEP_METRICS
+from glus.paths import EVALUATION_METRICS, FAMILY_METRICS, PREDICTIONS, REPORTS, TRAINING_STEP_METRICS
 from glus.pipeline.artifacts import open_split
 from glus.pipeline.context import StepContext
 from glus.pipeline.pieces import finish_pieces
 from glus.records.split import StagedSplit
 from glus.records.video import Video
 from glus.reporting.charts import draw_charts, write_charts
-from glus.reporting.gallery import Gallery
+from glus.reporting.gallery import OVERLAYS, Gallery
 from glus.reporting.grey_frames import score_grey_frames
-from glus.reporting.page import SplitSection, write_page
+from glus.reporting.page import write_report
+from glus.reporting.sections import CHARTS
 from glus.reporting.tables import write_tables
 
 if TYPE_CHECKING:
@@ -54,13 +63,9 @@ def run(context: StepContext) -> None:
     reports = context.work / "reports"
     shutil.rmtree(reports, ignore_errors=True)
     results: Results = {}
-    sections = []
     for name in context.config.data.evaluation:
         split = open_split(context.config, name)
-        section = _evaluate_split(context, split, reports / name)
-        results.setdefault(split.dataset, {})[split.split] = section.result
-        sections.append(section)
-    write_page(sections, reports / "index.html", METRICS)
+        results.setdefault(split.dataset, {})[split.split] = _evaluate_split(context, split, reports / name)
     write_results(results, context.work / "evaluate.json")
     _write_lines(["split", "family", "J", "F", "JF"], _family_lines(results), context.work / "families.csv")
     _write_lines(["split", "step", "JF"], _training_step_lines(results), context.work / "training_steps.csv")
@@ -68,24 +73,22 @@ def run(context: StepContext) -> None:
     context.publish_plain(context.work / "families.csv", FAMILY_METRICS)
     context.publish_plain(context.work / "training_steps.csv", TRAINING_STEP_METRICS)
     context.publish_plain(context.work / "evaluate.json", EVALUATION_METRICS)
+    write_report(Path())
 
 
-def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitSection:
-    name, num_examples = f"{split.dataset}/{split.split}", context.config.evaluate.num_examples
-    rule = protocol_of(split.dataset).rule
+def _evaluate_split(context: StepContext, split: StagedSplit, folder: Path) -> SplitResult:
+    num_examples = context.config.evaluate.num_examples
     predictions, key_frames = read_predictions(split), read_used_key_frames(split)
     if not split.has_masks:
-        gallery = Gallery(split, predictions, {}, folder / "overlays")
-        unscored = PredictedSplit(len(expressions_by_key(split)))
-        return SplitSection(name, rule, unscored, {}, [], gallery.unscored_examples(num_examples))
+        Gallery(split, predictions, {}, folder / OVERLAYS).write_all(None, num_examples)
+        return PredictedSplit(len(expressions_by_key(split)))
     scores, failures = _score_split(context, split)
     result = _summarise(context.config, split, scores, failures)
     write_tables(split, scores, failures, predictions, key_frames, folder)
-    charts = draw_charts(scores, result)
-    write_charts(charts, folder / "charts")
+    write_charts(draw_charts(scores, result), folder / CHARTS)
     by_key = {score.key: of_frames for score, of_frames in zip(scores, failures, strict=True)}
-    gallery = Gallery(split, predictions, by_key, folder / "overlays")
-    return SplitSection(name, rule, result, charts, gallery.comparisons(scores), gallery.examples(scores, num_examples))
+    Gallery(split, predictions, by_key, folder / OVERLAYS).write_all(scores, num_examples)
+    return result
 
 
 def _summarise(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from html_checks import check_page
 from local_imports import ROOT
 
 from glus.ablations.paper import paper_tables, paper_values
@@ -111,6 +112,7 @@ def test_the_report_says_how_all_numbers_stand_and_is_the_same_again(project: Pa
     page, text = (project / REPORT).read_text(), (project / REPORT.with_suffix(".md")).read_text()
     assert text.count("\n| Local Reasoning | synthetic/test | 32.0 (± 2.8, 2 seeds) | mevis 1 on 25 expressions |") == 1
     assert "<td>32.0 (± 2.8, 2 seeds)</td>" in page
+    check_page(page)
     assert text.count("\n|") == text.count(" |\n") + text.count("---|\n")  # no row is broken
     rows = list(csv.DictReader((project / PLOTS_FILE).open()))
     assert [row["JF"] for row in rows if row["row"] == "Local Reasoning"] == ["32.0"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from html_checks import check_page
 from tiny_sets import ANSWERS, EMPTY, FRAMES, HEIGHT, OBJECTS, WIDTH, write_json, write_masks, write_mevis
 
 from glus.masks import encode_rle
@@ -110,6 +111,7 @@ def test_the_table_and_the_page(run: Callable[..., Any], two_runs: None) -> None
     page = Path("page.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 1  # of the one sentence of which B is worse
     assert "video b, expression 1" in page and "not drawn" not in page
+    check_page(page)
     code, _, errors = run("compare", "one", "two", *OPTIONS, "-o", "page.html")
     assert (code, "page.html exists already" in errors) == (2, True)
 

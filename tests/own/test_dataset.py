@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from html_checks import check_page
 from PIL import Image
 
 from glus.cli import main
@@ -212,7 +213,9 @@ def test_review_begins_where_selector_and_model_disagree(results, footage, tmp_p
     assert run("own", "review", results, "--videos", footage, "-o", tmp_path / "review") == 0
     rows = list(csv.DictReader((tmp_path / "review/review.csv").read_text().splitlines()))
     assert [len(rows), rows[0]["disagreement"], rows[1]["disagreement"]] == [6, "0.700", "0.100"]
-    assert (tmp_path / "review/review.html").read_text().count("<img") == 6
+    page = (tmp_path / "review/review.html").read_text()
+    assert page.count("<img") == 6
+    check_page(page)
 
 
 def test_parameters_fine_tune_a_copy_that_no_step_deletes(

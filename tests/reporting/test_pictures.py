@@ -15,7 +15,8 @@ from scipy.ndimage import binary_erosion
 from glus.media.sources import open_frames
 from glus.reporting import write_overlay_video
 from glus.reporting.cards import shown_frames
-from glus.reporting.overlays import COLOURS, INK, PAPER, StripRow, draw_strip, font, overlay, wrap
+from glus.reporting.overlays import StripRow, draw_strip, font, overlay, wrap
+from glus.reporting.palette import COLOURS, INK, PAPER
 
 FRAME = np.full((40, 60, 3), 100, dtype=np.uint8)
 MASK = np.zeros((40, 60), dtype=bool)
