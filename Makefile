@@ -7,7 +7,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo test parity checks serve bench switches clean
+.PHONY: help setup demo test parity checks docs serve bench switches clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,11 @@ checks: setup ## format, lint, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_imports.py
 
+docs: setup ## the documents as a site, links checked: site/index.html
+	@rm -rf site
+	@$(BIN)/python -m sphinx -q -W --keep-going -c docs -d .glus/doctrees . site
+	@echo "site/index.html"
+
 serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all (ports: PREFECT_SERVER_API_PORT=, MLFLOW_PORT=)
 	@$(BIN)/python -m flows.serve
 
@@ -41,7 +46,7 @@ switches: setup ## what each departure of the published code costs, two seeds (s
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.published_switches
 
 clean: ## remove scratch folders and caches; artifacts, .venv and the servers' homes stay
-	@rm -rf .glus .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .glus site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find glus flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # dvc starts the workers of its queue as `dvc`, however it was started itself: for all that a Python of .venv starts, the

@@ -62,13 +62,13 @@ class _Sentence:
 class VideoSession(Iterator[SegmentedFrame]):
     """Segments a video frame after frame: forward to its end, then backward from the key frames to its beginning.
 
-    ```python
-    session = VideoSession(model, "film.mp4")
-    session.add("the dog that jumps")
-    for frame in session:
-        if frame.index == 100:
-            bird = session.add("the bird")       # from frame 101 on
-    ```
+    Example:
+        >>> session = VideoSession(model, "film.mp4")
+        >>> session.add("the dog that jumps")
+        0
+        >>> for frame in session:
+        ...     if frame.index == 100:
+        ...         bird = session.add("the bird")  # from frame 101 on
 
     Each frame is given once for each sentence. No frame is encoded twice, but for those that both directions need and
     that have left the stores in between (see `VideoEncoder`): a key frame, and what lies between the first and the last
