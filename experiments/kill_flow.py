@@ -111,14 +111,14 @@ class Scene:
         return ""
 
 
-class Missed(Exception):
+class MissedError(Exception):
     """The victim was not there, or the step was over before it was hit."""
 
 
 def kill(kind: str, scene: Scene) -> UUID | None:
     """Does what the kind says; a second run's id."""
     if scene.part("-m glus", scene.step.name) is None:
-        raise Missed
+        raise MissedError
     if kind == "second run":
         return submit(scene.client, scene.step)
     if kind == "cancel":
@@ -137,7 +137,7 @@ def kill(kind: str, scene: Scene) -> UUID | None:
         with suppress(psutil.NoSuchProcess):
             victim.kill()
             return None
-        raise Missed
+        raise MissedError
     return None
 
 
@@ -145,12 +145,12 @@ def wait_for_part(scene: Scene, words: tuple[str, ...]) -> psutil.Process:
     """A part of the step, which may have to be started yet; it is over where nothing of the run is left.
 
     Raises:
-        Missed: it is not there and will not come.
+        MissedError: it is not there and will not come.
     """
     wait(lambda: scene.part(*words) or scene.part("-m glus", scene.step.name) is None, SECONDS_TO_APPEAR)
     found = scene.part(*words)
     if found is None:
-        raise Missed
+        raise MissedError
     return found
 
 
@@ -202,7 +202,7 @@ def try_kind(kind: str, step: Step, number: int, server: Program, client: SyncPr
     """One kill and what came of it, as a line of the table.
 
     Raises:
-        Missed: nothing was killed.
+        MissedError: nothing was killed.
     """
     make_project(step)
     (HOME / "worker.log").unlink(missing_ok=True)
@@ -237,7 +237,7 @@ def try_kind(kind: str, step: Step, number: int, server: Program, client: SyncPr
 def row(kind: str, step: Step, server: Program, client: SyncPrefectClient) -> str:
     """The first try that hits."""
     for number in range(TRIES):
-        with suppress(Missed):
+        with suppress(MissedError):
             return f"{kind:<17} {step.name:<12} {try_kind(kind, step, number, server, client)}"
     return f"{kind:<17} {step.name:<12} the step was over, or had no such part, in {TRIES} tries"
 
