@@ -1,8 +1,10 @@
 """Kills each part of a deployed run in the middle of a step, and runs the deployment again.
 
-For each kind of kill: are all processes of the run gone within 10 seconds, what does Prefect say of the run, does the
-next run complete, and is what the step makes equal byte by byte to what an undisturbed run makes? The smoke preset, a
-Prefect server and a worker below `.glus/`; `python -m experiments.kill_flow [KIND ...]`, some minutes for each.
+For each kind of kill in each step that has such a part: are all processes of the run gone within 10 seconds, what does
+Prefect say of the run, does the next run complete, and is what the step makes equal byte by byte to what an undisturbed
+run makes? The smoke preset, a Prefect server and a worker below `.glus/`, a minute for each;
+`python -m experiments.kill_flow [KIND or STEP ...]` chooses. The table so far is in `.glus/kill_flow/table.txt`, beside
+the log of each fault.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from prefect.states import Cancelling
 from ruamel.yaml import YAML
 
 from experiments.kill_anything import HOME as UNDISTURBED
-from experiments.kill_anything import content, processes_in, undisturbed
+from experiments.kill_anything import TRAINING, content, processes_in, undisturbed
 from glus.execution.ties import tied
 from glus.pipeline.table import STEPS, Step
 
@@ -45,18 +47,20 @@ SECONDS_TO_END = 10.0
 SECONDS_AWAY = 5.0  # of the server
 SECONDS_TO_APPEAR = 60.0  # of a part of a step that is at work
 SECONDS_AT_MOST = 900.0  # of a run on a busy machine
-KINDS = {  # in the middle of which step, and how the run has to end
-    "flow": ("stage", "Crashed"),
-    "worker": ("pseudolabel", "Crashed"),
-    "supervisor": ("evaluate", "Failed"),
-    "dvc": ("evaluate", "Failed"),
-    "step": ("keyframes", "Failed"),
-    "pool worker": ("evaluate", "Failed"),
-    "training process": ("train", "Failed"),
-    "server": ("evaluate", "Completed"),
-    "cancel": ("propagate", "Cancelled"),
-    "second run": ("selector", "Completed"),
+TRIES = 3  # of a moment at which the victim is there
+KINDS = {  # and how the run has to end
+    "flow": "Crashed",
+    "worker": "Crashed",
+    "supervisor": "Failed",
+    "dvc": "Failed",
+    "step": "Failed",
+    "pool worker": "Failed",
+    "training process": "Failed",
+    "server": "Completed",
+    "cancel": "Cancelled",
+    "second run": "Completed",
 }
+POOLED = ("pseudolabel", "keyframes", "propagate", "evaluate")  # `stage` is one process in the smoke preset
 
 
 class Program:
@@ -107,8 +111,14 @@ class Scene:
         return ""
 
 
+class MissedError(Exception):
+    """The victim was not there, or the step was over before it was hit."""
+
+
 def kill(kind: str, scene: Scene) -> UUID | None:
     """Does what the kind says; a second run's id."""
+    if scene.part("-m glus", scene.step.name) is None:
+        raise MissedError
     if kind == "second run":
         return submit(scene.client, scene.step)
     if kind == "cancel":
@@ -123,10 +133,25 @@ def kill(kind: str, scene: Scene) -> UUID | None:
     else:
         parts = {"supervisor": SUPERVISOR, "dvc": ("-m dvc", "repro"), "step": ("-m glus", scene.step.name)}
         words = parts.get(kind, ("multiprocessing.spawn",))
-        victim = flow_process(scene.worker) if kind == "flow" else wait(lambda: scene.part(*words), SECONDS_TO_APPEAR)
-        assert victim is not None
-        victim.kill()
+        victim = flow_process(scene.worker) if kind == "flow" else wait_for_part(scene, words)
+        with suppress(psutil.NoSuchProcess):
+            victim.kill()
+            return None
+        raise MissedError
     return None
+
+
+def wait_for_part(scene: Scene, words: tuple[str, ...]) -> psutil.Process:
+    """A part of the step, which may have to be started yet; it is over where nothing of the run is left.
+
+    Raises:
+        MissedError: it is not there and will not come.
+    """
+    wait(lambda: scene.part(*words) or scene.part("-m glus", scene.step.name) is None, SECONDS_TO_APPEAR)
+    found = scene.part(*words)
+    if found is None:
+        raise MissedError
+    return found
 
 
 def flow_process(worker: Program) -> psutil.Process:
@@ -173,22 +198,24 @@ def others(server: Program, worker: Program) -> list[psutil.Process]:
     return [process for process in processes_in(PROJECT) if process.pid not in known]
 
 
-def try_kind(kind: str, server: Program, client: SyncPrefectClient) -> str:
-    """One kill and what came of it, as a line of the table."""
-    name, expected = KINDS[kind]
-    step = next(step for step in STEPS if step.name == name)
+def try_kind(kind: str, step: Step, number: int, server: Program, client: SyncPrefectClient) -> str:
+    """One kill and what came of it, as a line of the table.
+
+    Raises:
+        MissedError: nothing was killed.
+    """
     make_project(step)
+    (HOME / "worker.log").unlink(missing_ok=True)
     worker = Program("worker", ["worker", "start", "--pool", "gpu", "--type", "process", "--limit", "2"], PROJECT)
     worker.start()
     try:
         scene = Scene(step, submit(client, step), server, worker, client)
-        wait(lambda: scene.part("-m glus", name) or scene.state(), SECONDS_AT_MOST)
-        if scene.state():
-            return f"{kind:<17} {name:<12} the run was over before the step was seen; see {HOME / 'worker.log'}"
-        time.sleep(random.Random(kind).uniform(0, 0.5) * undisturbed()[name])
+        wait(lambda: scene.part("-m glus", step.name) or scene.state(), SECONDS_AT_MOST)
+        time.sleep(random.Random(f"{kind} {step.name} {number}").uniform(0, 0.5) * undisturbed()[step.name])
         begin = time.monotonic()
         second = kill(kind, scene)
-        left = wait(lambda: not others(server, worker), SECONDS_TO_END if expected != "Completed" else SECONDS_AT_MOST)
+        to_end = SECONDS_TO_END if KINDS[kind] != "Completed" else SECONDS_AT_MOST
+        left = wait(lambda: not others(server, worker), to_end)
         gone = f"{time.monotonic() - begin:5.1f} s" if left else "LEFT OVER"
         state = wait(scene.state, SECONDS_AT_MOST)
         stated = time.monotonic() - begin
@@ -201,8 +228,31 @@ def try_kind(kind: str, server: Program, client: SyncPrefectClient) -> str:
         worker.kill()
         for process in others(server, worker):
             process.kill()
-    fault = "" if (state, after, equal, left) == (expected, "Completed", True, True) else "  FAULT"
-    return f"{kind:<17} {name:<12} {gone:>9} {state:>10} {stated:6.1f} s   {after:<10} {equal}{fault}"
+    whole = (state, after, equal, left) == (KINDS[kind], "Completed", True, True)
+    if not whole:
+        shutil.copy(HOME / "worker.log", HOME / f"{kind}, {step.name}.log")
+    return f"{gone:>9} {state:>10} {stated:6.1f} s   {after:<10} {equal}{'' if whole else '  FAULT'}"
+
+
+def row(kind: str, step: Step, server: Program, client: SyncPrefectClient) -> str:
+    """The first try that hits."""
+    for number in range(TRIES):
+        with suppress(MissedError):
+            return f"{kind:<17} {step.name:<12} {try_kind(kind, step, number, server, client)}"
+    return f"{kind:<17} {step.name:<12} the step was over, or had no such part, in {TRIES} tries"
+
+
+def chosen(words: list[str]) -> Iterator[tuple[str, Step]]:
+    """Kinds and steps of the command line; each kind where a step has such a part."""
+    names = [step.name for step in STEPS]
+    if unknown := set(words) - KINDS.keys() - set(names):
+        sys.exit(f"{', '.join(sorted(unknown))}: expected {', '.join([*KINDS, *names])}")
+    parts = {"pool worker": POOLED, "training process": TRAINING}
+    for step in STEPS:
+        for kind in KINDS:
+            named = (kind in words or not KINDS.keys() & set(words), step.name in words or not set(names) & set(words))
+            if all(named) and step.name in parts.get(kind, names):
+                yield kind, step
 
 
 @contextmanager
@@ -229,7 +279,8 @@ def wait_for_server() -> None:
         time.sleep(0.2)
 
 
-def main(kinds: list[str]) -> None:
+def main(words: list[str]) -> None:
+    plan = list(chosen(words))
     undisturbed()
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
@@ -240,10 +291,12 @@ def main(kinds: list[str]) -> None:
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_HOME": str(HOME / "home"), "DO_NOT_TRACK": "true"}
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # as pyproject.toml says
     os.environ.pop("PYTHONPATH", None)  # the project's own code is run
-    print(f"{'killed':<17} {'during':<12} gone after    run says, after    next run   equal")
     with temporary_settings({PREFECT_API_URL: url}), prefect() as server, get_client(sync_client=True) as client:
-        for kind in kinds or KINDS:
-            print(try_kind(kind, server, client), flush=True)
+        lines = [f"{'killed':<17} {'during':<12} gone after    run says, after    next run   equal"]
+        for kind, step in plan:
+            lines.append(row(kind, step, server, client))
+            (HOME / "table.txt").write_text("\n".join(lines) + "\n")
+            print(lines[-1], flush=True)
 
 
 if __name__ == "__main__":
