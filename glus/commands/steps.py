@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from glus.execution.devices import require_device
+from glus.execution.ties import tie_to_parent
 from glus.files import to_json
 from glus.paths import RUNS
 from glus.pipeline.table import STEPS, Step
@@ -57,6 +58,7 @@ def _run(step: Step, fresh: bool, dry_run: bool, as_json: bool, **options: bool)
         require_device(config.compute)
     if dry_run:
         return _show_plan(step, as_json)
+    tie_to_parent()  # as `python -m glus` has done; not so who calls `glus.cli.main`
     from glus.launch import find_rank, launch
     from glus.pipeline.project import link_external
     from glus.pipeline.runner import run_beside

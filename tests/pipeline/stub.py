@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 
 import glus.steps
-from glus.__main__ import main
+from glus.cli import main
 from glus.execution.processes import map_in_processes
 from glus.pipeline.context import StepContext
 
@@ -91,5 +91,4 @@ def stub(action: str) -> ModuleType:
 
 if __name__ == "__main__":
     sys.modules["glus.steps.stage"] = glus.steps.stage = stub(sys.argv[1])  # type: ignore[attr-defined]
-    del sys.argv[1]
-    main()
+    main(sys.argv[2:])
