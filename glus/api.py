@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -96,13 +96,20 @@ class KeyFrameSelector(SelectorModel):
         max_context_frames: int = 11,
         batch: int = 36,
         noise_seed: int | None = None,
+        go_on: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Scores every frame of a clip for every expression, float32 [B, T].
 
         Arguments and errors: see `glus.selector.scoring.score_frames`.
         """
         return score_frames(
-            self, frames, expressions, max_context_frames=max_context_frames, batch=batch, noise_seed=noise_seed
+            self,
+            frames,
+            expressions,
+            max_context_frames=max_context_frames,
+            batch=batch,
+            noise_seed=noise_seed,
+            go_on=go_on,
         )
 
     def save_pretrained(self, directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from glus.media.sources import FrameSource, open_frames
 from glus.processing.sentences import require_sentences
 from glus.segmenting.rows import FoundMask, found_masks
 
+YIELD_S = 0.001  # long enough for who waits for a lock to take it
 KEPT_BYTES = 1 << 30  # of a visitor's encoded frames, which serve the sentences that come later
 
 
@@ -41,6 +43,10 @@ class Service:
     window_stride: int
     most_frames: int
     at_work: threading.Lock = field(default_factory=threading.Lock)
+
+
+class _StoppedError(Exception):
+    """The visitor stopped, or asked anew."""
 
 
 @dataclass(eq=False)
@@ -179,16 +185,25 @@ class Visitor:
         turn = self._turn = object()
         while True:
             with self._own:
-                if turn is not self._turn:
+                try:
+                    self._go_on(turn)
+                    frame = self._step(turn)
+                except _StoppedError:
                     return
-                frame = self._step()
             if frame is None:
                 return
             yield frame
 
     def stop(self) -> None:
-        """Ends `segment` after the frame that is being computed; the next `segment` goes on from there."""
+        """Ends `segment` after the frame that is being computed; the next `segment` goes on from there.
+
+        The selector, which looks at the whole video, ends after a part of it and looks again next time.
+        """
         self._turn = object()
+
+    def _go_on(self, turn: object) -> None:
+        if turn is not self._turn:
+            raise _StoppedError
 
     def close(self) -> None:
         """Ends the work and removes the visitor's files."""
@@ -205,11 +220,11 @@ class Visitor:
             sentences = [replace(asked, found=dict(asked.found)) for asked in self.sentences]
             return self.clip, sentences, self.shown
 
-    def _step(self) -> int | None:
+    def _step(self, turn: object) -> int | None:
         """Computes a frame; None: all is finished."""
         with self._service.at_work:
             try:
-                while self._session is not None or self._begin():
+                while self._session is not None or self._begin(turn):
                     assert self._session is not None
                     frame = next(self._session, None)
                     if frame is not None:
@@ -221,13 +236,13 @@ class Visitor:
                 raise
         return None
 
-    def _begin(self) -> bool:
+    def _begin(self, turn: object) -> bool:
         """Starts a session with the sentences that are not finished, if there are any."""
         assert self.clip is not None and self._encoder is not None
         waiting = [asked for asked in self.sentences if len(asked.found) < len(self.clip)]
         if not waiting:
             return False
-        self._choose_key_frames([asked for asked in waiting if asked.scores is None])
+        self._choose_key_frames([asked for asked in waiting if asked.scores is None], turn)
         service = self._service
         settings = PropagationSettings(
             dynamic_multimask=service.model.settings.dynamic_multimask, window_stride=service.window_stride
@@ -239,16 +254,28 @@ class Visitor:
         self._session = session
         return True
 
-    def _choose_key_frames(self, new: list[AskedSentence]) -> None:
+    def _choose_key_frames(self, new: list[AskedSentence], turn: object) -> None:
         """The best frame of the selector, or the first, for sentences of which the visitor has chosen none."""
         assert self.clip is not None
         if self._service.selector is not None and new:
-            scores = self._service.selector.score(self.clip, [asked.text for asked in new])
+            texts = [asked.text for asked in new]
+            scores = self._service.selector.score(self.clip, texts, go_on=lambda: self._let_others_work(turn))
             for asked, row in zip(new, scores.float().cpu().numpy(), strict=True):
                 asked.scores = row
         for asked in new:
             if asked.key_frame is None:
                 asked.key_frame = 0 if asked.scores is None else int(asked.scores.argmax())
+
+    def _let_others_work(self, turn: object) -> None:
+        """Lets another visitor compute a frame in the midst of long work.
+
+        Raises:
+            _StoppedError: the visitor wants no more.
+        """
+        self._service.at_work.release()
+        time.sleep(YIELD_S)
+        self._service.at_work.acquire()
+        self._go_on(turn)
 
     def _record(self, frame: SegmentedFrame) -> None:
         for number, found in found_masks(frame):

@@ -51,6 +51,7 @@ def read_clip(
     max_context_frames: int,
     batch: int,
     noise_seed: int | None = None,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Reads each frame as target image behind its context and before each ending, float32 [B, T].
 
@@ -61,9 +62,10 @@ def read_clip(
         max_context_frames: see `context_groups`.
         batch: pairs of frame and expression in one forward pass.
         noise_seed: see `glus.selector.scoring.score_frames`.
+        go_on: called before each forward pass; what it raises ends the reading.
     """
     noise = None if noise_seed is None else torch.Generator().manual_seed(noise_seed)
-    tokens = _visual_tokens(selector, images, noise)
+    tokens = _visual_tokens(selector, images, noise, go_on)
     numbers = torch.empty(len(endings), len(tokens))
     for group in context_groups(len(tokens), max_context_frames):
         members = torch.tensor(group)
@@ -72,15 +74,19 @@ def read_clip(
         for first in range(0, len(endings), batch):
             chosen = endings[first : first + batch]
             for queries in members.split(max(1, batch // len(chosen))):
+                go_on()
                 found = read(_states_at_the_end(selector, context, tokens[queries], chosen))
                 numbers[first : first + batch, queries] = found.view(len(queries), len(chosen)).T.float().cpu()
     return numbers
 
 
-def _visual_tokens(selector: SelectorModel, images: Sequence[Image.Image], noise: torch.Generator | None) -> Tensor:
+def _visual_tokens(
+    selector: SelectorModel, images: Sequence[Image.Image], noise: torch.Generator | None, go_on: Callable[[], None]
+) -> Tensor:
     """Visual tokens of a clip, [T, P, D], some frames at a time."""
     tokens = []
     for first in range(0, len(images), FRAMES_PER_PASS):
+        go_on()
         part = images[first : first + FRAMES_PER_PASS]
         pixels = selector.image_processor(list(part), return_tensors="pt")["pixel_values"]
         tokens.append(selector.encode_frames(pixels.to(selector.mm_projector.weight.device), noise))

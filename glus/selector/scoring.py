@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ def score_frames(
     max_context_frames: int = 11,
     batch: int = 36,
     noise_seed: int | None = None,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Scores every frame of a clip for every expression, float32 [B, T].
 
@@ -36,6 +37,7 @@ def score_frames(
         batch: pairs of frame and expression in one forward pass.
         noise_seed: only the parity tests give one: of the published noise of the clustering, drawn once for each frame
             of the clip; the published code draws it anew for each image of each prompt, unseeded. None: deterministic.
+        go_on: called before each forward pass; what it raises ends the scoring.
 
     Raises:
         InputError: frames that cannot be read, a sentence that cannot be asked (`require_sentences`), or a score that
@@ -51,6 +53,7 @@ def score_frames(
         max_context_frames=max_context_frames,
         batch=batch,
         noise_seed=noise_seed,
+        go_on=go_on,
     )
     require_finite(scores, expressions)
     return scores

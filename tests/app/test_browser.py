@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from glus.errors import InputError
 from glus.media.sources import open_frames
 from glus.model.lora import merged_state_dict
 from glus.weights.saved import save_glus
+from tests.app.test_visitor import count_encoded
 from tests.commands.test_segment import write_film
 
 T, RED, GREEN = 10, "the red circle", "the small green square"
@@ -34,8 +37,8 @@ def port() -> int:
 
 
 @pytest.fixture
-def tab(always_seg, port) -> Iterator[Any]:
-    """A browser's tab that shows the page of a random model, which always says [SEG]."""
+def new_tab(always_seg, port) -> Iterator[Callable[[], Any]]:
+    """Opens tabs, each of a browser of its own, at the page of a random model, which always says [SEG]."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
@@ -43,33 +46,60 @@ def tab(always_seg, port) -> Iterator[Any]:
     service = Service(always_seg, None, window_stride=1, most_frames=20)
     with opened_page(service, "127.0.0.1", port) as address, playwright.sync_playwright() as driver:
         window = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = window.new_page()
-        page.set_default_timeout(60_000)
         asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        page.locator("#segment").wait_for()
-        yield page
+
+        def opened() -> Any:
+            page = window.new_context().new_page()
+            page.set_default_timeout(60_000)
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(address)
+            page.locator("#segment").wait_for()
+            return page
+
+        yield opened
         window.close()
     assert asked and not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
 
 
-@needs_gradio
-def test_a_visit(tab, tmp_path):
-    films = {}
-    for name, length in (("film", T), ("long", 21)):
-        films[name] = tmp_path / f"{name}.mp4"
-        write_film(films[name], length)
-    films["bad"] = tmp_path / "bad.mp4"
-    films["bad"].write_text("no film")
-    upload = tab.locator("input[type=file]").first
-    upload.set_input_files(films["bad"])
-    tab.get_by_text("bad.mp4").first.wait_for()
-    upload.set_input_files(films["film"])
-    tab.get_by_text(f"film.mp4: {T} frames of 64 x 48 pixels.").wait_for()
+@pytest.fixture
+def film(tmp_path) -> Path:
+    write_film(tmp_path / "film.mp4", T)
+    return tmp_path / "film.mp4"
 
-    tab.locator("#sentences textarea").fill(f"{RED}\n{GREEN}")
+
+def upload(tab: Any, film: Path, num_frames: int) -> None:
+    tab.locator("input[type=file]").first.set_input_files(film)
+    tab.get_by_text(f"{film.name}: {num_frames} frames of 64 x 48 pixels.").wait_for()
+
+
+def ask(tab: Any, *sentences: str) -> None:
+    tab.locator("#sentences textarea").fill("\n".join(sentences))
     tab.locator("#segment").click()
+
+
+def exported_film(tab: Any, folder: Path) -> Path:
+    tab.locator("#export").click()
+    with tab.expect_download() as download:
+        tab.locator("#file a").first.click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def refusal(tab: Any) -> str:
+    """What the page says in a corner, which is closed then."""
+    toast = tab.get_by_test_id("toast-text")
+    text = toast.inner_text()
+    tab.get_by_test_id("toast-close").click()
+    toast.wait_for(state="detached")
+    return text
+
+
+@needs_gradio
+def test_a_visit(new_tab, film, tmp_path):
+    tab = new_tab()
+    upload(tab, film, T)
+    ask(tab, RED, GREEN)
     tab.get_by_text(f"Finished: {2 * T} masks.").wait_for()
     assert tab.locator("#timelines svg[data-place]").count() == 2
     assert tab.locator("#timelines rect.mask").count() >= 1
@@ -80,16 +110,81 @@ def test_a_visit(tab, tmp_path):
     tab.get_by_text("starts at frame 4").wait_for()
     tab.get_by_text(f"Finished: {2 * T} masks.").wait_for()
 
-    tab.locator("#export").click()
-    with tab.expect_download() as download:
-        tab.locator("#file a").first.click()
-    assert download.value.suggested_filename == "film-overlay.mp4"
-    download.value.save_as(tmp_path / "overlay.mp4")
-    assert len(open_frames(tmp_path / "overlay.mp4")) == T
+    overlay = exported_film(tab, tmp_path)
+    assert overlay.name == "film-overlay.mp4"
+    assert len(open_frames(overlay)) == T
 
-    upload.set_input_files(films["long"])
-    tab.get_by_text("long.mp4 has 21 frames, and this page takes 20").wait_for()
-    tab.get_by_text(f"Finished: {2 * T} masks.").wait_for()  # the film before is still there
+
+@needs_gradio
+def test_a_bad_file_and_a_long_one_get_a_sentence_and_the_film_before_stays(new_tab, film, tmp_path):
+    tab = new_tab()
+    bad, long = tmp_path / "bad.mp4", tmp_path / "long.mp4"
+    bad.write_text("no film")
+    write_film(long, 21)
+    upload(tab, film, T)
+    for refused, said in (
+        (bad, "bad.mp4 cannot be read as a film"),
+        (long, "long.mp4 has 21 frames, and this page takes 20; cut it"),
+    ):
+        tab.locator("input[type=file]").first.set_input_files(refused)
+        text = refusal(tab)
+        assert text.startswith(said) and "\n" not in text and str(tmp_path) not in text, text
+    ask(tab, RED)
+    tab.get_by_text(f"Finished: {T} masks.").wait_for()
+
+
+@needs_gradio
+def test_sentences_are_added_and_dropped_without_encoding_again(new_tab, film, always_seg, monkeypatch):
+    counts = count_encoded(always_seg, monkeypatch)
+    tab = new_tab()
+    upload(tab, film, T)
+    for sentences in ([RED], [RED, GREEN], [GREEN]):
+        ask(tab, *sentences)
+        tab.get_by_text(f"Finished: {len(sentences) * T} masks.").wait_for()
+        assert tab.locator("#timelines svg[data-place]").count() == len(sentences)
+    assert sum(counts) == T
+
+
+@needs_gradio
+def test_stop_ends_at_once_and_segment_goes_on(new_tab, film, always_seg, monkeypatch):
+    decoded, decode = [], always_seg.masks.decode
+
+    def slow(*arguments):
+        time.sleep(0.3)
+        decoded.append(1)
+        return decode(*arguments)
+
+    monkeypatch.setattr(always_seg.masks, "decode", slow)
+    tab = new_tab()
+    upload(tab, film, T)
+    ask(tab, RED)
+    tab.get_by_text(f"2 of {T} masks.").wait_for()
+    tab.locator("#stop").click()
+    tab.get_by_text("Stopped; Segment goes on from here.").wait_for()
+    time.sleep(1)
+    at_once = len(decoded)
+    time.sleep(1)
+    assert len(decoded) == at_once < T - 2
+    ask(tab, RED)
+    tab.get_by_text(f"Finished: {T} masks.").wait_for()
+    assert len(decoded) == T
+
+
+@needs_gradio
+def test_two_tabs_at_once_do_not_mix(new_tab, film, tmp_path):
+    other = tmp_path / "other.mp4"
+    write_film(other, 6)
+    given = [(new_tab(), film, T, RED), (new_tab(), other, 6, GREEN)]
+    for tab, video, length, _ in given:
+        upload(tab, video, length)
+    for tab, _, _, sentence in given:
+        ask(tab, sentence)
+    for tab, video, length, sentence in given:
+        tab.get_by_text(f"Finished: {length} masks.").wait_for()
+        assert sentence in tab.locator("#timelines").inner_text()
+        assert tab.locator("#timelines svg[data-place]").count() == 1
+        overlay = exported_film(tab, tmp_path)
+        assert (overlay.name, len(open_frames(overlay))) == (f"{video.stem}-overlay.mp4", length)
 
 
 @needs_gradio

@@ -35,7 +35,7 @@ RED, GREEN = "the red circle", "the small green square"
 class FixedScores:
     """A selector that knows one frame."""
 
-    def score(self, frames, expressions):
+    def score(self, frames, expressions, *, go_on=None):
         scores = torch.zeros(len(expressions), len(frames))
         scores[:, BEST] = 1.0
         return scores
@@ -132,6 +132,32 @@ def test_stopped_it_goes_on_from_there_and_a_later_run_takes_over(visitor, alway
     assert next(last) == 4 and list(later) == []
     assert list(last) == list(range(5, T))
     assert np.array_equal(masks(visitor), segment_video(always_seg, folder, [RED]).masks)
+
+
+def test_stop_ends_the_selector_while_others_work(always_seg, folder, tmp_path):
+    class LookingForever(FixedScores):
+        looked = threading.Event()
+
+        def score(self, frames, expressions, *, go_on):
+            while True:
+                go_on()
+                self.looked.set()
+
+    selector, at_work = LookingForever(), threading.Lock()
+    one = Visitor(Service(always_seg, selector, 1, 20, at_work), tmp_path / "one")
+    other = Visitor(Service(always_seg, None, 1, 20, at_work), tmp_path / "other")
+    for visitor in (one, other):
+        visitor.open(folder, "clip")
+        visitor.ask([RED])
+    found: list[int] = []
+    looking = threading.Thread(target=lambda: found.extend(one.segment()), daemon=True)
+    looking.start()
+    assert selector.looked.wait(20)
+    assert list(islice(other.segment(), 2)) == [0, 1]
+    assert looking.is_alive()
+    one.stop()
+    looking.join(20)
+    assert not looking.is_alive() and not found and one.sentences[0].key_frame is None
 
 
 def test_two_visitors_at_once_do_not_mix(service, always_seg, folder, tmp_path):

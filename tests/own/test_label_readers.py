@@ -76,6 +76,25 @@ def test_coco_for_images_joins_what_one_track_has_in_a_frame(videos, box, tmp_pa
     assert (masks(video, 1)[3] == box).all()
 
 
+def test_coco_of_a_task_of_cvat_bears_the_name_of_its_film(videos, box, tmp_path) -> None:
+    """The names of frames and the uncompressed runs are as CVAT's COCO 1.0 writes them of a film."""
+    changes = np.flatnonzero(np.diff(box.T.ravel(), prepend=False)).tolist()
+    runs = {"counts": np.diff([0, *changes, box.size]).tolist(), "size": [HEIGHT, WIDTH]}
+    content = {
+        "images": [{"id": 3, "file_name": "frame_000002.png", "width": WIDTH, "height": HEIGHT}],
+        "categories": [{"id": 1, "name": "cup", "supercategory": ""}],
+        "annotations": [
+            {"id": 1, "image_id": 3, "category_id": 1, "segmentation": runs, "iscrowd": 1,
+             "attributes": {"occluded": False, "track_id": 0, "keyframe": True}},
+        ],
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"Rename instances_default.json to the video's name"):
+        coco.read(write(tmp_path, "instances_default.json", content), videos)
+    (video,) = coco.read(write(tmp_path, "film.json", content), videos)
+    assert (video.name, video.labelled, video.tracks[0].name) == ("film", (2,), "0")
+    assert (masks(video)[2] == box).all()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -135,6 +154,17 @@ def test_cvat_labels_the_frames_that_its_task_shows(videos, tmp_path) -> None:
     shapes = polygon(0) + polygon(2) + polygon(4) + polygon(6, outside=1)
     file = write(tmp_path, "a.xml", cvat_video(f'<track id="0" label="car">{shapes}</track>', facts=facts))
     assert cvat.read(file, videos)[0].labelled == (0, 2, 4)
+
+
+def test_a_project_of_cvat_is_read_where_it_holds_one_task(videos, tmp_path) -> None:
+    facts = "<task><name>film</name><start_frame>1</start_frame><stop_frame>3</stop_frame></task>"
+    meta = f"<meta><project><name>all of them</name><tasks>{facts}</tasks></project></meta>"
+    track = '<track id="{0}" label="car" task_id="{0}" subset="default">{1}</track>'
+    one = f"<annotations>{meta}{track.format(4, polygon(1) + polygon(2, outside=1))}</annotations>"
+    assert cvat.read(write(tmp_path, "annotations.xml", one), videos)[0].labelled == (1, 2, 3)
+    two = one.replace("</annotations>", f"{track.format(5, polygon(1))}</annotations>")
+    with pytest.raises(InputError, match="a project with 2 tasks"):
+        cvat.read(write(tmp_path, "annotations.xml", two), videos)
 
 
 def test_cvat_images_lie_in_the_folder_of_their_video(videos, box, tmp_path) -> None:
@@ -223,12 +253,29 @@ def test_label_studio_takes_brushes_and_polygons_of_frames(videos, box, tmp_path
     assert all((mask == box).all() for mask in found.values())
 
 
+def test_label_studio_has_the_label_of_a_brush_in_a_result_of_its_own(videos, box, tmp_path) -> None:
+    """As the tags Brush and Labels write it; what is said of a region, such as a choice, repeats it too."""
+    drawn = {"format": "rle", "rle": brush(box)}
+    results = [
+        region("brush", **drawn),
+        region("labels", **drawn, labels=["cat"]),
+        region("choices", **drawn, choices=["blurred"]),
+    ]
+    (video,) = label_studio.read(write(tmp_path, "export.json", studio(results)), videos)
+    assert [track.label for track in video.tracks] == ["cat"]
+    assert (masks(video)[1] == box).all()
+
+
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
         (studio([region("videorectangle", sequence=[])]), "a box is no mask"),
         (studio([region("rectanglelabels", x=1)]), "a box is no mask"),
         (studio([region(rle=[1, 2], brushlabels=["a"])]), "the brush ends early"),
+        (studio([region("brush", rle=[1, 2])]), "the labels None, expected one"),
+        (studio([region("ellipselabels", x=1, ellipselabels=["a"])]), "of type ellipselabels, expected a brush"),
+        (studio([region(rle=[1], brushlabels=["a"]) | {"image_rotation": 90}]), "on a turned picture"),
+        ([{"id": 5, "image": "clip/00001.jpg", "tag": []}], "not as JSON-MIN"),
         (studio([region(rle=[0, 0, 0, 8, 0, 0, 0, 0], brushlabels=["a"])]), "holds 8 values, expected 4 for each"),
         (studio([region(rle=[], brushlabels=["a"])]), "no list of bytes"),
         (studio([region(rle=[1], brushlabels=["a", "b"])]), "expected one"),

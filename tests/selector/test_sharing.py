@@ -1,5 +1,7 @@
 """What a cache of continuations holds: every branch reads its trunk and itself, and the trunk is kept once."""
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +49,20 @@ def test_what_is_shared_is_kept_once(selector: KeyFrameSelector) -> None:
     model(inputs_embeds=torch.randn(20, 2, 32), past_key_values=branches, use_cache=True)
     assert [layer.keys.shape[::2] for layer in below.layers] == 2 * [(1, 50)]
     assert [layer.keys.shape[::2] for layer in branches.layers] == 2 * [(20, 2)]
+
+
+def test_scoring_asks_before_each_pass_whether_to_go_on(selector: KeyFrameSelector, clip: np.ndarray) -> None:
+    """Seven frames: one pass through the tower, then 2 contexts (of 4 and 3 frames), 2 frames at a time."""
+    asked: list[int] = []
+
+    def go_on() -> None:
+        asked.append(1)
+        if len(asked) > 5:
+            raise KeyboardInterrupt
+
+    scores = selector.score(clip, ["the red circle"], max_context_frames=4, batch=2, go_on=go_on)
+    assert len(asked) == 1 + 2 + 2
+    assert torch.equal(scores, selector.score(clip, ["the red circle"], max_context_frames=4, batch=2))
+    with pytest.raises(KeyboardInterrupt):
+        selector.score(clip, ["the red circle"], max_context_frames=4, batch=2, go_on=go_on)
+    assert len(asked) == 6

@@ -94,8 +94,7 @@ def _of_images(
         number = text_of(record, "id", f"{labels}, images")
         where = f"{labels}, image {number}"
         file = PurePosixPath(text_of(record, "file_name", where))
-        folder = str(file.parent)
-        name, frames = videos.find(labels.stem if folder == "." else folder, where)
+        name, frames = _video_of(labels, file, videos, where)
         opened[name] = frames
         at = place_of(frames, file.name, where)
         places[name].append(at)
@@ -112,6 +111,18 @@ def _of_images(
         for name, found in parts.items()
         if (tracks := [AnnotatedTrack(*key, united(masks, opened[name])) for key, masks in found.items()])
     ]
+
+
+def _video_of(labels: Path, file: PurePosixPath, videos: VideoFolder, where: str) -> tuple[str, FrameSource]:
+    if str(file.parent) != ".":
+        return videos.find(str(file.parent), where)
+    try:
+        return videos.find(labels.stem, where)
+    except InputError as problem:
+        raise InputError(
+            f"{where} lies in no folder, so its video is taken to bear the name of the file of labels. {problem} Rename"
+            f" {labels.name} to the video's name, such as film.json."
+        ) from problem
 
 
 def united(parts: dict[int, list[str]], frames: FrameSource) -> dict[int, str]:

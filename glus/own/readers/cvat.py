@@ -45,7 +45,17 @@ def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
 
 
 def _find(labels: Path, document: Document, videos: VideoFolder) -> tuple[str, FrameSource]:
-    """The video of a task by whatever it is called."""
+    """The video of a task by whatever it is called.
+
+    Raises:
+        InputError: no video is called so, or the export is of several tasks.
+    """
+    if several := sorted({group.attributes["task_id"] for group in document.groups if "task_id" in group.attributes})[
+        1:
+    ]:
+        raise InputError(
+            f"{labels} is of a project with {len(several) + 1} tasks, each of which is a video. Export each task alone."
+        )
     names = list(dict.fromkeys([*texts(document, "source", "name"), labels.stem]))
     for name in names:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from xml.parsers import expat
 
 from glus.errors import InputError
 
+_OF_A_TASK = re.compile(r"^(project/tasks/task|[^/]+)/")
 SHAPES = ("box", "polygon", "mask", "polyline", "points", "ellipse", "cuboid", "skeleton")
 
 
@@ -81,9 +83,9 @@ class _Builder:
         self._open.pop()
 
 
-def texts(document: Document, *endings: str) -> Iterator[str]:
-    """Facts of the task whose path ends so, where they say anything; those asked for first come first."""
-    for ending in endings:
+def texts(document: Document, *names: str) -> Iterator[str]:
+    """What is said of the task, job or project under these names; those asked for first come first."""
+    for name in names:
         for path, value in document.facts.items():
-            if path.split("/", 1)[-1] == ending and value.strip():
+            if _OF_A_TASK.sub("", path) == name and value.strip():
                 yield value.strip()

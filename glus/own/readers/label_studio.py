@@ -18,12 +18,8 @@ from glus.staging.faults import shown
 from glus.staging.files.json_files import entries
 
 BOXES = ("rectangle", "rectanglelabels", "videorectangle")
-MASKS = {
-    "brush": "brushlabels",
-    "brushlabels": "brushlabels",
-    "polygon": "polygonlabels",
-    "polygonlabels": "polygonlabels",
-}
+UNREAD = ("ellipse", "keypoint", "vector", "bitmask")  # and the same with `labels` behind it
+LABELS = ("brushlabels", "polygonlabels", "labels")
 UPLOADED = "/data/upload/"
 
 
@@ -52,7 +48,10 @@ def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
             raise InputError(f"{where} is of frame {frames.frame_names[at]} of {name}, as another task is. Keep one.")
         opened[name] = frames
         places[name].append(at)
+        labelled = {result.get("id") for result in results if _labels(result)}
         for result in results:
+            if "id" in result and result["id"] in labelled and not _labels(result):
+                continue  # a region whose label is a result of its own (the tags Brush and Labels), which repeats it
             if (found := _region(result, frames, where)) is not None:
                 parts[name].setdefault(found[0], {}).setdefault(at, []).append(found[1])
     return [
@@ -68,10 +67,10 @@ def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
 
 def _results(task: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
     """What was drawn; None where nobody has labelled the task."""
+    if "annotations" not in task:
+        raise InputError(f"{where} has no annotations. Export it as JSON, not as JSON-MIN.")
     annotations = [
-        item
-        for item in records(task.get("annotations", []), f"{where}, annotations")
-        if item.get("was_cancelled") is not True
+        item for item in records(task["annotations"], f"{where}, annotations") if item.get("was_cancelled") is not True
     ]
     if len(annotations) > 1:
         raise InputError(f"{where} has {len(annotations)} annotations, which may differ. Keep one of them.")
@@ -98,15 +97,25 @@ def _frame(task: dict[str, Any], videos: VideoFolder, where: str) -> tuple[str, 
     return name, frames, place_of(frames, file, where)
 
 
+def _labels(result: dict[str, Any]) -> Any:
+    """The labels of a region, whichever tag gave them."""
+    value = entries(result.get("value"))
+    return next((value[key] for key in LABELS if key in value), None)
+
+
 def _region(result: dict[str, Any], frames: FrameSource, where: str) -> tuple[str, str] | None:
     """Label and mask of what was drawn; None for what is nothing drawn, such as a choice."""
     kind, value = str(result.get("type")), entries(result.get("value"))
-    if kind not in MASKS:
-        return None
     place = f"{where}, region {result.get('id')}"
-    names = value.get(MASKS[kind], value.get("labels"))
+    if kind.removesuffix("labels") in UNREAD:
+        raise InputError(f"{place} is of type {kind}, expected a brush or a polygon. Draw it as one, or leave it out.")
+    if "rle" not in value and "points" not in value:
+        return None
+    names = _labels(result)
     if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
         raise InputError(f"{place} has the labels {shown(names)}, expected one. Give it one label.")
+    if result.get("image_rotation") not in (None, 0):
+        raise InputError(f"{place} was drawn on a turned picture. Turn it back in Label Studio, and draw it again.")
     width, height = frames.size
     if "rle" not in value:
         points = value.get("points")
