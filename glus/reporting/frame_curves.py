@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from glus.metrics.failures import Failure
 from glus.reporting.figures import STYLE, to_svg
-from glus.reporting.palette import COLOURS, FAINT, INK, Colour, hex_colour
+from glus.reporting.palette import COLOURS, FAINT, INK, LINES, Colour, hex_colour
 from glus.reporting.verdicts import FAILURE_TITLES
 
 FAILURE_COLOURS: dict[Failure, Colour] = {
@@ -38,7 +38,6 @@ FAILURE_MARKERS = {
     Failure.EMPTY: "s",
     Failure.FALSE_ALARM: "^",
 }
-LINES = ("-", "--", ":", "-.")  # of the ways to predict, in their order
 
 
 def draw_frame_curves(

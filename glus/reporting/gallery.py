@@ -18,6 +18,7 @@ from glus.reporting.grey_frames import GREY_COMPARISONS, GreyComparison
 
 OVERLAYS, CARDS = "overlays", "cards.json"  # in the folder of a split: pictures, and what they show
 MOST_ASKED = 6
+TYPICAL = "typical"
 QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
 
 
@@ -117,5 +118,5 @@ def choose_examples(scores: Sequence[ExpressionScore], number: int) -> list[tupl
             member = members[int(quantile * (len(members) - 1))]
             if id(member) not in taken and len(best + typical + worst) < number:
                 taken.add(id(member))
-                typical.append((f"typical of {family}" if family else "typical", member))
+                typical.append((f"{TYPICAL} of {family}" if family else TYPICAL, member))
     return (best + typical + worst)[:number]
