@@ -66,8 +66,8 @@ def expressions(folder: Path, scores: list[tuple[str, float]]) -> None:
     rows = [
         {
             "dataset": "synthetic", "split": "test", "video_id": video, "expression_id": str(number),
-            "family": "motion", "j": jf, "f": jf, "jf": jf, "num_frames": 1, "referent_correct": None, "num_visible_frames": 1,
-            "num_missed_frames": 0, "failure": None, "key_frame_index": None, "oracle_key_frame_index": None,
+            "family": "motion", "j": jf, "f": jf, "jf": jf, "num_frames": 1, "referent_correct": None,
+            "num_visible_frames": 1, "num_missed_frames": 0, "failure": None, "key_frame_index": None, "oracle_key_frame_index": None,
             **{f"lost_{kind}": 0.0 for kind in Failure}, "jf_first_frame": None, "jf_random_frame": None,
             "jf_oracle_frame": None,
         }
@@ -130,7 +130,8 @@ def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
     page = (tmp_path / PAGE).read_text()
     texts = " ".join(check_page(page))
     for sentence in (
-        "failures were not counted", "Nothing was predicted without memory", "from the selected frames alone", "No other window stride was compared", "No charts were drawn", "No pictures were drawn", "glus report adds it",
+        "failures were not counted", "Nothing was predicted without memory", "from the selected frames alone",
+        "No other window stride was compared", "No charts were drawn", "No pictures were drawn", "glus report adds it",
         "they are not scored", "no other is known", "no curves of training", "No selector was trained",
     ):  # fmt: skip
         assert sentence.lower() in texts.lower(), sentence
@@ -185,7 +186,7 @@ def test_it_fits_a_phone_without_a_network(tmp_path: Path) -> None:
         page.goto((tmp_path / PAGE).as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
-        box = page.locator(".scroll:has(table)").first
+        box = page.get_by_role("region", name="Scores by family")
         assert box.evaluate("box => box.scrollWidth > box.clientWidth")  # the table is whole, in its own box
         window.close()
     assert [url for url in asked if not url.startswith("data:")] == [(tmp_path / PAGE).as_uri()]
