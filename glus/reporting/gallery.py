@@ -13,7 +13,7 @@ from glus.metrics.failures import FrameFailures
 from glus.metrics.scoring import ExpressionScore, Track
 from glus.records.split import StagedSplit
 from glus.records.video import Key
-from glus.reporting.cards import Asked, Card, ShownExpression, draw_asked, draw_card
+from glus.reporting.cards import AskedClip, Card, ShownExpression, draw_asked, draw_card
 from glus.reporting.grey_frames import GREY_COMPARISONS, GreyComparison
 
 OVERLAYS, CARDS = "overlays", "cards.json"  # in the folder of a split: pictures, and what they show
@@ -58,7 +58,7 @@ class Gallery:
         }
         write_json(drawn, self.folder.with_name(CARDS))
 
-    def _asked(self, key: Key) -> Asked:
+    def _asked(self, key: Key) -> AskedClip:
         """Sentences about the clip of one of them, that one first."""
         about = [expression for found, expression in self.expressions.items() if found[0] == key[0] and found != key]
         return draw_asked([self.expressions[key], *about][:MOST_ASKED], self.split, self.folder / "asked.jpg")

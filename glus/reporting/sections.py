@@ -10,7 +10,7 @@ from typing import Any
 from glus.evaluation.results import Results, SplitResult
 from glus.files import read_json
 from glus.metrics.protocols import protocol_of
-from glus.reporting.cards import Asked, Card
+from glus.reporting.cards import AskedClip, Card
 from glus.reporting.gallery import CARDS, OVERLAYS
 from glus.reporting.spread import SentenceSpread, read_spread
 
@@ -38,7 +38,7 @@ class SplitSection:
     charts: Mapping[str, str]
     comparison_cards: Sequence[Card] = ()
     example_cards: Sequence[Card] = ()
-    asked: Asked | None = None
+    asked: AskedClip | None = None
     spread: SentenceSpread | None = None
 
 
@@ -66,6 +66,6 @@ def _section(dataset: str, name: str, result: SplitResult, folder: Path) -> Spli
         {file.stem: file.read_text(encoding="utf-8") for file in sorted((folder / CHARTS).glob("*.svg"))},
         [Card.from_json(values, overlays) for values in drawn.get("comparisons", [])],
         [Card.from_json(values, overlays) for values in drawn.get("examples", [])],
-        Asked.from_json(drawn["asked"], overlays) if drawn.get("asked") else None,
+        AskedClip.from_json(drawn["asked"], overlays) if drawn.get("asked") else None,
         read_spread(table) if table.is_file() else None,
     )

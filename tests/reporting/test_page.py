@@ -15,7 +15,7 @@ from glus.evaluation.results import PredictedSplit, ScoredSplit, write_results
 from glus.metrics.failures import Failure
 from glus.paths import EVALUATION_METRICS, METRICS, REPORTS
 from glus.records.tables import write_table
-from glus.reporting.cards import Asked, Card
+from glus.reporting.cards import AskedClip, Card
 from glus.reporting.page import PAGE, write_report
 from glus.reporting.palette import BAD, FAINT, GOOD, GROUND, INK, PAPER, UNSURE, Colour
 from glus.reporting.run_facts import PaperNumber, RunFacts, SeedSpread, StepCost, machine_in_words
@@ -54,7 +54,7 @@ def write_project(project: Path, result: ScoredSplit, *, pictures: bool) -> Path
         cards = [
             card(folder / "overlays", *of) for of in (("best", "a"), ("typical", "b"), ("typical", "c"), ("worst", "d"))
         ]
-        asked = Asked(["the red one", "the <b>blue</b> one"], cards[0].picture)
+        asked = AskedClip(["the red one", "the <b>blue</b> one"], cards[0].picture)
         drawn = {"asked": asked.to_json(), "comparisons": [], "examples": [item.to_json() for item in cards]}
         (folder / "cards.json").write_text(json.dumps(drawn))
         for name in ("failures", "key_frames", "histograms", "time"):
@@ -67,7 +67,8 @@ def expressions(folder: Path, scores: list[tuple[str, float]]) -> None:
         {
             "dataset": "synthetic", "split": "test", "video_id": video, "expression_id": str(number),
             "family": "motion", "j": jf, "f": jf, "jf": jf, "num_frames": 1, "referent_correct": None,
-            "num_visible_frames": 1, "num_missed_frames": 0, "failure": None, "key_frame_index": None, "oracle_key_frame_index": None,
+            "num_visible_frames": 1, "num_missed_frames": 0, "failure": None, "key_frame_index": None,
+            "oracle_key_frame_index": None,
             **{f"lost_{kind}": 0.0 for kind in Failure}, "jf_first_frame": None, "jf_random_frame": None,
             "jf_oracle_frame": None,
         }
@@ -117,7 +118,7 @@ def test_the_numbers_are_those_of_the_files(tmp_path: Path) -> None:
     assert cells(page, "4") == [["4", "Local Reasoning", "synthetic/test", "32.0 (± 2.8, 2 seeds)"]]
     assert cells(page, "9") == [["9", "another", "12.3"]] and "50.3" not in texts  # of a split that is not shown
     assert "between 35.0 and 65.0 , the middle" in texts.replace(",", " ,") and "mean of 50.0 would lie" in texts
-    assert "Asked 10 sentences about 2 videos, GLUS reaches a J&F of 60.0 of 100." in texts
+    assert "AskedClip 10 sentences about 2 videos, GLUS reaches a J&F of 60.0 of 100." in texts
     assert "the <b>blue</b> one" in texts and "Nothing is known of stage" in texts
     assert [texts.index(f"{title}: “{name}”") for title, name in (("best", "a"), ("typical", "b"), ("worst", "d"))]
     assert texts.index("1 more") < texts.index("typical: “c”")
