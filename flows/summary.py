@@ -28,7 +28,7 @@ def publish_summary(folder: Path) -> None:
         kind = "jpeg" if picture.suffix == ".jpg" else "png"
         create_markdown_artifact(
             key="overlay",
-            markdown=f"{caption_of(picture)}\n\n![the true masks and those of GLUS](data:image/{kind};base64,{encoded})\n",
+            markdown=f"{caption_of(picture)}\n\n![frames with their masks](data:image/{kind};base64,{encoded})\n",
         )
     link = mlflow_link(folder / RUNS / "evaluate.json")
     if link is not None:
