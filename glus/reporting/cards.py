@@ -35,8 +35,8 @@ class Card:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Path) -> Card:
-        """What `to_json` wrote, with the pictures that lie in a folder."""
-        picture = folder / values["picture"]
+        """What `to_json` wrote, with the pictures that lie in a folder, and nowhere else."""
+        picture = folder / Path(values["picture"]).name
         curve = picture.with_suffix(".svg")
         shown = curve.read_text(encoding="utf-8") if curve.is_file() else None
         return cls(values["title"], values["sentence"], values["facts"], picture, shown)
@@ -60,8 +60,8 @@ class AskedClip:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Path) -> AskedClip:
-        """What `to_json` wrote, with the picture that lies in a folder."""
-        return cls(values["sentences"], folder / values["picture"])
+        """What `to_json` wrote, with the picture that lies in a folder, and nowhere else."""
+        return cls(values["sentences"], folder / Path(values["picture"]).name)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; the picture by its name."""

@@ -49,8 +49,8 @@ def _draw_loss(panel: Axes, table: pd.DataFrame, name: str) -> None:
     for number, (phase, rows) in enumerate(table.groupby("phase", sort=False)):
         rows = rows.dropna(subset=[name])
         if len(rows):
-            style = {"color": hex_colour(COLOURS[number % len(COLOURS)]), "linestyle": LINES[number % len(LINES)]}
-            panel.plot(rows["step"], rows[name], label=str(phase), **style)
+            colour, line = hex_colour(COLOURS[number % len(COLOURS)]), LINES[number % len(LINES)]
+            panel.plot(rows["step"], rows[name], color=colour, linestyle=line, label=str(phase))
     panel.set_title(name, loc="left", fontsize=9, color=hex_colour(INK))
     panel.set_ylim(bottom=0)
     panel.set_xlabel("step", color=hex_colour(FAINT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -92,5 +93,5 @@ def _draw_j(panel: Axes, j: Mapping[str, Sequence[float]], failures: Sequence[Fa
 def _draw_frames(
     panel: Axes, values: Sequence[float], colour: Colour, label: str | None = None, line: str = "-"
 ) -> None:
-    style = {"linewidth": 1.8, "linestyle": line, "marker": "o", "markersize": 3}
+    style: dict[str, Any] = {"linewidth": 1.8, "linestyle": line, "marker": "o", "markersize": 3}
     panel.plot(range(len(values)), values, color=hex_colour(colour), label=label, **style)

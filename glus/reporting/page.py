@@ -44,8 +44,7 @@ def write_report(project: Path, run: RunFacts | None = None) -> None:
         run: what is known beside the scores; None where nobody has looked yet.
 
     Raises:
-        ArtifactError: there are no results, or they are damaged.
-        InputError: the list of their pictures is damaged.
+        ArtifactError: there are no results, or they or their pictures are damaged.
     """
     sections = read_sections(read_results(project / EVALUATION_METRICS), project / REPORTS)
     write_page(sections, project / PAGE, project / METRICS, run)
@@ -106,10 +105,10 @@ def _shown(section: SplitSection, run: RunFacts | None) -> dict[str, Any]:
 
 def _in_order(cards: Sequence[Card]) -> dict[str, Sequence[Card]]:
     """The best, the first typical and the worst one are shown at once, the others on demand."""
-    first = [cards[0], cards[len(cards) // 2], cards[-1]] if len(cards) > NUM_SHOWN_FIRST else list(cards)
-    typical = next((card for card in cards if card.title.startswith(TYPICAL)), None)
-    if typical and len(cards) > NUM_SHOWN_FIRST:
-        first[1] = typical
+    first = cards
+    if len(cards) > NUM_SHOWN_FIRST:
+        typical = next((card for card in cards if card.title.startswith(TYPICAL)), cards[len(cards) // 2])
+        first = [cards[0], typical, cards[-1]]
     return {"shown_first": first, "shown_on_demand": [card for card in cards if card not in first]}
 
 

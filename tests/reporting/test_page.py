@@ -11,6 +11,7 @@ from html_checks import check_page
 from PIL import Image
 
 from glus.ablations.report import paper_numbers
+from glus.errors import ArtifactError
 from glus.evaluation.results import PredictedSplit, ScoredSplit, write_results
 from glus.metrics.failures import Failure
 from glus.paths import EVALUATION_METRICS, METRICS, REPORTS
@@ -139,6 +140,25 @@ def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
     assert "<img" not in page and page.count("<table") == 1  # of the scores
     write_report(tmp_path, RunFacts())
     assert "No record of the steps is left here" in " ".join(check_page((tmp_path / PAGE).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is no list of pictures"),
+        ('{"asked": null}', "'comparisons'"),
+        (
+            '{"asked": {"sentences": [], "picture": "../../../secret.jpg"}, "comparisons": [], "examples": []}',
+            "secret.jpg",
+        ),
+    ],
+)
+def test_a_damaged_list_of_pictures_is_named(tmp_path: Path, content: str, words: str) -> None:
+    folder = write_project(tmp_path, FULL, pictures=False)
+    Image.new("RGB", (1, 1)).save(tmp_path / "secret.jpg")  # not a picture of the report
+    (folder / "cards.json").write_text(content)
+    with pytest.raises(ArtifactError, match=rf"cards.json.*{words}.*run `glus evaluate` again"):
+        write_report(tmp_path)
 
 
 def test_the_mean_is_as_sure_as_videos_agree(tmp_path: Path) -> None:
