@@ -27,7 +27,8 @@ def publish_summary(folder: Path) -> None:
         encoded = base64.b64encode(picture.read_bytes()).decode()
         kind = "jpeg" if picture.suffix == ".jpg" else "png"
         create_markdown_artifact(
-            key="overlay", markdown=f"{picture.stem}\n\n![overlay](data:image/{kind};base64,{encoded})\n"
+            key="overlay",
+            markdown=f"{caption_of(picture)}\n\n![frames with their masks](data:image/{kind};base64,{encoded})\n",
         )
     link = mlflow_link(folder / RUNS / "evaluate.json")
     if link is not None:
@@ -49,14 +50,25 @@ def result_rows(metrics: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _row(split: str, what: str, values: dict[str, Any]) -> dict[str, Any]:
-    scores = {name: round(values[name], 1) if name in values else "" for name in ("J", "F", "JF")}
+    shown = {"J": "J", "F": "F", "JF": "J&F"}  # by their names in the file
+    scores = {title: round(values[name], 1) if name in values else "" for name, title in shown.items()}
     return {"split": split, "what": what, **scores, "expressions": values.get("num_expressions", "")}
 
 
 def first_picture(reports: Path) -> Path | None:
-    """The first overlay strip of the report."""
-    pictures = sorted(path for path in reports.rglob("*") if path.suffix in (".png", ".jpg"))
+    """The first overlay strip of the report; `asked.jpg` shows a clip without masks."""
+    pictures = sorted(path for path in reports.rglob("*") if path.suffix in (".png", ".jpg") and path.stem != "asked")
     return pictures[0] if pictures else None
+
+
+def caption_of(picture: Path) -> str:
+    """What the report says of a strip: why it is shown, the sentence, its scores."""
+    file = picture.parent.with_name("cards.json")
+    cards = json.loads(file.read_text(encoding="utf-8"))["examples"] if file.is_file() else []
+    said = (
+        f"{card['title']}: “{card['sentence']}” · {card['facts']}" for card in cards if card["picture"] == picture.name
+    )
+    return next(said, picture.stem)
 
 
 def mlflow_link(record: Path) -> str | None:

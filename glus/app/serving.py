@@ -73,12 +73,11 @@ def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) 
 @contextmanager
 def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
     """The page, as long as the context lasts; its address. Then all files of its visitors are removed."""
-    import gradio as gr
-
     from glus.app.drawing import STYLE
     from glus.app.examples import write_examples
     from glus.app.page import build_page
     from glus.app.replies import Replies
+    from glus.app.theme import theme
     from glus.app.visitors import Visitors
 
     with tempfile.TemporaryDirectory(prefix="glus-app-", ignore_cleanup_errors=True) as folder:
@@ -103,7 +102,7 @@ def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
                 run_history=False,
                 enable_monitoring=False,
                 max_file_size=LARGEST_UPLOAD,
-                theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                theme=theme(),
                 css=STYLE,
             )
             yield address

@@ -38,7 +38,9 @@ def _write_page() -> None:
     found = cost_of_steps(Path())
     costs = [StepCost.from_record(step.name, found[step.name]) for step in STEPS if step.name in found]
     hardware = read_passport(PASSPORT).hardware if PASSPORT.is_file() else {}
-    write_report(Path(), RunFacts(costs, machine_in_words(hardware), seed_spreads(Path()), paper_numbers()))
+    unrecorded = [step.name for step in STEPS if step.name not in found]
+    facts = RunFacts(costs, unrecorded, machine_in_words(hardware), seed_spreads(Path()), paper_numbers())
+    write_report(Path(), facts)
 
 
 def _write_tables() -> None:

@@ -35,8 +35,8 @@ class Card:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Path) -> Card:
-        """What `to_json` wrote, with the pictures that lie in a folder."""
-        picture = folder / values["picture"]
+        """What `to_json` wrote, with the pictures that lie in a folder, and nowhere else."""
+        picture = folder / Path(values["picture"]).name
         curve = picture.with_suffix(".svg")
         shown = curve.read_text(encoding="utf-8") if curve.is_file() else None
         return cls(values["title"], values["sentence"], values["facts"], picture, shown)
@@ -52,16 +52,16 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedClip:
     """Sentences about one clip, and a picture of its frames."""
 
     sentences: Sequence[str]
     picture: Path
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], folder: Path) -> Asked:
-        """What `to_json` wrote, with the picture that lies in a folder."""
-        return cls(values["sentences"], folder / values["picture"])
+    def from_json(cls, values: Mapping[str, Any], folder: Path) -> AskedClip:
+        """What `to_json` wrote, with the picture that lies in a folder, and nowhere else."""
+        return cls(values["sentences"], folder / Path(values["picture"]).name)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; the picture by its name."""
@@ -120,7 +120,7 @@ def draw_card(title: str, shown: ShownExpression, split: StagedSplit, picture: P
     return Card(title, shown.expression.text, _facts(shown), picture, curve)
 
 
-def draw_asked(expressions: Sequence[Expression], split: StagedSplit, picture: Path) -> Asked:
+def draw_asked(expressions: Sequence[Expression], split: StagedSplit, picture: Path) -> AskedClip:
     """Draws frames of a clip, without masks, into a file (JPEG).
 
     Args:
@@ -131,7 +131,7 @@ def draw_asked(expressions: Sequence[Expression], split: StagedSplit, picture: P
     frames = [np.asarray(Image.open(split.frame_path(video, index)).convert("RGB")) for index in columns]
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw_frames(frames, [f"frame {index}" for index in columns]).save(picture, quality=80, subsampling=1)
-    return Asked([expression.text for expression in expressions], picture)
+    return AskedClip([expression.text for expression in expressions], picture)
 
 
 def _draw_curves(shown: ShownExpression, shaded: Sequence[int]) -> str | None:

@@ -67,7 +67,12 @@ def draw_failures(rows: Sequence[Row[Losses]]) -> str:
         start = [0.0] * len(rows)
         for title, colour, hatch, points in parts:
             if any(points):
-                look = {"color": hex_colour(colour), "hatch": hatch, "edgecolor": hex_colour(PAPER), "linewidth": 0.8}
+                look: dict[str, Any] = {
+                    "color": hex_colour(colour),
+                    "hatch": hatch,
+                    "edgecolor": hex_colour(PAPER),
+                    "linewidth": 0.8,
+                }
                 bars = axes.barh(range(len(rows)), points, 0.7, left=start, label=title, **look)
                 labels = [f"{value:.0f}" if value >= LEAST_LABELLED else "" for value in points]
                 behind = {"facecolor": hex_colour(PAPER), "edgecolor": "none", "pad": 1.2} if hatch else None

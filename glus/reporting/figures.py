@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glus.reporting.palette import COLOURS, FAINT, INK, hex_colour
+from glus.reporting.palette import COLOURS, FAINT, INK, LINES, hex_colour
 
 # Equal results give equal files: no random ids (the salt) and no date (in `to_svg`).
 STYLE: dict[Any, Any] = {
@@ -49,7 +49,8 @@ def _draw_loss(panel: Axes, table: pd.DataFrame, name: str) -> None:
     for number, (phase, rows) in enumerate(table.groupby("phase", sort=False)):
         rows = rows.dropna(subset=[name])
         if len(rows):
-            panel.plot(rows["step"], rows[name], color=hex_colour(COLOURS[number % len(COLOURS)]), label=str(phase))
+            colour, line = hex_colour(COLOURS[number % len(COLOURS)]), LINES[number % len(LINES)]
+            panel.plot(rows["step"], rows[name], color=colour, linestyle=line, label=str(phase))
     panel.set_title(name, loc="left", fontsize=9, color=hex_colour(INK))
     panel.set_ylim(bottom=0)
     panel.set_xlabel("step", color=hex_colour(FAINT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from glus.metrics.failures import Failure
 from glus.reporting.figures import STYLE, to_svg
-from glus.reporting.palette import COLOURS, FAINT, INK, Colour, hex_colour
+from glus.reporting.palette import COLOURS, FAINT, INK, LINES, Colour, hex_colour
 from glus.reporting.verdicts import FAILURE_TITLES
 
 FAILURE_COLOURS: dict[Failure, Colour] = {
@@ -38,7 +39,6 @@ FAILURE_MARKERS = {
     Failure.EMPTY: "s",
     Failure.FALSE_ALARM: "^",
 }
-LINES = ("-", "--", ":", "-.")  # of the ways to predict, in their order
 
 
 def draw_frame_curves(
@@ -93,5 +93,5 @@ def _draw_j(panel: Axes, j: Mapping[str, Sequence[float]], failures: Sequence[Fa
 def _draw_frames(
     panel: Axes, values: Sequence[float], colour: Colour, label: str | None = None, line: str = "-"
 ) -> None:
-    style = {"linewidth": 1.8, "linestyle": line, "marker": "o", "markersize": 3}
+    style: dict[str, Any] = {"linewidth": 1.8, "linestyle": line, "marker": "o", "markersize": 3}
     panel.plot(range(len(values)), values, color=hex_colour(colour), label=label, **style)

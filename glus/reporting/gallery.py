@@ -13,11 +13,12 @@ from glus.metrics.failures import FrameFailures
 from glus.metrics.scoring import ExpressionScore, Track
 from glus.records.split import StagedSplit
 from glus.records.video import Key
-from glus.reporting.cards import Asked, Card, ShownExpression, draw_asked, draw_card
+from glus.reporting.cards import AskedClip, Card, ShownExpression, draw_asked, draw_card
 from glus.reporting.grey_frames import GREY_COMPARISONS, GreyComparison
 
 OVERLAYS, CARDS = "overlays", "cards.json"  # in the folder of a split: pictures, and what they show
 MOST_ASKED = 6
+TYPICAL = "typical"
 QUANTILES = (0.5, 0.25, 0.75)  # of a family's J&F: what is typical of it
 
 
@@ -57,7 +58,7 @@ class Gallery:
         }
         write_json(drawn, self.folder.with_name(CARDS))
 
-    def _asked(self, key: Key) -> Asked:
+    def _asked(self, key: Key) -> AskedClip:
         """Sentences about the clip of one of them, that one first."""
         about = [expression for found, expression in self.expressions.items() if found[0] == key[0] and found != key]
         return draw_asked([self.expressions[key], *about][:MOST_ASKED], self.split, self.folder / "asked.jpg")
@@ -117,5 +118,5 @@ def choose_examples(scores: Sequence[ExpressionScore], number: int) -> list[tupl
             member = members[int(quantile * (len(members) - 1))]
             if id(member) not in taken and len(best + typical + worst) < number:
                 taken.add(id(member))
-                typical.append((f"typical of {family}" if family else "typical", member))
+                typical.append((f"{TYPICAL} of {family}" if family else TYPICAL, member))
     return (best + typical + worst)[:number]

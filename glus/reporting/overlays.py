@@ -70,7 +70,7 @@ def _letters(file: str) -> frozenset[int]:
 def overlay(
     frame: np.ndarray, masks: Sequence[np.ndarray], colours: Sequence[Colour], width_px: int | None = None
 ) -> Image.Image:
-    """Tints masks over a frame and outlines them.
+    """Tints masks over a frame and outlines them, within the outline by a thin white line.
 
     Args:
         frame: uint8 [H, W, 3].
@@ -83,7 +83,9 @@ def overlay(
     size = (width, height) if width_px is None else (width_px, max(1, round(height * width_px / width)))
     pixels = np.array(picture.resize(size, Image.Resampling.BICUBIC))
     for mask, colour in zip(masks, colours, strict=True):
-        draw_mask(pixels, _resized(mask, size), colour)
+        shape = _resized(mask, size)
+        draw_mask(pixels, shape, colour)
+        _draw_light_edge(pixels, shape)
     return Image.fromarray(pixels)
 
 
@@ -101,8 +103,19 @@ def draw_mask(pixels: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
     whole[shape] = (
         (own + np.float32(OPACITY) * np.array(colour, np.float32) + np.float32(0.5)).astype(np.uint8).view("V3")[:, 0]
     )
-    line = max(1, round(pixels.shape[1] / 80))
+    line = _outline_px(pixels)
     whole[shape & ~_eroded(shape, line)] = np.array(colour, np.uint8).view("V3")
+
+
+def _draw_light_edge(pixels: np.ndarray, mask: np.ndarray) -> None:
+    """A thin white line within the outline, so that it is seen where its colour is not: in black and white."""
+    rows, columns = _box(mask)
+    inner = _eroded(mask[rows, columns], _outline_px(pixels))
+    pixels[rows, columns][inner & ~_eroded(inner, 1)] = PAPER
+
+
+def _outline_px(pixels: np.ndarray) -> int:
+    return max(1, round(pixels.shape[1] / 80))
 
 
 def _box(mask: np.ndarray) -> tuple[slice, slice]:

@@ -12,7 +12,9 @@ from glus.evaluation.results import PredictedSplit, read_results
 from glus.files import replace_by_text
 from glus.metrics.by_key_frame import SMALLEST_GAP
 from glus.paths import EVALUATION_METRICS, METRICS, REPORTS, SELECTOR_METRICS, TRAINING_CURVES
+from glus.reporting.cards import Card
 from glus.reporting.figures import draw_training_curves
+from glus.reporting.gallery import TYPICAL
 from glus.reporting.pages import page_environment
 from glus.reporting.run_facts import RunFacts
 from glus.reporting.sections import SplitSection, read_sections
@@ -31,6 +33,7 @@ from glus.reporting.verdicts import (
 )
 
 TEMPLATE = "page.html"
+NUM_SHOWN_FIRST = 3
 PAGE = REPORTS / "index.html"  # a view of what lies beside it: no part of the artifact, and unknown to DVC (.dvcignore)
 
 
@@ -41,8 +44,7 @@ def write_report(project: Path, run: RunFacts | None = None) -> None:
         run: what is known beside the scores; None where nobody has looked yet.
 
     Raises:
-        ArtifactError: there are no results, or they are damaged.
-        InputError: the list of their pictures is damaged.
+        ArtifactError: there are no results, or they or their pictures are damaged.
     """
     sections = read_sections(read_results(project / EVALUATION_METRICS), project / REPORTS)
     write_page(sections, project / PAGE, project / METRICS, run)
@@ -81,7 +83,10 @@ def write_page(sections: Sequence[SplitSection], path: Path, metrics_folder: Pat
 
 def _shown(section: SplitSection, run: RunFacts | None) -> dict[str, Any]:
     """A section as the template reads it."""
-    shown = {field.name: getattr(section, field.name) for field in fields(section)} | {"is_scored": False}
+    shown = {field.name: getattr(section, field.name) for field in fields(section)} | {
+        "is_scored": False,
+        **_in_order(section.example_cards),
+    }
     split = section.result
     if isinstance(split, PredictedSplit):
         return shown
@@ -96,6 +101,15 @@ def _shown(section: SplitSection, run: RunFacts | None) -> dict[str, Any]:
         "thresholds": split.thresholds,
         "comparisons": comparison_rows(split.comparisons),
     }
+
+
+def _in_order(cards: Sequence[Card]) -> dict[str, Sequence[Card]]:
+    """The best, the first typical and the worst one are shown at once, the others on demand."""
+    first = cards
+    if len(cards) > NUM_SHOWN_FIRST:
+        typical = next((card for card in cards if card.title.startswith(TYPICAL)), cards[len(cards) // 2])
+        first = [cards[0], typical, cards[-1]]
+    return {"shown_first": first, "shown_on_demand": [card for card in cards if card not in first]}
 
 
 def _numbers(tree: Any, prefix: str = "") -> dict[str, float]:

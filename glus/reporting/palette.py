@@ -15,6 +15,7 @@ COLOURS: tuple[Colour, ...] = (
     (0, 200, 130),
     (190, 120, 60),
 )
+LINES = ("-", "--", ":", "-.")  # kinds of lines beside the colours, for black and white
 GOLDEN_ANGLE = 0.381966  # of a turn
 TRUTH_COLOUR: Colour = (255, 255, 255)
 INK: Colour = (28, 32, 41)

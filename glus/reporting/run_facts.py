@@ -49,10 +49,12 @@ class RunFacts:
 
     Attributes:
         costs: in the order of the steps.
+        unrecorded: steps whose cost is not known.
         machine: in words.
     """
 
     costs: Sequence[StepCost] = ()
+    unrecorded: Sequence[str] = ()
     machine: str = ""
     variants: Sequence[SeedSpread] = ()
     paper: Sequence[PaperNumber] = ()

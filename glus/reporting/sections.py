@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from glus.errors import ArtifactError
 from glus.evaluation.results import Results, SplitResult
-from glus.files import read_json
 from glus.metrics.protocols import protocol_of
-from glus.reporting.cards import Asked, Card
+from glus.reporting.cards import AskedClip, Card
 from glus.reporting.gallery import CARDS, OVERLAYS
 from glus.reporting.spread import SentenceSpread, read_spread
 
@@ -38,7 +38,7 @@ class SplitSection:
     charts: Mapping[str, str]
     comparison_cards: Sequence[Card] = ()
     example_cards: Sequence[Card] = ()
-    asked: Asked | None = None
+    asked: AskedClip | None = None
     spread: SentenceSpread | None = None
 
 
@@ -46,8 +46,7 @@ def read_sections(results: Results, reports: Path) -> list[SplitSection]:
     """The sections of all splits of the results; pictures that are not there are left out.
 
     Raises:
-        ArtifactError: a table of `evaluate` is damaged.
-        InputError: its list of pictures is.
+        ArtifactError: a table or the list of pictures is damaged, or a picture of the list is missing.
     """
     return [
         _section(dataset, f"{dataset}/{split}", result, reports / dataset / split)
@@ -57,15 +56,36 @@ def read_sections(results: Results, reports: Path) -> list[SplitSection]:
 
 
 def _section(dataset: str, name: str, result: SplitResult, folder: Path) -> SplitSection:
-    drawn: dict[str, Any] = read_json(folder / CARDS) if (folder / CARDS).is_file() else {}
-    overlays, table = folder / OVERLAYS, folder / PER_EXPRESSION
+    table = folder / PER_EXPRESSION
+    asked, comparisons, examples = _read_cards(folder)
     return SplitSection(
         name,
         protocol_of(dataset).rule,
         result,
         {file.stem: file.read_text(encoding="utf-8") for file in sorted((folder / CHARTS).glob("*.svg"))},
-        [Card.from_json(values, overlays) for values in drawn.get("comparisons", [])],
-        [Card.from_json(values, overlays) for values in drawn.get("examples", [])],
-        Asked.from_json(drawn["asked"], overlays) if drawn.get("asked") else None,
+        comparisons,
+        examples,
+        asked,
         read_spread(table) if table.is_file() else None,
     )
+
+
+def _read_cards(folder: Path) -> tuple[AskedClip | None, list[Card], list[Card]]:
+    """What was asked, the comparisons and the examples; nothing where no list of them lies in a split's folder."""
+    file, overlays = folder / CARDS, folder / OVERLAYS
+    if not file.is_file():
+        return None, [], []
+    try:
+        drawn = json.loads(file.read_text(encoding="utf-8"))
+        asked = AskedClip.from_json(drawn["asked"], overlays) if drawn["asked"] else None
+        comparisons, examples = (
+            [Card.from_json(values, overlays) for values in drawn[kind]] for kind in ("comparisons", "examples")
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{file} is no list of pictures ({error!r}); run `glus evaluate` again.") from error
+    pictures = [card.picture for card in (*comparisons, *examples)] + ([asked.picture] if asked else [])
+    if missing := next((picture for picture in pictures if not picture.is_file()), None):
+        raise ArtifactError(
+            f"{file} lists {missing.name}, which does not lie in {overlays}; run `glus evaluate` again."
+        )
+    return asked, comparisons, examples

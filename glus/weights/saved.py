@@ -135,6 +135,7 @@ def write_model_card(directory: Path, facts: Mapping[str, str]) -> None:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     text = (
         "# GLUS: referring video object segmentation\n\n"
+        "GLUS gets a video and a sentence, and marks in every frame the object that the sentence means.\n\n"
         f"| | |\n|---|---|\n{table}\n\n"
         "```python\nfrom glus import GLUS, segment_video\n\n"
         'model = GLUS.from_pretrained(".")\n'

@@ -273,13 +273,28 @@ def test_a_request_has_the_options_of_the_command_line() -> None:
 
 def test_the_table_holds_what_was_scored() -> None:
     rows = list(summary.result_rows(METRICS))
-    assert [(row["split"], row["what"], row["J"], row["JF"]) for row in rows] == [
+    assert [(row["split"], row["what"], row["J"], row["J&F"]) for row in rows] == [
         ("synthetic/test", "all expressions", 70.0, 75.0),
         ("synthetic/test", "greyed", 60.0, 61.0),
         ("synthetic/test", "baseline: empty", "", 0.0),
         ("synthetic/test", "grey frames: greyed memory off", 7.0, ""),
         ("mevis/valid", "all expressions", "", ""),
     ]
+
+
+def test_the_picture_is_the_best_answer_with_its_caption(tmp_path: Path) -> None:
+    overlays = tmp_path / "synthetic/test/overlays"
+    overlays.mkdir(parents=True)
+    for name in ("asked.jpg", "example-0.jpg", "example-1.jpg"):
+        (overlays / name).touch()
+    cards = [
+        {"title": title, "sentence": "it", "facts": "J 9", "picture": f"example-{n}.jpg"}
+        for n, title in ((0, "best"), (1, "worst"))
+    ]
+    overlays.with_name("cards.json").write_text(json.dumps({"examples": cards}))
+    picture = summary.first_picture(tmp_path)
+    assert picture == overlays / "example-0.jpg" and summary.caption_of(picture) == "best: “it” · J 9"
+    assert summary.caption_of(tmp_path / "strip.png") == "strip"
 
 
 def test_one_run_at_a_time_has_a_clone_to_itself(tmp_path: Path) -> None:
