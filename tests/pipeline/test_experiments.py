@@ -44,9 +44,10 @@ def environment(tmp_path: Path) -> Path:
     venv.EnvBuilder(symlinks=True).create(folder)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / "lib" / version / "site-packages"
-    line = re.search(r"^PROGRAMS_FIRST := (.+)$", (ROOT / "Makefile").read_text(), re.M)
-    assert line is not None
-    (packages / "programs_first.pth").write_text(line[1] + "\n")
+    for name in ("PROGRAMS_FIRST", "NO_TELEMETRY"):
+        line = re.search(rf"^{name} := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+        assert line is not None
+        (packages / f"{name.lower()}.pth").write_text(line[1] + "\n")
     (packages / "installed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     dvc = folder / "bin" / "dvc"
     dvc.write_text(PROGRAM.format(python=folder / "bin" / "python"))
@@ -122,6 +123,14 @@ def test_two_experiments_at_once_are_two_runs_of_the_project(environment: Path, 
         time.sleep(0.5)
     assert recorded(project) == {"one": ("FINISHED", "1"), "second": ("FINISHED", "2")}
     assert not (project / "data").exists()  # both ran in copies, which are gone
+
+
+@pytest.mark.parametrize(("chosen", "found"), [({}, "true"), ({"DO_NOT_TRACK": "false"}, "false")])
+def test_no_program_of_the_environment_sends_figures_of_its_use(
+    environment: Path, chosen: dict[str, str], found: str
+) -> None:
+    command = [environment / "python", "-c", "import os; print(os.environ['DO_NOT_TRACK'])"]
+    assert subprocess.run(command, env=chosen, capture_output=True, text=True).stdout == f"{found}\n"
 
 
 @pytest.mark.parametrize("started_as", [["environment/bin/python"], ["python"], ["/elsewhere/python"]])
