@@ -212,8 +212,8 @@ def try_kind(kind: str, step: Step, number: int, server: Program, client: SyncPr
         scene = Scene(step, submit(client, step), server, worker, client)
         wait(lambda: scene.part("-m glus", step.name) or scene.state(), SECONDS_AT_MOST)
         time.sleep(random.Random(f"{kind} {step.name} {number}").uniform(0, 0.5) * undisturbed()[step.name])
-        begin = time.monotonic()
         second = kill(kind, scene)
+        begin = time.monotonic()
         to_end = SECONDS_TO_END if KINDS[kind] != "Completed" else SECONDS_AT_MOST
         left = wait(lambda: not others(server, worker), to_end)
         gone = f"{time.monotonic() - begin:5.1f} s" if left else "LEFT OVER"
