@@ -71,9 +71,15 @@ class Program:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        tie = tied()
+
+        def prepare() -> None:
+            tie()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a worker of a background job survives its first SIGTERM
+
         with (HOME / f"{self._name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, preexec_fn=tied()
+                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, preexec_fn=prepare
             )
 
     def kill(self) -> None:
