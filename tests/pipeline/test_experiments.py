@@ -34,6 +34,7 @@ SMALLEST = [
     *(f"train.{phase}.families=[appearance]" for phase in ("image", "tracking", "clip")),
     "compute.workers=0",
 ]
+MARK = "mark-of-a-secret"
 PROGRAM = "#!{python}\nimport sys\nfrom dvc.cli import main\nsys.exit(main())\n"
 
 
@@ -92,6 +93,8 @@ def run(project: Path, program: Path, *arguments: str) -> None:
         "GIT_AUTHOR_EMAIL": "test@test",
         "GIT_COMMITTER_NAME": "test",
         "GIT_COMMITTER_EMAIL": "test@test",
+        "AWS_SECRET_ACCESS_KEY": MARK,
+        "MLFLOW_TRACKING_PASSWORD": MARK,
     }
     done = subprocess.run(
         [str(program), *arguments], cwd=project, env=variables, capture_output=True, text=True, timeout=SECONDS
@@ -123,6 +126,8 @@ def test_two_experiments_at_once_are_two_runs_of_the_project(environment: Path, 
         time.sleep(0.5)
     assert recorded(project) == {"one": ("FINISHED", "1"), "second": ("FINISHED", "2")}
     assert not (project / "data").exists()  # both ran in copies, which are gone
+    left = [file for file in project.rglob("*") if file.is_file()]
+    assert not [file for file in left if MARK.encode() in file.read_bytes()]
 
 
 @pytest.mark.parametrize(("chosen", "found"), [({}, "true"), ({"DO_NOT_TRACK": "false"}, "false")])
