@@ -53,6 +53,9 @@ clean: ## remove scratch folders and caches; artifacts, .venv and the servers' h
 # programs of .venv come first, so that nothing has to be activated. Python runs this line when it starts.
 PROGRAMS_FIRST := import os, sys; os.environ["PATH"] = os.pathsep.join([os.path.join(sys.prefix, "bin"), os.environ.get("PATH", os.defpath)])
 
+# The same for programs that nothing of ours starts, such as an agent's `.venv/bin/prefect worker start`.
+NO_TELEMETRY := import os; os.environ.setdefault("DO_NOT_TRACK", "true")
+
 # uv resolves and unpacks several times faster than pip; sam2 is built with the setuptools of .venv ([tool.uv]).
 # Compiled here and once: where Python may not write bytecode, every step would compile its imports anew (9 s).
 $(READY): pyproject.toml constraints.txt
@@ -64,5 +67,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv (about 7 GB, some minutes the first time) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv "setuptools>=77" wheel
 	@SAM2_BUILD_CUDA=0 $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[app,dev]'
-	@echo '$(PROGRAMS_FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/programs_first.pth"
+	@packages=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo '$(PROGRAMS_FIRST)' > "$$packages/programs_first.pth"; \
+	echo '$(NO_TELEMETRY)' > "$$packages/no_telemetry.pth"
 	@touch $@

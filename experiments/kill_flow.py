@@ -71,9 +71,15 @@ class Program:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        tie = tied()
+
+        def prepare() -> None:
+            tie()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a worker of a background job survives its first SIGTERM
+
         with (HOME / f"{self._name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, preexec_fn=tied()
+                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, preexec_fn=prepare
             )
 
     def kill(self) -> None:
@@ -212,8 +218,8 @@ def try_kind(kind: str, step: Step, number: int, server: Program, client: SyncPr
         scene = Scene(step, submit(client, step), server, worker, client)
         wait(lambda: scene.part("-m glus", step.name) or scene.state(), SECONDS_AT_MOST)
         time.sleep(random.Random(f"{kind} {step.name} {number}").uniform(0, 0.5) * undisturbed()[step.name])
-        begin = time.monotonic()
         second = kill(kind, scene)
+        begin = time.monotonic()
         to_end = SECONDS_TO_END if KINDS[kind] != "Completed" else SECONDS_AT_MOST
         left = wait(lambda: not others(server, worker), to_end)
         gone = f"{time.monotonic() - begin:5.1f} s" if left else "LEFT OVER"

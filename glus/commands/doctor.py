@@ -56,7 +56,7 @@ def _facts() -> dict[str, str]:
     for name, (variable, usual) in PORTS.items():
         port = os.environ.get(variable, usual)
         facts[f"port {port}"] = f"in use ({name}, if `make serve` is running)" if _in_use(port) else "free"
-    facts["telemetry"] = "off" if os.environ.get("DO_NOT_TRACK") else "off for commands started by make and glus"
+    facts["telemetry"] = "off" if os.environ.get("DO_NOT_TRACK") == "true" else "on, unless DO_NOT_TRACK=true"
     facts["dvc's queue"] = "ready" if shutil.which("dvc") else "needs `dvc` on PATH (`make setup` sees to that)"
     return facts
 

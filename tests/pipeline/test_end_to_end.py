@@ -29,6 +29,8 @@ stage.splits=[synthetic/train, synthetic/test, mevis/valid_u, refer_youtube_vos/
 data.evaluation=[synthetic/test, mevis/valid_u, refer_youtube_vos/train]
 tracking.enabled=false
 compute.workers=0"""
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "PREFECT_API_AUTH_STRING")
+MARK = "mark-of-a-secret"
 
 
 def command(project: Path, root: Path, *arguments: str) -> tuple[list[str], dict[str, object]]:
@@ -52,8 +54,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, root: Path, shared: Path)
     roots = {"mevis": shared / "realclips/mevis", "refer_youtube_vos": shared / "realclips/Refer-YouTube-VOS"}
     values = [*REAL_CLIPS.splitlines(), "stage.roots={" + ", ".join(f"{k}: {v}" for k, v in roots.items()) + "}"]
     (project / "params.yaml").write_text(edited(root / "glus/presets/smoke.yaml", values))
-    for step in STEPS:
-        run_here(project, step.name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SECRETS:
+            patch.setenv(name, MARK)
+        for step in STEPS:
+            run_here(project, step.name)
     return project
 
 
@@ -66,6 +71,12 @@ def test_every_step_leaves_its_artifacts(finished: Path) -> None:
     for folder in ("models/glus/final", "data/pseudolabels", "models/selector", "data/keyframes", "predictions"):
         assert read_manifest(finished / folder).files
     assert (finished / "reports/index.html").is_file()
+
+
+def test_no_secret_of_the_environment_is_in_the_report_or_a_record(finished: Path) -> None:
+    files = [file for file in finished.rglob("*") if file.is_file()]
+    assert {finished / "reports/index.html", finished / "runs/passport.json"} <= set(files)
+    assert not [file for file in files if MARK.encode() in file.read_bytes()]
 
 
 def test_labels_cover_half_of_the_videos_and_every_frame(finished: Path) -> None:

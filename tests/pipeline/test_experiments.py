@@ -34,6 +34,7 @@ SMALLEST = [
     *(f"train.{phase}.families=[appearance]" for phase in ("image", "tracking", "clip")),
     "compute.workers=0",
 ]
+MARK = "mark-of-a-secret"
 PROGRAM = "#!{python}\nimport sys\nfrom dvc.cli import main\nsys.exit(main())\n"
 
 
@@ -44,9 +45,10 @@ def environment(tmp_path: Path) -> Path:
     venv.EnvBuilder(symlinks=True).create(folder)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / "lib" / version / "site-packages"
-    line = re.search(r"^PROGRAMS_FIRST := (.+)$", (ROOT / "Makefile").read_text(), re.M)
-    assert line is not None
-    (packages / "programs_first.pth").write_text(line[1] + "\n")
+    for name in ("PROGRAMS_FIRST", "NO_TELEMETRY"):
+        line = re.search(rf"^{name} := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+        assert line is not None
+        (packages / f"{name.lower()}.pth").write_text(line[1] + "\n")
     (packages / "installed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     dvc = folder / "bin" / "dvc"
     dvc.write_text(PROGRAM.format(python=folder / "bin" / "python"))
@@ -91,6 +93,8 @@ def run(project: Path, program: Path, *arguments: str) -> None:
         "GIT_AUTHOR_EMAIL": "test@test",
         "GIT_COMMITTER_NAME": "test",
         "GIT_COMMITTER_EMAIL": "test@test",
+        "AWS_SECRET_ACCESS_KEY": MARK,
+        "MLFLOW_TRACKING_PASSWORD": MARK,
     }
     done = subprocess.run(
         [str(program), *arguments], cwd=project, env=variables, capture_output=True, text=True, timeout=SECONDS
@@ -122,6 +126,16 @@ def test_two_experiments_at_once_are_two_runs_of_the_project(environment: Path, 
         time.sleep(0.5)
     assert recorded(project) == {"one": ("FINISHED", "1"), "second": ("FINISHED", "2")}
     assert not (project / "data").exists()  # both ran in copies, which are gone
+    left = [file for file in project.rglob("*") if file.is_file()]
+    assert not [file for file in left if MARK.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize(("chosen", "found"), [({}, "true"), ({"DO_NOT_TRACK": "false"}, "false")])
+def test_no_program_of_the_environment_sends_figures_of_its_use(
+    environment: Path, chosen: dict[str, str], found: str
+) -> None:
+    command = [environment / "python", "-c", "import os; print(os.environ['DO_NOT_TRACK'])"]
+    assert subprocess.run(command, env=chosen, capture_output=True, text=True).stdout == f"{found}\n"
 
 
 @pytest.mark.parametrize("started_as", [["environment/bin/python"], ["python"], ["/elsewhere/python"]])
