@@ -69,7 +69,10 @@ def test_help_names_every_command(run: Run) -> None:
         (["params", "seed.x=3"], "seed.x is not a known parameter"),
         (["params", "seed=zero"], "seed = 'zero'"),
         (["params", "seed=[1"], "seed: '[1' is not a YAML value"),
-        (["params", "--preset", "huge"], "There is no preset 'huge'; presets: glus_a, glus_s, realclips, smoke, tiny"),
+        (
+            ["params", "--preset", "huge"],
+            "There is no preset 'huge'; presets: claims, glus_a, glus_s, realclips, smoke, tiny",
+        ),
         (["params", "train.early_stop_step=9999999"], "train.early_stop_step: 9999999 is beyond the last step"),
         (["train"], "data/staged/train.json does not exist; run `glus stage`"),
         (["propagate", "--dry-run"], "data/staged/evaluation.json does not exist"),

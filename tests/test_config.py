@@ -130,7 +130,7 @@ def test_no_value_of_a_section_escapes_the_check(value: Any) -> None:
         parse_config(with_value("train", value), Path("params.yaml"))
 
 
-@pytest.mark.parametrize("name", ["tiny", "realclips", "smoke"])
+@pytest.mark.parametrize("name", ["tiny", "claims", "realclips", "smoke"])
 def test_presets_follow_the_committed_default(name: str, tmp_path: Path) -> None:
     committed = subprocess.run(["git", "show", ":params.yaml"], cwd=ROOT, capture_output=True, text=True)
     if committed.returncode != 0:

@@ -3,13 +3,14 @@
 import copy
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from local_imports import ROOT
 from ruamel.yaml import YAML
 
 from glus.config import load_config, parse_config, read_parameters
-from glus.config.base import FAMILIES
+from glus.config.base import FAMILIES, ClipKind
 from glus.config.contradictions import CHECKS
 from glus.errors import ConfigError
 from glus.staging.synthetic.expressions import describe
@@ -255,7 +256,7 @@ def test_every_check_has_a_row() -> None:
 def test_families_are_those_that_the_generator_speaks_of() -> None:
     config = load_config(TINY).stage.synthetic
     found = set()
-    for kind in ("plain", "occluded", "vanishing", "twins", "greyed", "starts_grey"):
+    for kind in get_args(ClipKind):
         for index in range(20):
             rng = clip_generator(config, "test", kind, index)
             found |= {item.family for item in describe(draw_scene(config, "test", kind, index, rng), rng, 9, 9)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from glus.ablations.standing import Outcome, Standing, protocol_of_runs, seconds
 from glus.ablations.tables import tables
 from glus.files import replace_by_text, write_json
 from glus.metrics.results import JF
+from glus.metrics.scoring import TRIVIAL_BASELINES
 from glus.reporting.pages import page_environment
 from glus.reporting.run_facts import PaperNumber, SeedSpread
 
@@ -25,12 +26,24 @@ METRICS_FILE, PLOTS_FILE = REPORT.with_suffix(".json"), REPORT.with_suffix(".csv
 
 
 @dataclass(frozen=True)
+class FamilyResult:
+    """J&F of one family of expressions, and of the best answer that ignores the words; None where none was scored."""
+
+    jf: Spread
+    trivial: float | None
+
+    def __str__(self) -> str:
+        return str(self.jf) if self.trivial is None else f"{self.jf} [{self.trivial:.1f}]"
+
+
+@dataclass(frozen=True)
 class Measured:
-    """J&F of a row of a table on one split, over the seeds that were run here."""
+    """J&F of a row of a table on one split, over the seeds that were run here, and of each family there."""
 
     row: str
     split: str
     jf: Spread
+    families: Mapping[str, FamilyResult]
     protocol: str
     seconds: float | None
 
@@ -43,6 +56,11 @@ class ReportedTable:
     title: str
     standings: tuple[Standing, ...]
     measured: tuple[Measured, ...]
+
+    @property
+    def families(self) -> list[str]:
+        """All families that any of its rows was scored on."""
+        return sorted({family for found in self.measured for family in found.families})
 
     @property
     def heading(self) -> str:
@@ -109,7 +127,18 @@ def _measured(runs: Sequence[OwnRun]) -> Iterator[Measured]:
             scored = [run for run in of_row if f"{split}/{JF}" in run.values]
             if scored:
                 spread = Spread.over(scored, f"{split}/{JF}")
-                yield Measured(row, split, spread, protocol_of_runs(scored, split), seconds_of(scored))
+                families, protocol = dict(_families(scored, split)), protocol_of_runs(scored, split)
+                yield Measured(row, split, spread, families, protocol, seconds_of(scored))
+
+
+def _families(runs: Sequence[OwnRun], split: str) -> Iterator[tuple[str, FamilyResult]]:
+    """The families that all of some runs were scored on."""
+    for family in sorted(set.intersection(*(set(run.splits[split]["families"]) for run in runs))):
+        place = f"{split}/families/{family}"
+        answers = (f"{place}/baselines/{name}/{JF}" for name in TRIVIAL_BASELINES)
+        scored = [answer for answer in answers if all(answer in run.values for run in runs)]
+        trivial = max((Spread.over(runs, answer).mean for answer in scored), default=None)
+        yield family, FamilyResult(Spread.over(runs, f"{place}/{JF}"), trivial)
 
 
 def _cost(seconds: float | None) -> str:

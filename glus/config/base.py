@@ -19,10 +19,14 @@ Weight = Annotated[float, Field(ge=0)]
 WindowStride = Literal[1, 2, 4]  # frames that a window of query frames answers for; B.3: 1
 TrackerName = Literal["glus", "sam2"]  # what carries masks on from the key frame (Table 6)
 SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_.-]+$")]
-ClipKind = Literal["plain", "occluded", "vanishing", "twins", "greyed", "starts_grey"]
+ClipKind = Literal[
+    "plain", "occluded", "vanishing", "twins", "greyed", "starts_grey",
+    "glimpsed", "opposed", "reappearing", "one_colour", "pairs",
+]  # fmt: skip
 FAMILIES: dict[str, tuple[str, ...]] = {  # dataset -> families of its expressions, where it tells them apart
     "synthetic": (
         "appearance", "shape", "motion", "position", "several", "occluded", "vanishing", "greyed", "starts_grey",
+        "glimpsed", "opposed", "reappearing", "one_colour", "pairs",
     ),
     "revos": ("referring", "reasoning", "absent"),
     "reasonvos": ("sentence", "phrase"),

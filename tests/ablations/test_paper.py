@@ -18,6 +18,7 @@ from glus.ablations.standing import Outcome, stand
 from glus.ablations.tables import tables
 
 JF = "mevis/valid_u/JF"
+TRIVIAL = {"empty": {"JF": 1.0}, "union_of_objects": {"JF": 50.0}, "shuffled_expressions": {"JF": 70.0}}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,9 @@ def leave_run(project: Path, variant: str, seed: int, split: str, jf: float, pre
         "protocol_version": 1,
         "dataset_version": release,
         "num_expressions": 2,
-        "families": {},
+        "families": {"opposed": {"J": jf, "F": jf, "JF": jf + 10, "num_expressions": 1, "baselines": TRIVIAL}}
+        if dataset == "synthetic"
+        else {},
     }
     (folder / "metrics" / "evaluate.json").write_text(
         json.dumps({dataset: {name: {"JF": jf, "J": jf, "F": jf} | facts}})
@@ -112,6 +115,9 @@ def test_the_report_says_how_all_numbers_stand_and_is_the_same_again(project: Pa
     page, text = (project / REPORT).read_text(), (project / REPORT.with_suffix(".md")).read_text()
     assert text.count("\n| Local Reasoning | synthetic/test | 32.0 (± 2.8, 2 seeds) | mevis 1 on 25 expressions |") == 1
     assert "<td>32.0 (± 2.8, 2 seeds)</td>" in page
+    of_family = "| Local Reasoning | synthetic/test | 42.0 (± 2.8, 2 seeds) [50.0] |"  # the best trivial answer
+    assert f"\n| row | split | opposed |\n|---|---|---|\n{of_family}" in text
+    assert page.count("<td>42.0 (± 2.8, 2 seeds) [50.0]</td>") == 1
     check_page(page)
     assert text.count("\n|") == text.count(" |\n") + text.count("---|\n")  # no row is broken
     rows = list(csv.DictReader((project / PLOTS_FILE).open()))

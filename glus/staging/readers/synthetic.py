@@ -26,13 +26,18 @@ def load(root: Path, split: str) -> RawSplit:
     content = read_json(root, f"{split}/families.json", raw.faults)
     notes = entries(entries(content).get("videos"))
     raw.videos = [
-        replace(video, ambiguous_frames=tuple(_of(notes, video.video_id, "grey_frames") or ())) for video in raw.videos
+        replace(video, ambiguous_frames=_ambiguous_frames(entries(notes.get(video.video_id)))) for video in raw.videos
     ]
     raw.expressions = [
         replace(item, family=entries(_of(notes, item.video_id, "expressions")).get(item.expression_id))
         for item in raw.expressions
     ]
     return raw
+
+
+def _ambiguous_frames(note: dict[str, Any]) -> tuple[int, ...]:
+    """The grey frames, but of a clip whose objects stay where they were glimpsed: frames from elsewhere tell there."""
+    return () if note.get("kind") == "glimpsed" else tuple(note.get("grey_frames") or ())
 
 
 def _of(notes: dict[str, Any], video_id: str, key: str) -> Any:

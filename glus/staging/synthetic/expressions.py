@@ -1,8 +1,9 @@
 """What can be said about a scene: sentences of a small vocabulary, each with its family and its objects.
 
 Families: `appearance` (colour, with size and shape where they are needed or not), `shape` (shape or size without
-colour), `motion`, `position`, `several`. Clips of a special kind (greyed, starts_grey, occluded, vanishing) carry
-appearance sentences only, under the kind's own name, so that what the kind costs is scored apart.
+colour), `motion`, `position`, `several`. Clips of a special kind carry sentences of one sort only, under the kind's own
+name, so that what the kind costs is scored apart: about motion (opposed), about two of four objects (pairs), about
+appearance (all others).
 """
 
 from __future__ import annotations
@@ -42,17 +43,23 @@ def describe(scene: Scene, rng: np.random.Generator, per_object: int, per_family
     """Sentences of a clip, in a fixed order.
 
     Args:
-        per_object: most sentences about the looks of one object.
+        per_object: most sentences about the looks of one object; in a special clip, about the same objects.
         per_family: most sentences of each other family.
     """
     if scene.kind == "twins":
         families: Iterable[Iterable[Sentence]] = (_motions(scene), _positions(scene, of_all=False))
         return [sentence for family in families for sentence in _some(family, per_family, rng)]
-    appearance = _few_of_each(list(_appearances(scene, rng)), per_object, rng)
+    if scene.kind == "opposed":
+        sayable = _motions(scene)
+    elif scene.kind == "pairs":
+        sayable = _colour_groups(scene)
+    else:
+        sayable = _appearances(scene, rng)
+    chosen = _few_of_each(list(sayable), per_object, rng)
     if scene.kind != "plain":
-        return [Sentence(sentence.text, scene.kind, sentence.objects) for sentence in appearance]
+        return [Sentence(sentence.text, scene.kind, sentence.objects) for sentence in chosen]
     others = (_shapes(scene, rng), _motions(scene), _positions(scene, of_all=True), _groups(scene))
-    return appearance + [sentence for family in others for sentence in _some(family, per_family, rng)]
+    return chosen + [sentence for family in others for sentence in _some(family, per_family, rng)]
 
 
 def _few_of_each(sentences: list[Sentence], maximum: int, rng: np.random.Generator) -> list[Sentence]:
@@ -126,8 +133,15 @@ def _positions(scene: Scene, *, of_all: bool) -> Iterable[Sentence]:
 def _groups(scene: Scene) -> Iterable[Sentence]:
     everything = len(scene.objects)
     yield Sentence("all objects", "several", tuple(range(everything)))
-    for colour, shape in [*((name, "") for name in COLOURS), *(("", name) for name in SHAPES)]:
-        objects = _matching(scene, _look("", colour, shape))
+    yield from _colour_groups(scene)
+    for shape in SHAPES:
+        objects = _matching(scene, _look("", "", shape))
         if len(objects) >= 2:
-            noun = f"{shape}s" if shape else f"{colour} objects"
-            yield Sentence(f"the {NUMBER_WORDS[len(objects)]} {noun}" if shape else f"the {noun}", "several", objects)
+            yield Sentence(f"the {NUMBER_WORDS[len(objects)]} {shape}s", "several", objects)
+
+
+def _colour_groups(scene: Scene) -> Iterable[Sentence]:
+    for colour in COLOURS:
+        objects = _matching(scene, _look("", colour, ""))
+        if len(objects) >= 2:
+            yield Sentence(f"the {colour} objects", "several", objects)

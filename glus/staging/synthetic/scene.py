@@ -6,7 +6,8 @@ A scene is drawn from numbers alone (seed, split, kind, index), so a clip never 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -17,9 +18,12 @@ RADII_PX = {"small": (7.0, 8.0), "large": (10.5, 12.0)}
 COLOURS = ("red", "green", "blue", "yellow")
 SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}
+OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 TRAVEL = (0.45, 0.60)  # share of the width that a moving object covers
 NUM_PLACEMENTS = 40  # the least overlapping of so many is taken
 MIN_ABSENT = 3  # frames
+GLIMPSE = 3  # one over the share of a `glimpsed` clip that has colours: its end
+HIDDEN = 2  # frames for which all objects of a `reappearing` clip are hidden, so that a window of four spans them
 BAR_WIDTH = (0.20, 0.28)  # share of the picture
 
 
@@ -94,8 +98,11 @@ def draw_scene(config: SyntheticConfig, split: str, kind: ClipKind, index: int, 
     directions = _draw_directions(len(looks), kind, rng)
     paths = _draw_paths(config, looks, directions, rng)
     opacity = np.ones((len(looks), config.num_frames))
+    grey = _draw_grey_frames(config, kind, rng)
     if kind == "vanishing":
         _let_one_vanish(opacity, rng)
+    if kind == "reappearing":
+        opacity[:, grey[:HIDDEN]] = 0
     objects = tuple(
         SceneObject(look.colour, look.shape, look.size, look.radius_px, direction, path, visible)
         for look, direction, path, visible in zip(looks, directions, paths, opacity, strict=True)
@@ -106,34 +113,65 @@ def draw_scene(config: SyntheticConfig, split: str, kind: ClipKind, index: int, 
         config.size_px,
         config.num_frames,
         objects,
-        _draw_grey_frames(config, kind, rng),
+        grey,
         _draw_bar(config, objects, rng) if kind == "occluded" else None,
     )
 
 
 def _draw_looks(config: SyntheticConfig, kind: ClipKind, rng: np.random.Generator) -> list[_Look]:
-    """No two objects share all three attributes, except the first two of a clip of twins."""
-    distinct = kind == "twins" or rng.random() < config.distinct_colours
-    if distinct:
-        colours = [str(name) for name in rng.permutation(COLOURS)[: config.num_objects]]
-        chosen = [(colour, _one_of(SHAPES, rng), _one_of(tuple(RADII_PX), rng)) for colour in colours]
-    else:
-        chosen = []
-        while len(chosen) < config.num_objects:
-            look = _one_of(COLOURS, rng), _one_of(SHAPES, rng), _one_of(tuple(RADII_PX), rng)
-            if look not in chosen:
-                chosen.append(look)
+    """Attributes and sizes of a clip's objects."""
+    chosen = _draw_attributes(config, kind, rng)
     scale = config.size_px / REFERENCE_SIZE_PX
     looks = [_Look(colour, shape, size, float(rng.uniform(*RADII_PX[size])) * scale) for colour, shape, size in chosen]
     if kind == "twins":
         looks[1] = looks[0]
+    if kind in ("glimpsed", "reappearing", "opposed"):  # nothing but colour, or motion, tells one from another
+        looks = [replace(look, radius_px=looks[0].radius_px) for look in looks]
     return looks
+
+
+def _draw_attributes(config: SyntheticConfig, kind: ClipKind, rng: np.random.Generator) -> list[tuple[str, str, str]]:
+    """Colour, shape and size of each object: no two share all three where the kind does not say so."""
+    match kind:
+        case "glimpsed" | "reappearing":
+            colours = _different_colours(config.num_objects, rng)
+            return [(colour, *rest) for rest in [_draw_form(rng)] for colour in colours]
+        case "opposed":
+            return [(_one_of(COLOURS, rng), *_draw_form(rng))] * 2
+        case "one_colour":
+            colour, forms = _one_of(COLOURS, rng), list(product(SHAPES, RADII_PX))
+            return [(colour, *forms[index]) for index in rng.permutation(len(forms))[: config.num_objects]]
+        case "pairs":
+            first, second = _different_colours(2, rng)
+            return [(colour, *_draw_form(rng)) for colour in (first, second, first, second)]
+    if kind == "twins" or rng.random() < config.distinct_colours:
+        return [(colour, *_draw_form(rng)) for colour in _different_colours(config.num_objects, rng)]
+    chosen: list[tuple[str, str, str]] = []
+    while len(chosen) < config.num_objects:
+        look = _one_of(COLOURS, rng), *_draw_form(rng)
+        if look not in chosen:
+            chosen.append(look)
+    return chosen
+
+
+def _different_colours(count: int, rng: np.random.Generator) -> list[str]:
+    return [str(name) for name in rng.permutation(COLOURS)[:count]]
+
+
+def _draw_form(rng: np.random.Generator) -> tuple[str, str]:
+    """Shape and size."""
+    return _one_of(SHAPES, rng), _one_of(tuple(RADII_PX), rng)
 
 
 def _draw_directions(num_objects: int, kind: ClipKind, rng: np.random.Generator) -> list[str]:
     directions = [_one_of(tuple(DIRECTIONS), rng) for _ in range(num_objects)]
     if kind == "twins":
         directions[:2] = [str(name) for name in rng.permutation(tuple(DIRECTIONS))[:2]]
+    if kind == "opposed":
+        directions[0] = _one_of(tuple(OPPOSITE), rng)
+        directions[1] = OPPOSITE[directions[0]]
+    if kind == "glimpsed":  # where an object is seen is where it always is
+        directions = ["still"] * num_objects
     if kind == "occluded":  # something has to pass behind the bar
         directions[0] = _one_of(tuple(name for name in DIRECTIONS if name != "still"), rng)
     return directions
@@ -172,6 +210,10 @@ def _let_one_vanish(opacity: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _draw_grey_frames(config: SyntheticConfig, kind: ClipKind, rng: np.random.Generator) -> tuple[int, ...]:
+    if kind == "glimpsed":
+        return tuple(range(config.num_frames - config.num_frames // GLIMPSE))
+    if kind == "reappearing":  # from some frame of the first half on
+        return tuple(range(int(rng.integers(2, config.num_frames // 2 + 1)), config.num_frames))
     if kind not in ("greyed", "starts_grey"):
         return ()
     shortest, longest = config.grey_frames
