@@ -11,6 +11,7 @@ from glus.errors import InputError
 from glus.files import to_json
 
 if TYPE_CHECKING:
+    from glus.ablations.tables import Variant
     from glus.ablations.variants import Run
 
 
@@ -58,7 +59,21 @@ def _runs(table: str, seeds: list[int], preset: str | None, only: list[str]) -> 
     from glus.config.editing import preset_file
 
     found, origin = find_table(table), preset_file(preset) if preset else PARAMETERS
-    return [Run(found, variant, seed, origin) for seed in seeds for variant in found.chosen(only)]
+    variants = [variant for variant in found.chosen(only) if only or _is_possible(variant, origin)]
+    return [Run(found, variant, seed, origin) for seed in seeds for variant in variants]
+
+
+def _is_possible(variant: Variant, origin: Path) -> bool:
+    """Whether the weights of a row are named; a line says that it is left out."""
+    from glus.config import read_parameters
+
+    if variant.needs is None:
+        return True
+    section, key = variant.needs.split(".")
+    if read_parameters(origin)[section][key] is not None:
+        return True
+    typer.echo(f"{variant.name} is left out: {variant.needs} is null in {origin} (docs/ablations.md)", err=True)
+    return False
 
 
 def _command(run: Run, preset: str | None) -> list[str]:
