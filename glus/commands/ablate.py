@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ablate(
-    table: Annotated[str, typer.Argument(help="4, 5, 6, 7, C, figure-4, or switches.")],
+    table: Annotated[str, typer.Argument(help="4, 5, 6, 7, C, figure-4, refinement or switches.")],
     seeds: Annotated[str, typer.Option(help="One run of each variant for each of them, e.g. 0,1,2.")] = "0",
     preset: Annotated[str | None, typer.Option(help="Change this preset instead of the present params.yaml.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; may be given again.")] = None,

@@ -9,7 +9,7 @@ from glus.config.paths import outside_paths_are_safe
 from glus.config.root import Config
 from glus.config.shapes import clips_are_long_enough, selector_shapes_fit, shapes_fit
 from glus.config.training import IMAGE_PARTS, TRACKING_PARTS, PhaseConfig
-from glus.paths import checkpoint
+from glus.paths import FINAL_MODEL, checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
@@ -73,7 +73,7 @@ def generated_splits_are_described(config: Config) -> Iterator[str]:
 
 
 def labelling_model_is_written(config: Config) -> Iterator[str]:
-    """The checkpoint that labels is one that training keeps, from within the phase that is the paper's training."""
+    """The model that labels is the final one, or the early-stop one, from within the phase that the paper trains."""
     train = config.train
     before, last = train.image.steps + train.tracking.steps, train.total_steps
     if train.early_stop_step > last:
@@ -84,10 +84,10 @@ def labelling_model_is_written(config: Config) -> Iterator[str]:
             f" step {before} and ends with step {last}; the early-stop model is one that this phase has not finished"
         )
     early = checkpoint(train.early_stop_step).as_posix()
-    if config.pseudolabel.checkpoint != early:
+    if config.pseudolabel.checkpoint not in (early, FINAL_MODEL.as_posix()):
         yield (
             f"pseudolabel.checkpoint: {config.pseudolabel.checkpoint}, but train.early_stop_step"
-            f" {train.early_stop_step} writes {early}"
+            f" {train.early_stop_step} writes {early}, and the end of training {FINAL_MODEL}"
         )
 
 

@@ -15,7 +15,7 @@ from glus.config import PRESETS
 from glus.config.editing import replaced
 from glus.errors import ConfigError, InputError
 
-TINY = ["4", "5", "6", "C", "figure-4", "switches"]
+TINY = ["4", "5", "6", "C", "figure-4", "switches", "refinement"]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,15 @@ def test_table_c_and_table_4_share_two_rows() -> None:
     assert end("C", "no-memory") == end("4", "glu")
     assert end("C", "stride-3") == end("4", "glu-mb") == end("7", "1-to-1")
     assert end("5", "fine-tuned") == end("6", "glus") == end("4", "glu-mb-oc-kfs") != end("5", "no-selector")
+
+
+def test_rounds_of_refinement_share_the_model_and_end_where_the_next_would_be_the_same() -> None:
+    table = find_table("refinement")
+    keys = [step_keys(Run(table, variant, 0, PRESETS / "smoke.yaml").config()) for variant in table.variants]
+    shared = [step for step in keys[0] if len({of_round[step] for of_round in keys}) == 1]
+    assert shared == ["stage", "train"]
+    labelling = [variant.changes.get("pseudolabel.checkpoint") for variant in table.variants]
+    assert labelling == [None, "models/glus/final"]  # by what the round before ends with; training is never another
 
 
 def test_tables_have_folders_and_numbers_of_their_own() -> None:
