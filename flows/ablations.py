@@ -25,7 +25,7 @@ def ablations(
     """Runs a table: as many variants at once as there are devices for; killed and run again, it goes on.
 
     Args:
-        table: 4, 5, 6, 7, C, figure-4 or switches.
+        table: 4, 5, 6, 7, C, figure-4, refinement or switches.
         seeds: one run of each variant for each of them.
         preset: is changed instead of this folder's params.yaml.
         only: names of variants; all where none is named.

@@ -79,7 +79,11 @@ def test_unknown_and_mistyped_values_name_their_key(key: str, value: Any) -> Non
         ("stage.synthetic.grey_frames", [6, 4], "stage.synthetic.grey_frames: 6 to 4"),
         ("stage.synthetic.grey_frames", [4, 12], "num_frames 12"),
         ("train.early_stop_step", 100_000, "train.early_stop_step: 100000"),
-        ("pseudolabel.checkpoint", "models/glus/final", "pseudolabel.checkpoint: models/glus/final"),
+        (
+            "pseudolabel.checkpoint",
+            "models/glus/step-000001",
+            "step 600 writes models/glus/step-000600, and the end of",
+        ),
         ("train.clip.samples", 100_000, "train.clip.samples: 100000 per step"),
         ("selector.model.neighbours", [5], "clusters and neighbours must have the same length"),
         ("model.lora.rank", 0, "model.lora.rank is 0"),

@@ -83,7 +83,12 @@ ROWS: list[tuple[str, str]] = [
         "propagate.comparisons.window_strides",
     ),
     ("propagate.comparisons.strided=[appearance] propagate.comparisons.window_strides=[]", "propagate.comparisons"),
-    # SAM-2 tracks by memory alone
+    # a tracker carries the masks on
+    ("propagate.tracker=cutie", "propagate.cutie_weights"),
+    (
+        "propagate.tracker=cutie propagate.cutie_weights=c.pth propagate.comparisons.memory_off=[greyed]",
+        "propagate.comparisons.memory_off",
+    ),
     ("propagate.tracker=sam2 propagate.use_memory=false", "propagate.tracker"),
     ("propagate.tracker=sam2 propagate.comparisons.memory_off=[greyed]", "propagate.comparisons.memory_off"),
     ("propagate.tracker=sam2 propagate.comparisons.strided=[greyed]", "propagate.comparisons.strided"),

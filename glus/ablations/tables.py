@@ -35,6 +35,7 @@ class Variant(BaseModel):
         name: of its folder, and on the command line.
         row: its label in the paper.
         changes: dotted keys of `params.yaml` and their values: what makes this row, and nothing else.
+        needs: the key of weights without which the row cannot be made; a table is made without it where it is null.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Variant(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     row: str
     changes: Mapping[str, Any]
+    needs: str | None = None
 
 
 class Table(BaseModel):

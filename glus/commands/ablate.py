@@ -11,11 +11,12 @@ from glus.errors import InputError
 from glus.files import to_json
 
 if TYPE_CHECKING:
+    from glus.ablations.tables import Variant
     from glus.ablations.variants import Run
 
 
 def ablate(
-    table: Annotated[str, typer.Argument(help="4, 5, 6, 7, C, figure-4, or switches.")],
+    table: Annotated[str, typer.Argument(help="4, 5, 6, 7, C, figure-4, refinement or switches.")],
     seeds: Annotated[str, typer.Option(help="One run of each variant for each of them, e.g. 0,1,2.")] = "0",
     preset: Annotated[str | None, typer.Option(help="Change this preset instead of the present params.yaml.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; may be given again.")] = None,
@@ -58,7 +59,21 @@ def _runs(table: str, seeds: list[int], preset: str | None, only: list[str]) -> 
     from glus.config.editing import preset_file
 
     found, origin = find_table(table), preset_file(preset) if preset else PARAMETERS
-    return [Run(found, variant, seed, origin) for seed in seeds for variant in found.chosen(only)]
+    variants = [variant for variant in found.chosen(only) if only or _is_possible(variant, origin)]
+    return [Run(found, variant, seed, origin) for seed in seeds for variant in variants]
+
+
+def _is_possible(variant: Variant, origin: Path) -> bool:
+    """Whether the weights of a row are named; a line says that it is left out."""
+    from glus.config import read_parameters
+
+    if variant.needs is None:
+        return True
+    section, key = variant.needs.split(".")
+    if read_parameters(origin)[section][key] is not None:
+        return True
+    typer.echo(f"{variant.name} is left out: {variant.needs} is null in {origin} (docs/ablations.md)", err=True)
+    return False
 
 
 def _command(run: Run, preset: str | None) -> list[str]:

@@ -17,7 +17,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # of numpy and of torch, which is 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 WindowStride = Literal[1, 2, 4]  # frames that a window of query frames answers for; B.3: 1
-TrackerName = Literal["glus", "sam2"]  # what carries masks on from the key frame (Table 6)
+TrackerName = Literal["glus", "sam2", "cutie"]  # what carries masks on from the key frame (Table 6)
 SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_.-]+$")]
 ClipKind = Literal[
     "plain", "occluded", "vanishing", "twins", "greyed", "starts_grey",

@@ -9,7 +9,7 @@ from glus.config.paths import outside_paths_are_safe
 from glus.config.root import Config
 from glus.config.shapes import clips_are_long_enough, selector_shapes_fit, shapes_fit
 from glus.config.training import IMAGE_PARTS, TRACKING_PARTS, PhaseConfig
-from glus.paths import checkpoint
+from glus.paths import FINAL_MODEL, checkpoint
 
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 PHASES = ("image", "tracking", "clip")
@@ -73,7 +73,7 @@ def generated_splits_are_described(config: Config) -> Iterator[str]:
 
 
 def labelling_model_is_written(config: Config) -> Iterator[str]:
-    """The checkpoint that labels is one that training keeps, from within the phase that is the paper's training."""
+    """The model that labels is the final one, or the early-stop one, from within the phase that the paper trains."""
     train = config.train
     before, last = train.image.steps + train.tracking.steps, train.total_steps
     if train.early_stop_step > last:
@@ -84,10 +84,10 @@ def labelling_model_is_written(config: Config) -> Iterator[str]:
             f" step {before} and ends with step {last}; the early-stop model is one that this phase has not finished"
         )
     early = checkpoint(train.early_stop_step).as_posix()
-    if config.pseudolabel.checkpoint != early:
+    if config.pseudolabel.checkpoint not in (early, FINAL_MODEL.as_posix()):
         yield (
             f"pseudolabel.checkpoint: {config.pseudolabel.checkpoint}, but train.early_stop_step"
-            f" {train.early_stop_step} writes {early}"
+            f" {train.early_stop_step} writes {early}, and the end of training {FINAL_MODEL}"
         )
 
 
@@ -275,16 +275,21 @@ def windows_answer_for_their_frames(config: Config) -> Iterator[str]:
         yield "propagate.comparisons: strided and window_strides go together; one of them is empty"
 
 
-def sam2_tracks_by_memory(config: Config) -> Iterator[str]:
-    """SAM-2's tracking is memory alone: what is compared within a run is about the language model or about memory."""
+def trackers_have_what_they_need(config: Config) -> Iterator[str]:
+    """Where a tracker carries masks on, what is compared within a run would be about what it does not do."""
     section = config.propagate
-    if section.tracker != "sam2":
+    if section.tracker == "cutie" and section.cutie_weights is None:
+        yield (
+            "propagate.cutie_weights: null, but propagate.tracker is cutie; name cutie-base-mega.pth, which its authors"
+            " publish with the releases of github.com/hkchengrex/Cutie"
+        )
+    if section.tracker == "glus":
         return
-    if not section.use_memory:
+    if section.tracker == "sam2" and not section.use_memory:
         yield "propagate.tracker: sam2 carries masks on by memory, but propagate.use_memory is false"
     for key in ("memory_off", "strided"):
         if getattr(section.comparisons, key):
-            yield f"propagate.comparisons.{key}: has no meaning where propagate.tracker is sam2; empty it"
+            yield f"propagate.comparisons.{key}: has no meaning where propagate.tracker is {section.tracker}; empty it"
 
 
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
@@ -306,7 +311,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     what_starts_anew_is_trained,
     families_exist,
     windows_answer_for_their_frames,
-    sam2_tracks_by_memory,
+    trackers_have_what_they_need,
     outside_paths_are_safe,
 )
 

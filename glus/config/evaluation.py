@@ -20,7 +20,8 @@ class ComparisonsConfig(Section):
 class PropagateConfig(Section):
     """Step 6, paper 4.1, 4.4, B.3."""
 
-    tracker: TrackerName  # Table 6; glus: the language model speaks at every frame; sam2: at the key frame alone
+    tracker: TrackerName  # Table 6; glus: the language model speaks at every frame; others: at the key frame alone
+    cutie_weights: str | None  # for tracker: cutie
     use_memory: bool
     memory_stride: Positive  # B.3: 3
     window_stride: WindowStride

@@ -50,6 +50,7 @@ def _named_paths(config: Config) -> Iterator[tuple[str, str]]:
         "model.sam2_config": model.sam2_config,
         "selector.model.base": selector.base,
         "selector.model.vision_tower": selector.vision_tower,
+        "propagate.cutie_weights": config.propagate.cutie_weights,
         **{f"stage.roots.{dataset}": root for dataset, root in config.stage.roots.items()},
         **{f"keyframes.files.{split}": file for split, file in config.keyframes.files.items()},
     }

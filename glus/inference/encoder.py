@@ -109,6 +109,20 @@ class VideoEncoder:
         self.prepare([frame])
         return self._encoded[frame].features
 
+    def picture(self, frame: int) -> Image.Image:
+        """A frame as it is shown.
+
+        Raises:
+            InputError: it has not the size of the clip.
+        """
+        image = self.frames[frame]
+        if image.size != self.frames.size:
+            raise InputError(
+                f"{self.frames.name}: frame {frame} is {image.size[0]}x{image.size[1]}, the clip is"
+                f" {self.frames.size[0]}x{self.frames.size[1]}; all frames must be of one size."
+            )
+        return image
+
     def context(self, ids: list[int]) -> SharedCache:
         """What the language model keeps of the beginning of every conversation: system text and context block."""
         if self._context_prefix is None or self._context_prefix[0] != ids:
@@ -123,12 +137,12 @@ class VideoEncoder:
     def _read_context_frames(self) -> None:
         missing = sorted(set(self.context_frames) - self._context.keys())
         if missing:
-            tokens = self._visual_tokens([self._read(frame) for frame in missing])
+            tokens = self._visual_tokens([self.picture(frame) for frame in missing])
             self._context |= dict(zip(missing, tokens, strict=True))
 
     def _encode(self, frames: list[int]) -> dict[int, _EncodedFrame]:
         self._read_context_frames()
-        images = [self._read(frame) for frame in frames]
+        images = [self.picture(frame) for frame in frames]
         unseen = [frame for frame in frames if frame not in self._context]
         seen = dict(zip(unseen, self._visual_tokens([images[frames.index(frame)] for frame in unseen]), strict=True))
         features = self.model.masks.encode(self.model.transform.sam2(images).to(self.model.device))
@@ -141,15 +155,6 @@ class VideoEncoder:
             parts = FrameFeatures(own.stride4.clone(), own.stride8.clone(), own.stride16.clone(), self._position)
             encoded[frame] = _EncodedFrame(tokens, parts, frames)
         return encoded
-
-    def _read(self, frame: int) -> Image.Image:
-        image = self.frames[frame]
-        if image.size != self.frames.size:
-            raise InputError(
-                f"{self.frames.name}: frame {frame} is {image.size[0]}x{image.size[1]}, the clip is"
-                f" {self.frames.size[0]}x{self.frames.size[1]}; all frames must be of one size."
-            )
-        return image
 
     def _visual_tokens(self, images: Sequence[Image.Image]) -> list[Tensor]:
         """Visual tokens of pictures, [P, D] each."""

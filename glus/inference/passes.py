@@ -5,15 +5,16 @@ Shapes: W frames of a pass, B sentences, C decoder width, h w low-resolution log
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig, TrackerName
+from glus.config import MemoryConfig, PropagateConfig, PseudolabelConfig
 from glus.inference.encoder import VideoEncoder
-from glus.inference.prompts import KeyFramePrompts, PromptReader
+from glus.inference.prompts import PromptReader
 from glus.inference.state import SessionState
 from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
@@ -30,7 +31,7 @@ class PropagationSettings:
         dynamic_multimask: see `MaskBranch.decode`; what released weights need.
         max_strided: memories beside that of the previous frame; 6 (B.3).
         window_stride: frames that a window of query frames answers for; 1 (B.3).
-        tracker: what carries masks on from the key frame (Table 6).
+        tracker: what carries masks on from the key frame (Table 6); None: GLUS, which speaks at every frame.
     """
 
     use_memory: bool = True
@@ -38,7 +39,7 @@ class PropagationSettings:
     dynamic_multimask: bool = True
     max_strided: int = 6
     window_stride: int = 1
-    tracker: TrackerName = "glus"
+    tracker: Tracking | None = None
 
     @classmethod
     def of(
@@ -51,8 +52,20 @@ class PropagationSettings:
             model.settings.dynamic_multimask,
             memory.max_strided,
             section.window_stride,
-            section.tracker if isinstance(section, PropagateConfig) else "glus",
         )
+
+
+class MaskTracker(Protocol):
+    """Carries masks from a key frame over the other frames of a pass: B objects, each by itself."""
+
+    def begin(self, frame: int, logits: Tensor) -> None:
+        """Takes the masks of the key frame: float [B, h, w], above 0 where the object is."""
+
+    def follow(self, frame: int) -> Tensor:
+        """Mask logits of the next frame of the pass, float [B, h, w]."""
+
+
+Tracking = Callable[[VideoEncoder, PropagationSettings], MaskTracker]  # a tracker for each pass over a video
 
 
 @dataclass
@@ -111,7 +124,7 @@ class Pass:
 
     Args:
         video: see there.
-        tracks: B sentences that agree in `window_stride` and `tracker`.
+        tracks: B sentences that agree in `window_stride`.
         frames: W video indices in the order of the pass (forward or backward from the key frame).
     """
 
@@ -119,11 +132,7 @@ class Pass:
         self.tracks = list(tracks)
         self._video = video
         self._frames = frames
-        self._prompts: PromptReader | KeyFramePrompts
-        if tracks[0].settings.tracker == "sam2":
-            self._prompts = KeyFramePrompts(video, frames[0])
-        else:
-            self._prompts = PromptReader(video, frames, tracks[0].settings.window_stride)
+        self._prompts = PromptReader(video, frames, tracks[0].settings.window_stride)
         self._step = 0
 
     @property

@@ -191,46 +191,6 @@ class PromptReader:
         return self._conversations[key]
 
 
-class KeyFramePrompts:
-    """Prompts of a pass in which SAM-2 carries masks on (Table 6): the language model speaks at the key frame alone.
-
-    Every later frame has SAM-2's "not a point" embedding, its prompt for frames without a click. A sentence whose
-    [SEG] was not generated at the key frame has nothing to track.
-
-    Args:
-        video: see there.
-        key_frame: index in the video.
-    """
-
-    num_ahead = 0
-
-    def __init__(self, video: VideoEncoder, key_frame: int) -> None:
-        self._reader = PromptReader(video, [key_frame], stride=1)
-        self._silence = video.model.masks.sam2.sam_prompt_encoder.not_a_point_embed.weight
-        self._spoken: tuple[dict[str, int], list[bool]] | None = None  # rows, whether [SEG] was generated
-
-    def next(self, expressions: Sequence[str]) -> StepPrompts:
-        """Prompts of the next step, as those of `PromptReader`."""
-        if self._spoken is None:
-            found = self._reader.next(expressions)
-            self._spoken = found.rows, found.generated
-            return found
-        rows, generated = self._spoken
-        embeddings = self._silence.repeat(len(rows), 1)
-        embeddings[~torch.tensor(generated, device=embeddings.device)] = torch.nan
-        return StepPrompts(rows, embeddings, generated)
-
-    def state(self) -> SessionState:
-        """Which sentences are tracked."""
-        rows, generated = self._spoken or ({}, [])
-        return SessionState({"texts": list(rows), "generated": generated}, {})
-
-    def restore(self, state: SessionState, step: int) -> None:
-        """Takes over what is tracked, behind the key frame."""
-        if step:
-            self._spoken = {text: row for row, text in enumerate(state.facts["texts"])}, state.facts["generated"]
-
-
 def build_conversation(
     model: GlusModel, expression: str, num_frames: int, answers: int, *, trailing_space: bool
 ) -> Conversation:

@@ -13,6 +13,7 @@ from glus.inference.encoder import FRAMES_AT_ONCE, VideoEncoder
 from glus.inference.passes import Pass, PropagationSettings, StepResult, Track, pass_frames
 from glus.inference.prompts import NOT_FINITE, build_conversation
 from glus.inference.state import SessionState
+from glus.inference.tracking import TrackedPass
 from glus.media.sources import Frames, open_frames
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
@@ -89,7 +90,7 @@ class VideoSession(Iterator[SegmentedFrame]):
         self._video = frames if isinstance(frames, VideoEncoder) else VideoEncoder(model, open_frames(frames))
         self._sentences: dict[int, _Sentence] = {}
         self._added = 0
-        self._passes: list[Pass] = []
+        self._passes: list[Pass | TrackedPass] = []
         self._next = 0
         self._backward = False
 
@@ -194,7 +195,7 @@ class VideoSession(Iterator[SegmentedFrame]):
         for number, facts in enumerate(state.facts["passes"]):
             sentences = [self._sentences[of] for of in facts["numbers"]]
             frames = pass_frames(self.num_frames, sentences[0].start)[-1 if self._backward else 0]
-            resumed = Pass(self._video, [each.track() for each in sentences], frames)
+            resumed = self._new_pass([each.track() for each in sentences], frames)
             mark = f"{number}."
             own = {name.removeprefix(mark): value for name, value in state.tensors.items() if name.startswith(mark)}
             resumed.restore(SessionState(facts, own))
@@ -228,12 +229,16 @@ class VideoSession(Iterator[SegmentedFrame]):
 
     def _begin(self, frames: range, sentences: Iterable[_Sentence]) -> None:
         """Starts passes with the sentences whose first frame this is."""
-        alike: dict[tuple[int, str], list[Track]] = {}
+        alike: dict[int | PropagationSettings, list[Track]] = {}
         for sentence in sentences:
             if sentence.start == frames[0]:
                 settings = sentence.settings
-                alike.setdefault((settings.window_stride, settings.tracker), []).append(sentence.track())
-        self._passes += [Pass(self._video, tracks, frames) for tracks in alike.values()]
+                shared = settings if settings.tracker else settings.window_stride
+                alike.setdefault(shared, []).append(sentence.track())
+        self._passes += [self._new_pass(tracks, frames) for tracks in alike.values()]
+
+    def _new_pass(self, tracks: Sequence[Track], frames: range) -> Pass | TrackedPass:
+        return (TrackedPass if tracks[0].settings.tracker else Pass)(self._video, tracks, frames)
 
     def _last_key_frame(self) -> int:
         """Where the way backward goes on if no sentence is on it; -1: nowhere."""

@@ -42,6 +42,7 @@ def external_paths(config: Config) -> dict[str, Path]:
         "model.sam2_weights": config.model.sam2_weights,
         "selector.model.base": config.selector.model.base,
         "selector.model.vision_tower": config.selector.model.vision_tower,
+        "propagate.cutie_weights": config.propagate.cutie_weights,
     }
     key_frames = {f"keyframes.files.{name}": file for name, file in config.keyframes.files.items()}
     named = weights | key_frames

@@ -131,14 +131,15 @@ def run_step(name: str, config: Config, *, fresh: bool = False, **options: Any) 
 
 
 def run_beside(name: str, config: Config) -> None:
-    """What a process does that takes part in a step that another process runs.
+    """What a process does that takes part in a step that another process runs: nothing where it is not needed.
 
     Raises:
         GlusError: as `run_step`.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    with interrupted_by_sigterm():
-        importlib.import_module(f"glus.steps.{name}").run_beside(config)
+    if is_needed(find_step(name), config):  # else it would wait for a process that does not train
+        with interrupted_by_sigterm():
+            importlib.import_module(f"glus.steps.{name}").run_beside(config)
 
 
 def needs_device(step: Step, config: Config) -> bool:

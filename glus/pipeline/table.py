@@ -118,6 +118,7 @@ STEPS: tuple[Step, ...] = (
         _paths(EVALUATION_SPLITS, MODELS, KEY_FRAMES),
         _paths(PREDICTIONS),
         "masks, forward and backward from the key frame",
+        ("propagate.cutie_weights",),
         devices=True,
         shards=True,
     ),

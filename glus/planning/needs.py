@@ -32,6 +32,7 @@ WEIGHTS = {
     "model.sam2_weights": "sam2_hiera_large.pt of github.com/facebookresearch/sam2",
     "selector.model.base": "Chat-UniVi of its authors (Chat-UniVi/Chat-UniVi)",
     "selector.model.vision_tower": "openai/clip-vit-large-patch14",
+    "propagate.cutie_weights": "cutie-base-mega.pth of github.com/hkchengrex/Cutie",
 }
 
 WORKS: dict[str, Callable[[Config], Work]] = {

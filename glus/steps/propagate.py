@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from glus.config import Config
+from glus.config import Config, PropagateConfig
 from glus.errors import ArtifactError
 from glus.execution.devices import resolve_device
-from glus.inference.passes import PropagationSettings
+from glus.inference.cutie import load_cutie
+from glus.inference.passes import PropagationSettings, Tracking
 from glus.inference.published_names import published_sources
 from glus.inference.session import VideoSession
+from glus.inference.tracking import Sam2Tracker
 from glus.manifest import read_manifest, write_manifest
 from glus.masks import encode_rle, mean_logit
 from glus.model.glus import GlusModel
@@ -99,10 +101,19 @@ class _Segmenter:
         self._videos = list(self._split.videos.values())
         self._model = load_model(model, dtype=config.compute.precision, device=resolve_device(config.compute))
         settings = PropagationSettings.of(config.propagate, config.model.memory, self._model)
+        settings = replace(settings, tracker=_tracking(config.propagate, self._model.device))
         self._variants = _variants(config, split, model, settings)
 
     def __call__(self, number: int, file: Path) -> None:
         _segment_into(file, self._model, self._split, self._videos[number], self._variants)
+
+
+def _tracking(section: PropagateConfig, device: torch.device) -> Tracking | None:
+    """What carries masks on from the key frame; None: GLUS itself."""
+    if section.tracker == "cutie":
+        assert section.cutie_weights is not None  # glus.config.contradictions
+        return load_cutie(Path(section.cutie_weights), device)
+    return Sam2Tracker if section.tracker == "sam2" else None
 
 
 def _variants(config: Config, split: str, model: Path, settings: PropagationSettings) -> list[Way]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,39 @@ def test_ctrl_c_stops_all_and_keeps_what_was_finished(made: Made) -> None:
     assert "Interrupted. What was finished is kept; the same command resumes from there." in made.interrupted.stdout
     assert made.left_running == []
     assert made.computed_before == ["stage"]  # one of three, which began together
+
+
+def test_killed_at_several_moments_nothing_runs_on_and_the_results_are_the_same(made: Made, tmp_path: Path) -> None:
+    project = write_toy_project(tmp_path / "project", "tracking.enabled=true")
+    ledger, rows = tmp_path / "project-ledger", VARIANTS[:2]
+    command = [*COMMAND[:5], *(f"--only={name}" for name in rows), "--jobs", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+
+    def killed_once(moment: Callable[[], object]) -> None:
+        begun = subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + SECONDS
+        while not moment():
+            assert begun.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        begun.kill()
+        begun.wait()
+        gone_by = time.monotonic() + SECONDS_TO_END
+        while (left := at_work_in(project)) and time.monotonic() < gone_by:
+            time.sleep(0.2)
+        assert left == []
+
+    killed_once((project / ".glus/ablations/work").exists)
+    (ledger / "wait").touch()
+    killed_once(lambda: len(list(ledger.glob("waiting *"))) == 2)
+    (ledger / "wait").unlink()
+    killed_once(lambda: list(project.glob("ablations/table-4/*/seed-0")))
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in rows:
+        found, expected = (folder / "ablations/table-4" / name / "seed-0" for folder in (project, made.project))
+        for file in ("params.yaml", "metrics/evaluate.json"):
+            assert (found / file).read_bytes() == (expected / file).read_bytes()
 
 
 def test_variants_share_what_they_do_not_change(made: Made) -> None:

@@ -5,10 +5,11 @@ import torch
 
 from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
+from glus.inference.tracking import Sam2Tracker
 from glus.model.memory import MemoryBank
 
 TEXTS = ["the red circle", "the small green square"]
-SAM2 = PropagationSettings(dynamic_multimask=False, memory_stride=2, tracker="sam2")
+SAM2 = PropagationSettings(dynamic_multimask=False, memory_stride=2, tracker=Sam2Tracker)
 KEY_FRAME = 4
 
 

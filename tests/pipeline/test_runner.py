@@ -23,7 +23,7 @@ from glus.files import DISK_FULL, REFUSALS, write_json, write_refusal
 from glus.manifest import read_manifest, write_manifest
 from glus.pipeline.artifacts import input_hashes, needed_inputs, open_split, resolve, split_parameters
 from glus.pipeline.lock import step_lock
-from glus.pipeline.runner import WORK, find_step, plan_step, run_step
+from glus.pipeline.runner import WORK, find_step, plan_step, run_beside, run_step
 from glus.publishing import publish
 
 
@@ -415,6 +415,7 @@ def test_steps_that_no_source_of_key_frames_needs_say_so_and_do_nothing(configur
     """DVC runs them all the same; without their inputs here, so that they cannot have worked."""
     for name in ("pseudolabel", "selector"):
         run_step(name, configure(*NO_SELECTOR))
+    run_beside("selector", configure(*NO_SELECTOR))  # ends, though there is no group of processes to join
     for folder in ("data/pseudolabels", "models/selector"):
         manifest = read_manifest(Path(folder))
         assert (manifest.files, manifest.inputs, manifest.extra) == ({}, {}, {"needed": False})

@@ -56,7 +56,7 @@ def link_to_another_video() -> None:
 @pytest.mark.parametrize("change", [rewrite_the_list, another_frame, link_to_another_video])
 def test_new_raw_data_changes_the_state_of_stage_alone(project: Callable, change: Callable[[], None]) -> None:
     config = project()
-    assert update_sources(config) == ["stage", "train", "pseudolabel", "selector", "keyframes"]
+    assert update_sources(config) == ["stage", "train", "pseudolabel", "selector", "keyframes", "propagate"]
     assert update_sources(config) == []
     change()
     assert update_sources(config) == ["stage"]
