@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,7 @@ from glus.commands import (
     weights,
 )
 from glus.commands.app import app as page
+from glus.commands.listing import Listed
 from glus.errors import GlusError, LostProcessError, is_out_of_memory
 from glus.execution.endings import Cause, ExitReport
 from glus.files import write_refusal
@@ -41,15 +42,31 @@ from glus.pipeline.table import STEPS
 TRACEBACK = Path(".glus/traceback.txt")
 INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
 
+SECTIONS = {  # what `glus --help` shows, in the order of work
+    "Before a run": ("doctor", "params", "check", "plan"),
+    "The seven steps (`dvc repro` runs those that are stale)": tuple(step.name for step in STEPS),
+    "After a run": ("report", "ablate", "replay", "score", "compare", "export"),
+    "Your own videos": ("segment", "app", "own"),
+    "Checkpoints": ("weights",),
+}
+
+
+class _InOrderOfWork(Listed):
+    def sections(self) -> Mapping[str, Iterable[str]]:
+        return SECTIONS
+
+
 app = typer.Typer(
+    cls=_InOrderOfWork,
     help="GLUS: referring video object segmentation, from staged data to a results table.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# in the order of work, which is that of `glus --help`
-BEFORE: tuple[Callable[..., None], ...] = (doctor.doctor, params.params, check.check, plan.plan)
-AFTER: tuple[Callable[..., None], ...] = (
+COMMANDS: tuple[Callable[..., None], ...] = (
+    doctor.doctor,
+    params.params,
+    check.check,
+    plan.plan,
     report.report,
     ablate.ablate,
     replay.replay,
@@ -58,11 +75,9 @@ AFTER: tuple[Callable[..., None], ...] = (
     segment.segment,
     page,
 )
-for command in BEFORE:
+for command in COMMANDS:
     app.command()(command)
 steps.register(app)
-for command in AFTER:
-    app.command()(command)
 app.command(hidden=True)(sources.sources)
 app.command(hidden=True)(shard.shard)
 app.add_typer(weights.app, name="weights")

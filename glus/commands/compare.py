@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glus.commands.output import AllowLinks, new_file, refuse_existing
+from glus.commands.output import AllowLinks, new_file, print_table, refuse_existing
 from glus.errors import InputError
 from glus.files import to_json
 from glus.paths import STAGED
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from glus.evaluation.comparison import ComparedSplit
     from glus.metrics.pairing import Difference
 
@@ -59,30 +57,20 @@ def compare(
 
 def show_compared(found: ComparedSplit) -> None:
     """Prints the table of a split, and the sentences of which B loses most."""
-    from rich.console import Console
-
-    console = Console()
-    console.print(_table(found))
-    lines = [f"{text}." for text in found.unmatched]
-    lines += [
-        f"{100 * pair.gain:+.1f}: video {pair.key[0]}, expression {pair.key[1]} (J&F {100 * pair.a.jf:.1f} and"
-        f" {100 * pair.b.jf:.1f})"
-        for pair in found.worst
+    typer.echo(f"{found.name} · J&F")
+    columns = ("", "A", "B", "gain", "95 % over videos", "better", "worse", "sentences")
+    groups = [
+        [(breakdown, *[""] * 7), *((f"  {group}", *_cells(of_group)) for group, of_group in groups.items())]
+        for breakdown, groups in found.groups.items()
     ]
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-
-def _table(found: ComparedSplit) -> Table:
-    from rich.table import Table
-
-    table = Table("", "A", "B", "gain", "95 % over videos", "better", "worse", "sentences", title=f"{found.name} · J&F")
-    table.add_row("all", *_cells(found.overall))
-    for breakdown, groups in found.groups.items():
-        table.add_section()
-        for group, of_group in groups.items():
-            table.add_row(f"{breakdown}: {group}", *_cells(of_group))
-    return table
+    print_table(columns, [[("all", *_cells(found.overall))], *groups])
+    for text in found.unmatched:
+        typer.echo(f"{text}.")
+    for pair in found.worst:
+        typer.echo(
+            f"{100 * pair.gain:+.1f}: video {pair.key[0]}, expression {pair.key[1]} (J&F {100 * pair.a.jf:.1f} and"
+            f" {100 * pair.b.jf:.1f})"
+        )
 
 
 def _cells(found: Difference) -> list[str]:

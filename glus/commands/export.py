@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glus.commands.listing import Listed
 from glus.commands.output import AllowLinks, new_file, new_folder, refuse_existing
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from glus.evaluation.truth import PublishedTruth
     from glus.records.split import StagedSplit
 
-app = typer.Typer(help="Predictions for other tools and for the benchmarks' servers.", no_args_is_help=True)
+app = typer.Typer(cls=Listed, help="Predictions for other tools and for the benchmarks' servers.", no_args_is_help=True)
 
 Dataset = Annotated[str, typer.Option(help="Name of the dataset, e.g. mevis.")]
 Root = Annotated[Path, typer.Option(help="Its folder as published, or data/staged.")]

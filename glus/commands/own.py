@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glus.commands.listing import Listed
 from glus.commands.output import new_folder, refuse_existing
 from glus.errors import InputError
 from glus.paths import STAGED
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from glus.own.labels import AnnotatedVideo
     from glus.own.sentences import Said
 
-app = typer.Typer(help="Your own labelled videos: read, fine-tune on them, compare, review.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Listed, help="Your own labelled videos: read, fine-tune on them, compare, review.", no_args_is_help=True
+)
 logger = logging.getLogger(__name__)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glus.commands.output import print_table
 from glus.errors import GlusError
 from glus.execution.devices import require_device
 from glus.execution.ties import tied
@@ -47,8 +48,7 @@ def plan(
     if as_json:
         typer.echo(to_json({"steps": rows, "needs": needs}))
     else:
-        for line in _needs_as_text(config, needs):
-            typer.echo(line)
+        _print_needs(config, needs)
     if failure:
         raise failure
 
@@ -73,8 +73,11 @@ def _steps(config: Config) -> list[dict[str, Any]]:
 
 
 def _print_steps(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        typer.echo(f"{row['step']:<12} {row['state']:<21} {'; '.join(row['why'])}".rstrip())
+    if rows:
+        print_table(
+            ("step", "", "why"), [[(row["step"], row["state"], "; ".join(row["why"])) for row in rows]], texts=3
+        )
+        typer.echo()
     if any(row["why"] for row in rows):
         typer.echo(
             "`dvc repro` would run the changed steps, and those after them unless their inputs come out equal.\n"
@@ -108,29 +111,34 @@ def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
     }
 
 
-def _needs_as_text(config: Config, needs: dict[str, Any]) -> Iterator[str]:
-    parameters, room = needs["parameters"], needs["room"]
+def _print_needs(config: Config, needs: dict[str, Any]) -> None:
+    parameters = needs["parameters"]
     trained = ", ".join(f"{part} {count / 1e6:.1f}" for part, count in parameters["trained"].items())
     num_trained = sum(parameters["trained"].values())
-    yield f"parameters: {parameters['total'] / 1e6:,.1f} million, {num_trained / 1e6:,.1f} of them trained ({trained})"
-    yield ""
+    typer.echo(
+        f"parameters: {parameters['total'] / 1e6:,.1f} million, {num_trained / 1e6:,.1f} of them trained ({trained})\n"
+    )
     parts = ("weights", "gradients", "optimiser", "activations", "libraries")
-    yield f"{'GiB of one process':<20}" + "".join(f"{part:>13}" for part in (*parts, "together"))
-    for name, sizes in needs["memory"].items():
-        cells = [*(sizes.get(part, 0) for part in parts), sum(sizes.values())]
-        yield f"{name:<20}" + "".join(f"{size / GIB:>13.2f}" for size in cells)
-    processes = config.compute.processes
+    rows = [
+        (name, *(f"{size / GIB:.2f}" for size in (*(sizes.get(part, 0) for part in parts), sum(sizes.values()))))
+        for name, sizes in needs["memory"].items()
+    ]
+    print_table(("GiB of one process", *parts, "together"), [rows])
+    for line in (*_room_as_text(config, needs), "", *_training_as_text(config, needs)):
+        typer.echo(line)
+    disk = ", ".join(f"{name} {size / GIB:.2f} GiB" for name, size in needs["disk"].items())
+    typer.echo(f"disk: {disk}, beside predictions and reports")
+    for line in needs["missing"]:
+        typer.echo(f"missing: {line}")
+
+
+def _room_as_text(config: Config, needs: dict[str, Any]) -> Iterator[str]:
+    room, processes = needs["room"], config.compute.processes
     beside = f", where {processes} processes run side by side" if room["shared"] and processes > 1 else ""
     yield f"{room['name']} has {room['bytes'] / GIB:.1f} GiB{beside}."
     for name, changes in needs["does_not_fit"].items():
         helps = "; ".join(f"{change['change']} ({change['bytes'] / GIB:.1f} GiB)" for change in changes)
         yield f"{name} does not fit. What helps, one after the other: {helps or 'a larger machine'}."
-    yield ""
-    yield from _training_as_text(config, needs)
-    disk = ", ".join(f"{name} {size / GIB:.2f} GiB" for name, size in needs["disk"].items())
-    yield f"disk: {disk}, beside predictions and reports"
-    for line in needs["missing"]:
-        yield f"missing: {line}"
 
 
 def _training_as_text(config: Config, needs: dict[str, Any]) -> Iterator[str]:

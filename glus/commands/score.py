@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glus.commands.output import AllowLinks
+from glus.commands.output import AllowLinks, print_table
 from glus.files import to_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from glus.evaluation.scorecard import Scorecard
     from glus.metrics.davis import ObjectScores
     from glus.metrics.results import Scores
@@ -45,12 +43,9 @@ def score(
 
 
 def _show(found: Scorecard) -> None:
-    from rich.console import Console
-
     from glus.evaluation.scorecard import num_missing
 
-    console = Console()
-    console.print(_table(found))
+    print_table(*_table(found))
     heading = found.heading
     named = f"protocol {heading.protocol}, version {heading.protocol_version}"
     rule = f"{heading.dataset}/{heading.split} ({heading.dataset_version}), {named}: {heading.rule}."
@@ -58,20 +53,16 @@ def _show(found: Scorecard) -> None:
         masks, expressions = num_missing(found.missing), len(found.missing)
         rule += f" Scored 0 because they are MISSING: {masks} masks ({expressions} expressions)."
     for line in (rule, *(f"Note: {note}" for note in found.notes)):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        typer.echo(line)
 
 
-def _table(found: Scorecard) -> Table:
-    """Groups by measures; the longer of the two goes down."""
-    from rich.table import Table
-
+def _table(found: Scorecard) -> tuple[list[str], list[list[list[str]]]]:
+    """Headings, and rows: groups by measures; the longer of the two goes down."""
     cells = {group: _cells(scores) for group, scores in found.table.items()}
-    if len(found.table["all"].measures) > len(cells):
-        cells = {name: {group: of_group[name] for group, of_group in cells.items()} for name in cells["all"]}
-    table = Table("", *next(iter(cells.values())))
-    for row, values in cells.items():
-        table.add_row(row, *values.values())
-    return table
+    names = list(dict.fromkeys(name for of_group in cells.values() for name in of_group))
+    if len(names) > len(cells):
+        return ["", *cells], [[[name, *(of_group.get(name, "–") for of_group in cells.values())] for name in names]]
+    return ["", *names], [[[group, *(of_group.get(name, "–") for name in names)] for group, of_group in cells.items()]]
 
 
 def _cells(scores: Scores | ObjectScores) -> dict[str, str]:

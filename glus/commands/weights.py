@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glus.commands.output import new_folder, refuse_existing
+from glus.commands.listing import Listed
+from glus.commands.output import new_folder, print_table, refuse_existing
 from glus.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from glus.model.glus import GlusModel
 
-app = typer.Typer(help="Checkpoints: what they hold, whether they fit, and into our own format.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Listed, help="Checkpoints: what they hold, whether they fit, and into our own format.", no_args_is_help=True
+)
 
 Checkpoint = Annotated[Path, typer.Argument(help="Folder: ours, a published GLUS, or LISA.")]
 Output = Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.")]
@@ -28,20 +31,19 @@ Sam2Weights = Annotated[Path | None, typer.Option(help="SAM-2's published .pt, f
 @app.command()
 def inspect(checkpoint: Checkpoint) -> None:
     """Show the parts of a checkpoint: tensors, parameters, types."""
-    from rich.console import Console
-    from rich.table import Table
-
     from glus.weights.inspection import summarise
 
     parts = summarise(checkpoint)
     typer.echo(f"{checkpoint}: {_format(checkpoint)}")
-    table = Table("part", "tensors", "parameters", "types")
-    for name, part in parts.items():
-        types = ", ".join(f"{dtype} x {count}" for dtype, count in part.dtypes.most_common())
-        table.add_row(name, str(part.tensors), f"{part.parameters:,}", types)
-    total = sum(part.parameters for part in parts.values())
-    table.add_row("all", str(sum(part.tensors for part in parts.values())), f"{total:,}", "")
-    Console().print(table)
+    types = {
+        name: ", ".join(f"{dtype} x {count}" for dtype, count in part.dtypes.most_common())
+        for name, part in parts.items()
+    }
+    rows = [(name, types[name], str(part.tensors), f"{part.parameters:,}") for name, part in parts.items()]
+    tensors, parameters = (sum(getattr(part, of) for part in parts.values()) for of in ("tensors", "parameters"))
+    print_table(
+        ("part", "types", "tensors", "parameters"), [rows, [("all", "", str(tensors), f"{parameters:,}")]], texts=2
+    )
 
 
 @app.command()

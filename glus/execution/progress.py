@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def show_bar(items: Iterable[T], description: str, *, total: int) -> Iterator[T]
 def _with_bar(items: Iterable[T], description: str, total: int, done: int, unit: str) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None, table_column=Column(max_width=40)),  # gives way on a narrow terminal
         MofNCompleteColumn(),
         *([_Speed(unit)] if unit else []),
         TimeElapsedColumn(),
