@@ -21,7 +21,7 @@ from glus.files import read_json
 from glus.model.lora import ADAPTER_NAME, merge_lora
 from glus.weights.folder import ADAPTER, write_tensors
 from glus.weights.released import rename
-from glus.weights.tensor_files import read_tensors, shape_faults
+from glus.weights.tensor_files import read_tensors, shape_faults, without_wrapper
 
 CONFIG = "adapter_config.json"
 WEIGHTS = (ADAPTER, "adapter_model.bin")
@@ -87,7 +87,7 @@ def require_sum(
 
     Args:
         merged: tensors with the adapter merged.
-        plain: tensors before, by the same names.
+        plain: tensors before, by the same names; a CLIP tower's may have the wrapper that published files have.
         folder: of the adapter; without one, nothing differs.
         language_model: the adapted module, by name.
 
@@ -96,10 +96,11 @@ def require_sum(
     """
     config = _read_config(folder) if (folder / CONFIG).is_file() else None
     lora, full = read_adapter(folder) if config else ({}, {})
+    merged = {without_wrapper(name): tensor for name, tensor in merged.items()}
     for name, before in plain:
         layer = name.removeprefix(f"{language_model}.").removesuffix(".weight")
         low, high = lora.get(f"{layer}.lora_A.weight"), lora.get(f"{layer}.lora_B.weight")
-        after = merged[name]
+        after = merged[without_wrapper(name)]
         if config and low is not None and high is not None:
             wanted = before.double() + _scale(config, layer, len(low)) * (high.double() @ low.double())
             rounding = torch.finfo(after.dtype).eps

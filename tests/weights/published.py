@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from glus import GLUS
@@ -51,7 +52,11 @@ def write_folder(folder: Path, model: GLUS, tensors: dict[str, Tensor]) -> Path:
 
 
 def write_clip(folder: Path, model: GLUS) -> Path:
+    """CLIP's owners publish its names with a wrapper, which newer releases of transformers do not write."""
     model.vision_tower.save_pretrained(folder)
+    tensors = load_file(folder / "model.safetensors")
+    wrapped = {"vision_model." + name.removeprefix("vision_model."): tensor for name, tensor in tensors.items()}
+    save_file(wrapped, folder / "model.safetensors")
     model.transform.clip_processor.save_pretrained(folder)
     return folder
 

@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         "has shape [3, 2], expected [",
     ),
     "a tensor of CLIP is missing": (
-        lambda root: edit_tensors(root / "clip/model.safetensors", without("embeddings.class_embedding")),
+        lambda root: edit_tensors(root / "clip/model.safetensors", without("vision_model.embeddings.class_embedding")),
         "clip does not fit the model: missing embeddings.class_embedding.",
     ),
     "a shard is missing": (
