@@ -119,7 +119,7 @@ def test_the_numbers_are_those_of_the_files(tmp_path: Path) -> None:
     assert cells(page, "4") == [["4", "Local Reasoning", "synthetic/test", "32.0 (± 2.8, 2 seeds)"]]
     assert cells(page, "9") == [["9", "another", "12.3"]] and "50.3" not in texts  # of a split that is not shown
     assert "between 35.0 and 65.0 , the middle" in texts.replace(",", " ,") and "mean of 50.0 would lie" in texts
-    assert "AskedClip 10 sentences about 2 videos, GLUS reaches a J&F of 60.0 of 100." in texts
+    assert "Asked 10 sentences about 2 videos, GLUS reaches a J&F of 60.0 of 100." in texts
     assert "the <b>blue</b> one" in texts and "Nothing is known of stage" in texts
     assert [texts.index(f"{title}: “{name}”") for title, name in (("best", "a"), ("typical", "b"), ("worst", "d"))]
     assert texts.index("1 more") < texts.index("typical: “c”")
