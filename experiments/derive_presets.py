@@ -23,19 +23,19 @@ TITLES = {
 
 OVERRIDES = {
     "claims": """\
-stage.synthetic.clips.train={plain: 200, greyed: 80, starts_grey: 60, \
+stage.synthetic.clips.train={plain: 300, greyed: 80, starts_grey: 60, \
 glimpsed: 80, opposed: 80, reappearing: 80, one_colour: 80, pairs: 60}
-stage.synthetic.clips.valid_u={plain: 16, greyed: 8, starts_grey: 8, \
+stage.synthetic.clips.valid_u={plain: 60, greyed: 8, starts_grey: 8, \
 glimpsed: 16, opposed: 16, reappearing: 16, one_colour: 16, pairs: 16}
-stage.synthetic.clips.test={plain: 32, greyed: 16, starts_grey: 24, \
+stage.synthetic.clips.test={plain: 48, greyed: 16, starts_grey: 24, \
 glimpsed: 32, opposed: 32, reappearing: 32, one_colour: 32, pairs: 32}
-stage.synthetic.other_sentences={train: 1, valid_u: 1, test: 1}
-train.image.steps=360
-train.image.families=[appearance, greyed, starts_grey, one_colour, pairs, position, several]
+stage.synthetic.other_sentences={train: 2, valid_u: 2, test: 1}
+train.image.steps=500
+train.image.families=[greyed, starts_grey, one_colour, pairs, position, several]
 train.tracking.families=[appearance, greyed, reappearing]
-train.clip.families=[greyed, starts_grey, glimpsed, opposed, reappearing, one_colour, pairs]
-train.early_stop_step=700
-pseudolabel.checkpoint=models/glus/step-000700
+train.clip.families=[greyed, starts_grey, glimpsed, opposed, reappearing, one_colour, pairs, position, several]
+train.early_stop_step=840
+pseudolabel.checkpoint=models/glus/step-000840
 tracking.variant=claims""",
     "realclips": """\
 stage.splits=[synthetic/train, synthetic/valid_u, synthetic/test, mevis/valid_u, refer_youtube_vos/train]
