@@ -76,9 +76,15 @@ def test_every_name_that_follows_a_file_is_defined_in_it(document: Path) -> None
     assert not {(file, name) for file, name in pairs if name not in defined_names(ROOT / file)}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
-def test_the_table_of_rooms_shows_every_room(document: str) -> None:
-    rows = [line for line in (ROOT / document).read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+def test_the_readme_leads_to_every_guide() -> None:
+    linked = set(LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert not {f"docs/{guide.name}" for guide in (ROOT / "docs").glob("*.md")} - linked
+
+
+def test_the_table_of_rooms_shows_every_room() -> None:
+    rows = [
+        line for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")
+    ]
     shown = {Path(name) for row in rows for name in QUOTED.findall(row.split("|")[1])}
     places = {Path("glus", room) for room in ROOMS}
     rooms = {place if (ROOT / place).is_dir() else place.with_suffix(".py") for place in places}
@@ -102,12 +108,12 @@ def test_the_picture_of_the_steps_shows_the_steps() -> None:
 
 
 def test_every_command_that_is_named_is_there(document_lines: dict[Path, list[str]]) -> None:
-    commands, unknown = get_command(app).commands, set()
+    glus, unknown = get_command(app), set()
     for document, lines in document_lines.items():
         for line in lines:
             for words in map(str.split, re.findall(r"(?<![\w/.-])(?:\.venv/bin/)?glus ([^#;&|`]+)", line)):
-                command = commands.get(words[0]) if re.fullmatch(r"[a-z]+", words[0]) else None
-                inner = getattr(command, "commands", {})
+                command = glus if words[0].startswith("--") else glus.commands.get(words[0])
+                inner = {} if command is glus else getattr(command, "commands", {})
                 if inner and len(words) > 1 and re.fullmatch(r"[a-z-]+", words[1]):
                     command = inner.get(words[1])
                 options = {word.partition("=")[0] for word in words if word.startswith("--")}
