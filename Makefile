@@ -7,7 +7,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo test parity checks docs serve bench switches clean
+.PHONY: help setup demo test parity checks docs images serve bench switches clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ docs: setup ## the documents as a site, links checked: site/index.html
 	@rm -rf site
 	@$(BIN)/python -m sphinx -q -W --keep-going -c docs -d .glus/doctrees . site
 	@echo "site/index.html"
+
+images: setup ## the pictures of docs/images, from what make demo left
+	@$(BIN)/python -m experiments.pictures
 
 serve: setup ## Prefect server and worker, MLflow; Ctrl-C stops all (ports: PREFECT_SERVER_API_PORT=, MLFLOW_PORT=)
 	@$(BIN)/python -m flows.serve

@@ -53,7 +53,7 @@ def test_help_names_every_command(run: Run) -> None:
     for arguments in ([], ["--help"]):
         code, out, _ = run(*arguments)
         assert code == 0
-        commands = {line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.strip()}
+        commands = {line.split()[0] for line in out.partition("Before a run:")[2].splitlines() if line.strip()}
         assert commands >= {step.name for step in STEPS} | {"segment", "params", "plan", "report", "doctor", "check"}
 
 

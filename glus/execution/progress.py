@@ -29,6 +29,7 @@ console = Console(stderr=True)
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
+NUMBERS_WIDTH = 50  # columns of a terminal that the numbers of a bar take, with a short bar
 
 
 class Display(Protocol):
@@ -59,14 +60,15 @@ def show_bar(items: Iterable[T], description: str, *, total: int) -> Iterator[T]
 
 
 def _with_bar(items: Iterable[T], description: str, total: int, done: int, unit: str) -> Iterator[T]:
+    whole = Column(no_wrap=True)  # on a narrow terminal the bar gives way, then the description; numbers do not
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None, table_column=Column(max_width=40)),  # gives way on a narrow terminal
-        MofNCompleteColumn(),
-        *([_Speed(unit)] if unit else []),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=console.width - NUMBERS_WIDTH)),
+        BarColumn(bar_width=None, table_column=Column(max_width=40)),
+        MofNCompleteColumn(table_column=whole),
+        *([_Speed(unit, table_column=whole)] if unit else []),
+        TimeElapsedColumn(table_column=whole),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=whole),
     )
     with Progress(*columns, console=console, refresh_per_second=2) as progress:
         task = progress.add_task(description, total=total, completed=done)
@@ -78,8 +80,8 @@ def _with_bar(items: Iterable[T], description: str, total: int, done: int, unit:
 class _Speed(ProgressColumn):
     """Items per second."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
+    def __init__(self, unit: str, table_column: Column) -> None:
+        super().__init__(table_column)
         self._unit = unit
 
     def render(self, task: Task) -> Text:
