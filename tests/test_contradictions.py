@@ -141,7 +141,6 @@ ROWS: list[tuple[str, str]] = [
     ("train.early_stop_step=870 pseudolabel.checkpoint=models/glus/step-000870", "train.early_stop_step"),
     ("train.early_stop_step=100 pseudolabel.checkpoint=models/glus/step-000100", "train.early_stop_step"),
     ("train.clip.steps=0", "train.early_stop_step"),
-    ("pseudolabel.checkpoint=models/glus/final", "pseudolabel.checkpoint"),
     # names of nothing
     ("data.evaluation=[mevis/valid_u]", "data.evaluation"),
     ("data.train=[{split: revos/train, weight: 1.0}]", "data.train"),

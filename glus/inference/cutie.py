@@ -6,6 +6,7 @@ its authors evaluate: 480 px on the short side, every fifth frame remembered, fi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -117,6 +118,7 @@ def build_cutie() -> nn.Module:
             f"propagate.tracker is cutie, which needs rf-cutie ({error}). Install it beside GLUS (`pip install"
             " 'glus[cutie]'`), or choose another tracker."
         ) from error
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"cutie\.")  # an older name of torch's autocast
     folder = Path(cutie.__path__[0], "config")
     config = OmegaConf.merge(
         OmegaConf.load(folder / "eval_config.yaml"), {"model": OmegaConf.load(folder / "model" / "base.yaml")}, MEMORY
