@@ -104,7 +104,8 @@ def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.
     """Reads a Parquet file, or every Parquet file of a folder in name order, of the named schema.
 
     Raises:
-        ArtifactError: nothing there, not a Parquet file, damaged, a file of another schema or version, or a row twice.
+        ArtifactError: nothing there, not a Parquet file, damaged, a file of another schema or version, a column that an
+            older build did not write, or a row twice.
     """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     if not files:
@@ -112,6 +113,12 @@ def read_table(schema: str, path: Path, columns: list[str] | None = None) -> pa.
     tables = []
     for file in files:
         with _open_table(schema, file) as opened, _readable(file):
+            missing = set(columns or SCHEMAS[schema].names) - set(opened.schema_arrow.names)
+            if missing:
+                raise ArtifactError(
+                    f"{file}: has no column {', '.join(sorted(missing))}; an older build wrote it."
+                    " Run the step that writes it again."
+                )
             tables.append(opened.read(columns))
     table = pa.concat_tables(tables)
     _require_unique(schema, table, path)

@@ -255,6 +255,16 @@ def test_a_table_of_another_schema_is_named(
     assert str(caught.value).startswith(f"{path}: holds {said}, expected masks version 1.")
 
 
+@pytest.mark.parametrize("columns", [None, ["video_id", "area_px"]])
+def test_a_table_of_an_older_build_is_named_by_the_column_it_lacks(
+    split: StagedSplit, columns: list[str] | None
+) -> None:
+    path = split.directory / "masks.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["area_px"]), path)
+    with pytest.raises(ArtifactError, match=r"masks\.parquet: has no column area_px; an older build wrote it\. Run"):
+        read_table("masks", path, columns)
+
+
 def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="area_px"):
         write_table("masks", [{name: None for name in SCHEMAS["masks"].names if name != "area_px"}], tmp_path / "m")
