@@ -20,7 +20,7 @@ from flows.workspace import workplace
 from glus.execution.ties import end_with_reader
 from glus.pipeline.table import STEPS
 
-SECONDS_TO_STOP = 9.0  # more than the supervisor takes
+SECONDS_TO_STOP = 8.5  # more than the supervisor takes
 
 StepName = Literal["stage", "train", "pseudolabel", "selector", "keyframes", "propagate", "evaluate"]
 
