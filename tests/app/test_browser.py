@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -147,11 +148,13 @@ def test_sentences_are_added_and_dropped_without_encoding_again(new_tab, film, a
 
 @needs_gradio
 def test_stop_ends_at_once_and_segment_goes_on(new_tab, film, always_seg, monkeypatch):
-    decoded, decode = [], always_seg.masks.decode
+    decoded, decode, clicked = [], always_seg.masks.decode, threading.Event()
 
     def slow(*arguments):
-        time.sleep(0.3)
         decoded.append(1)
+        if len(decoded) > 2:
+            clicked.wait(60)
+            time.sleep(0.3)  # until the click has arrived
         return decode(*arguments)
 
     monkeypatch.setattr(always_seg.masks, "decode", slow)
@@ -160,8 +163,8 @@ def test_stop_ends_at_once_and_segment_goes_on(new_tab, film, always_seg, monkey
     ask(tab, RED)
     tab.get_by_text(f"2 of {T} masks.").wait_for()
     tab.locator("#stop").click()
+    clicked.set()
     tab.get_by_text("Stopped; Segment goes on from here.").wait_for()
-    time.sleep(1)
     at_once = len(decoded)
     time.sleep(1)
     assert len(decoded) == at_once < T - 2
