@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 from html_checks import check_page
-from tiny_sets import ANSWERS, EMPTY, FRAMES, HEIGHT, OBJECTS, WIDTH, write_json, write_masks, write_mevis
-
-from glus.masks import encode_rle
-from glus.records.tables import write_table
+from tiny_sets import (
+    ANSWERS,
+    EMPTY,
+    OBJECTS,
+    write_json,
+    write_masks,
+    write_mevis,
+    write_parquet,
+)
 
 BETTER = ANSWERS | {("a", "1"): OBJECTS["2"], ("b", "0"): EMPTY, ("b", "1"): EMPTY}
 OPTIONS = ("--root", "data", "--dataset", "mevis", "--split", "valid_u")
@@ -74,27 +79,11 @@ def test_what_does_not_match_is_named_and_left_out(compared: Callable[..., Any])
     assert "There is no expression of mevis/valid_u that both runs answer in full" in compared()[2]
 
 
-def write_predictions(folder: Path, answers: dict[tuple[str, str], Any]) -> None:
-    rows = [
-        {"dataset": "mevis", "split": "valid_u", "video_id": video, "expression_id": name, "frame_index": index}
-        | {
-            "height_px": HEIGHT,
-            "width_px": WIDTH,
-            "rle_counts": encode_rle(mask),
-            "seg_token_generated": True,
-            "mean_logit": 1.0,
-        }
-        for (video, name), mask in answers.items()
-        for index in range(len(FRAMES))
-    ]
-    write_table("predictions", rows, folder / "predictions.parquet")
-
-
 def test_projects_are_compared_on_the_splits_that_both_have(compared: Callable[..., Any]) -> None:
     masks = compared()[1]["splits"]["mevis/valid_u"]
-    write_predictions(Path("first/predictions/mevis/valid_u"), ANSWERS)
-    write_predictions(Path("second/mevis/valid_u"), BETTER)  # a project's predictions/ alone
-    write_predictions(Path("second/mevis/valid"), BETTER)
+    write_parquet(Path("first/predictions/mevis/valid_u/predictions.parquet"), ANSWERS)
+    write_parquet(Path("second/mevis/valid_u/predictions.parquet"), BETTER)  # a project's predictions/ alone
+    write_parquet(Path("second/mevis/valid/predictions.parquet"), BETTER)
     code, found, errors = compared("first", "second", "--root", "data")
     assert code == 0, errors
     assert found == {"splits": {"mevis/valid_u": masks}, "unmatched": ["mevis/valid is only in second"]}

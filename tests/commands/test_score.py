@@ -21,12 +21,11 @@ from tiny_sets import (
     write_json,
     write_masks,
     write_mevis,
+    write_parquet,
     write_png,
 )
 
 from glus.manifest import write_manifest
-from glus.masks import encode_rle
-from glus.records.tables import write_table
 from glus.staging.checks import examine
 from glus.staging.spool import MaskSpool
 from glus.staging.tables import write_tables
@@ -50,22 +49,6 @@ def score(run: Callable[..., Any]) -> Score:
 def mevis(run: Callable[..., Any]) -> None:
     write_mevis(Path("data"))
     write_masks(Path("predictions"), ANSWERS)
-
-
-def write_parquet(source: Path, answers: dict[tuple[str, str], np.ndarray], num_frames: int = len(FRAMES)) -> None:
-    rows = [
-        {"dataset": "mevis", "split": "valid_u", "video_id": video, "expression_id": name, "frame_index": index}
-        | {
-            "height_px": HEIGHT,
-            "width_px": WIDTH,
-            "rle_counts": encode_rle(mask),
-            "seg_token_generated": True,
-            "mean_logit": 1.0,
-        }
-        for (video, name), mask in answers.items()
-        for index in range(num_frames)
-    ]
-    write_table("predictions", rows, source)
 
 
 @pytest.mark.parametrize("kind", ["255", "1", "table in a folder", "table", "two processes", "staged"])
