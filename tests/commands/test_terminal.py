@@ -127,8 +127,8 @@ def test_the_shell_completes_without_torch(typed: str, completed: set[str]) -> N
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_shown_for_shells(shell: str) -> None:
-    assert "_GLUS_COMPLETE" in started("--show-completion", shell).stdout
+def test_the_script_of_a_shell_is_written_whatever_shell_asks(shell: str) -> None:
+    assert f"_GLUS_COMPLETE=complete_{shell}" in started(_GLUS_COMPLETE=f"source_{shell}").stdout
 
 
 def test_no_colours_where_none_are_wanted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
