@@ -21,7 +21,7 @@ TrackerName = Literal["glus", "sam2", "cutie"]  # what carries masks on from the
 SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_.-]+$")]
 ClipKind = Literal[
     "plain", "occluded", "vanishing", "twins", "greyed", "starts_grey",
-    "glimpsed", "opposed", "reappearing", "one_colour", "pairs",
+    "glimpsed", "opposed", "reappearing", "one_colour", "pairs", "position",
 ]  # fmt: skip
 FAMILIES: dict[str, tuple[str, ...]] = {  # dataset -> families of its expressions, where it tells them apart
     "synthetic": (

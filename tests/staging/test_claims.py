@@ -22,6 +22,7 @@ from glus.staging.synthetic.rendering import COLOUR_VALUES, render
 from glus.staging.synthetic.scene import OPPOSITE, Scene
 
 CLIPS = range(8)
+SIDES = {"leftmost": (0, -1), "rightmost": (0, 1), "at the top": (1, -1), "at the bottom": (1, 1)}  # axis, sign
 
 
 def rendered(scene: Scene, config: SyntheticConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +112,20 @@ def test_objects_of_one_colour_are_told_apart_by_shape_and_size_alone(synthetic:
 def test_two_pairs_of_four_objects(synthetic: SyntheticConfig, index: int) -> None:
     scene, *_ = draw_clip(synthetic, "test", ("pairs", index))
     assert sorted(all_said(scene).values()) == [(0, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("index", CLIPS)
+def test_who_is_at_a_side_stays_there_while_all_move_alike(synthetic: SyntheticConfig, index: int) -> None:
+    scene, *_ = draw_clip(synthetic, "test", ("position", index))
+    centres = np.stack([item.centres for item in scene.objects])
+    moved = centres - centres[:, :1]
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-9)
+    said = all_said(scene)
+    assert said
+    for text, [leader] in said.items():
+        [(axis, sign)] = [where for word, where in SIDES.items() if word in text]
+        others = np.delete(centres, leader, axis=0)[:, :, axis]
+        assert (sign * (centres[leader, :, axis] - others) >= 5).all()  # 8 % of 64 pixels
 
 
 @pytest.mark.parametrize(

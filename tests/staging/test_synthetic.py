@@ -175,7 +175,9 @@ def test_sentences_mean_what_they_say(synthetic: SyntheticConfig, kind: str, ind
         family, objects = said_of(sentence.text, scene)
         assert objects == sentence.objects, sentence.text
         assert sentence.family == (family if kind in ("plain", "twins") else kind)
-        assert family == {"opposed": "motion", "pairs": "several"}.get(kind, "appearance") or kind in ("plain", "twins")
+        assert family == {"opposed": "motion", "pairs": "several", "position": "position"}.get(
+            kind, "appearance"
+        ) or kind in ("plain", "twins")
         assert len(objects) > 1 if family == "several" else len(objects) == 1
         if family == "motion":  # the looks alone fit another object too
             looks_only = re.sub(r" (moving|that stays) \w+$", "", sentence.text)

@@ -53,6 +53,8 @@ def describe(scene: Scene, rng: np.random.Generator, per_object: int, per_family
         sayable = _motions(scene)
     elif scene.kind == "pairs":
         sayable = _colour_groups(scene)
+    elif scene.kind == "position":
+        sayable = _positions(scene, of_all=True)
     else:
         sayable = _appearances(scene, rng)
     chosen = _few_of_each(list(sayable), per_object, rng)

@@ -96,7 +96,8 @@ def draw_scene(config: SyntheticConfig, split: str, kind: ClipKind, index: int, 
     """Draws what happens in one clip."""
     looks = _draw_looks(config, kind, rng)
     directions = _draw_directions(len(looks), kind, rng)
-    paths = _draw_paths(config, looks, directions, rng)
+    travel = rng.uniform(*TRAVEL, (NUM_PLACEMENTS, 1 if kind == "position" else len(looks), 1)) * config.size_px
+    paths = _draw_paths(config, looks, directions, travel, rng)
     opacity = np.ones((len(looks), config.num_frames))
     grey = _draw_grey_frames(config, kind, rng)
     if kind == "vanishing":
@@ -172,18 +173,24 @@ def _draw_directions(num_objects: int, kind: ClipKind, rng: np.random.Generator)
         directions[1] = OPPOSITE[directions[0]]
     if kind == "glimpsed":  # where an object is seen is where it always is
         directions = ["still"] * num_objects
+    if kind == "position":  # who leads towards a side goes on leading
+        directions = directions[:1] * num_objects
     if kind == "occluded":  # something has to pass behind the bar
         directions[0] = _one_of(tuple(name for name in DIRECTIONS if name != "still"), rng)
     return directions
 
 
 def _draw_paths(
-    config: SyntheticConfig, looks: list[_Look], directions: list[str], rng: np.random.Generator
+    config: SyntheticConfig, looks: list[_Look], directions: list[str], distance: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Straight paths inside the picture, float64 [objects, T, 2]: of 40 placements the least overlapping."""
+    """Straight paths inside the picture, float64 [objects, T, 2]: of 40 placements the least overlapping.
+
+    Args:
+        distance: that a moving object covers, pixels, float64 [placements, objects or 1, 1].
+    """
     radii = np.array([look.radius_px for look in looks])
     steps = np.array([DIRECTIONS[direction] for direction in directions], dtype=float)
-    travel = rng.uniform(*TRAVEL, (NUM_PLACEMENTS, len(looks), 1)) * config.size_px * steps
+    travel = distance * steps  # [placements, objects, 2]
     lowest = radii[:, None] + np.maximum(0, -travel)
     highest = config.size_px - radii[:, None] - np.maximum(0, travel)
     starts = rng.uniform(lowest, highest)
