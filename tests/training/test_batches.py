@@ -1,5 +1,8 @@
 """Batches that are made in other processes come over as they are made."""
 
+import multiprocessing
+import os
+import threading
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -57,3 +60,16 @@ def test_batches_of_a_phase_come_in_order(workers):
     assert len(found) == 4
     for number, each in enumerate(found, start=2):
         assert_equal(each, batch(number))
+
+
+def exit_codes_of_workers() -> list[int]:
+    own = os.getpid()
+    threading._register_atexit(lambda: own == os.getpid() or 1 / 0)  # fails in a fork, as that of Prefect's services
+    batches = iterate(SimpleNamespace(batch=batch, steps=3, accumulation=2), 0, 2)
+    workers = multiprocessing.active_children()
+    assert len(list(batches)) == 6
+    return [worker.exitcode for worker in workers]
+
+
+def test_workers_do_not_end_as_the_training_process_would():
+    assert together(1, exit_codes_of_workers)[0] == [0, 0]

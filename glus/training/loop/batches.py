@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.context import ForkContext, ForkProcess
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def iterate(phase: Phase, first_step: int, workers: int) -> Iterator[Any]:
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=partial(_start_worker, os.getpid(), process_number()),
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,  # ready at once
+        multiprocessing_context=_Forks() if workers and sys.platform == "linux" else None,
     )
     return map(unpack, loader)
 
@@ -56,6 +57,25 @@ class _Parcels(Dataset[Parcel]):
 
     def __getitem__(self, number: int) -> Parcel:
         return pack(self._batch(number))
+
+
+class _Worker(ForkProcess):
+    """A process that makes batches; it ends where its work does.
+
+    Python would run in it what libraries have registered for the end of the training process. That is not its end, and
+    may fail here (findings/prefect-service-fails-forked-children.sh), for which torch then blames the worker.
+    """
+
+    def run(self) -> None:
+        """Works until torch puts it away."""
+        super().run()
+        os._exit(0)
+
+
+class _Forks(ForkContext):
+    """Starts processes that are ready at once."""
+
+    Process = _Worker
 
 
 def _start_worker(parent: int, number: int, _: int) -> None:
