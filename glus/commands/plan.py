@@ -21,6 +21,8 @@ from glus.pipeline.table import STEPS
 
 if TYPE_CHECKING:
     from glus.config import Config
+    from glus.planning.machine import Room
+    from glus.planning.works import Work
 
 GIB = 1 << 30
 
@@ -94,7 +96,7 @@ def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
     rate = samples_per_second or needs.measured_rate()
     return {
         "parameters": {"total": parameters.total, "trained": parameters.trained},
-        "memory": {work.name: {**work.parts, "libraries": where.libraries} for work in works},
+        "memory": {work.name: _as_counted(work, where) for work in works},
         "room": {"name": where.name, "bytes": where.size, "shared": where.shared},
         "does_not_fit": {
             work.name: [
@@ -109,6 +111,12 @@ def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
         "disk": needs.disk_bytes(config),
         "missing": needs.missing(config),
     }
+
+
+def _as_counted(work: Work, where: Room) -> dict[str, int]:
+    """Bytes by part as the system counts them."""
+    replaced = work.replaced if where.shared else 0  # a card holds nothing that is not used
+    return work.parts | {"weights": work.parts["weights"] + replaced, "libraries": where.libraries}
 
 
 def _print_needs(config: Config, needs: dict[str, Any]) -> None:
