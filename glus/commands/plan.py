@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glus.commands.output import print_table
-from glus.errors import GlusError
+from glus.errors import GlusError, InputError
 from glus.execution.devices import require_device
 from glus.execution.ties import tied
 from glus.files import to_json
@@ -40,6 +41,8 @@ def plan(
     from glus.config import load_config
     from glus.config.editing import preset_file
 
+    if samples_per_second is not None and not math.isfinite(samples_per_second):
+        raise InputError(f"--samples-per-second is {samples_per_second}, expected clips a second, such as 0.9.")
     config = load_config(preset_file(preset)) if preset else load_config()
     if preset is None and config.compute.engine == "local":
         require_device(config.compute)
