@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from glus.config import ComputeConfig
 from glus.errors import ConfigError, GlusError, InputError, name_some
-from glus.training.loop.batches import iterate
+from glus.training.loop.batches import open_batches
 from glus.training.loop.checkpoints import Checkpoints, State, join_tensors, split_tensors
 from glus.training.loop.engine import Engine, Moments, in_one_piece, load_weights
 from glus.training.loop.finite import require_finite
@@ -125,17 +125,18 @@ class Trainer:
         if done == 0:
             load_weights(dict(self.module.named_parameters()), phase.start())
         self.engine.wrap(self.module, phase.loss, all_are_reached=False)
-        running = self._start(phase, first, done)
-        self._pace = Pace(self.engine.device)
-        for step in range(done, phase.steps):
-            self._step(running, step)
-            if step == done:
-                self._freeze_unreached(running)
-            running.schedule.step()
-            phase.end_step()
-            self._after_step(running, step + 1)
+        with open_batches(phase, done, self.compute.workers) as batches:
+            running = self._start(phase, first, done, batches)
+            self._pace = Pace(self.engine.device)
+            for step in range(done, phase.steps):
+                self._step(running, step)
+                if step == done:
+                    self._freeze_unreached(running)
+                running.schedule.step()
+                phase.end_step()
+                self._after_step(running, step + 1)
 
-    def _start(self, phase: Phase, first: int, done: int) -> _Running:
+    def _start(self, phase: Phase, first: int, done: int, batches: Iterator[Batch]) -> _Running:
         parameters = {name: each for name, each in self.module.named_parameters() if name in phase.parameters}
         if rank() == 0:
             logger.info("%s trains %s", phase.name, describe_parameters(parameters))
@@ -143,7 +144,7 @@ class Trainer:
         self.engine.take_over(optimiser, phase.optimiser.clip_norm)
         self.engine.load_moments(optimiser, parameters, self._moments)
         self._moments = {}
-        return _Running(phase, first, parameters, optimiser, schedule, iterate(phase, done, self.compute.workers))
+        return _Running(phase, first, parameters, optimiser, schedule, batches)
 
     def _step(self, running: _Running, step: int) -> None:
         phase, sums, seen = running.phase, dict[str, float](), list[str]()
