@@ -137,6 +137,11 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(run: Run) -> None:
     assert "It would start from the beginning." in run("stage", "--dry-run")[1]
 
 
+def test_a_rate_that_is_no_number_is_refused(run: Run) -> None:
+    code, _, errors = run("plan", "--samples-per-second", "nan")
+    assert (code, "--samples-per-second is nan" in errors) == (2, True)
+
+
 def test_plan_tells_what_dvc_would_run(run: Run) -> None:
     for name in ("glus", "dvc.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glus.commands.output import print_table
-from glus.errors import GlusError
+from glus.errors import GlusError, InputError
 from glus.execution.devices import require_device
 from glus.execution.ties import tied
 from glus.files import to_json
@@ -21,6 +22,8 @@ from glus.pipeline.table import STEPS
 
 if TYPE_CHECKING:
     from glus.config import Config
+    from glus.planning.machine import Room
+    from glus.planning.works import Work
 
 GIB = 1 << 30
 
@@ -38,6 +41,8 @@ def plan(
     from glus.config import load_config
     from glus.config.editing import preset_file
 
+    if samples_per_second is not None and not math.isfinite(samples_per_second):
+        raise InputError(f"--samples-per-second is {samples_per_second}, expected clips a second, such as 0.9.")
     config = load_config(preset_file(preset)) if preset else load_config()
     if preset is None and config.compute.engine == "local":
         require_device(config.compute)
@@ -94,7 +99,7 @@ def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
     rate = samples_per_second or needs.measured_rate()
     return {
         "parameters": {"total": parameters.total, "trained": parameters.trained},
-        "memory": {work.name: {**work.parts, "libraries": where.libraries} for work in works},
+        "memory": {work.name: _as_counted(work, where) for work in works},
         "room": {"name": where.name, "bytes": where.size, "shared": where.shared},
         "does_not_fit": {
             work.name: [
@@ -109,6 +114,12 @@ def _needs(config: Config, samples_per_second: float | None) -> dict[str, Any]:
         "disk": needs.disk_bytes(config),
         "missing": needs.missing(config),
     }
+
+
+def _as_counted(work: Work, where: Room) -> dict[str, int]:
+    """Bytes by part as the system counts them."""
+    replaced = work.replaced if where.shared else 0  # a card holds nothing that is not used
+    return work.parts | {"weights": work.parts["weights"] + replaced, "libraries": where.libraries}
 
 
 def _print_needs(config: Config, needs: dict[str, Any]) -> None:

@@ -144,10 +144,20 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _folder() -> Path:
+    """The folder of the locks.
+
+    Raises:
+        InputError: it is none, and cannot be made, or nothing can be written there.
+    """
     folder = Path(os.environ.get(LOCKS) or USUAL_LOCKS)
-    with suppress(FileExistsError):
+    with suppress(OSError):
         folder.mkdir(parents=True)
         folder.chmod(0o1777)  # of all users of the machine, as /tmp is
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(
+            f"{folder} cannot hold the locks of this machine's devices: it is no folder that this user may write to."
+            f" Name another one in {LOCKS}, the same for all who share the devices."
+        )
     return folder
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
-from glus.config import Config
+from glus.config import Config, LoraConfig
 from glus.inference.encoder import FRAMES_AT_ONCE, FRAMES_KEPT
 from glus.inference.prompts import CONVERSATIONS_AT_ONCE
 from glus.model.conversations import Conversations, pack_conversations
@@ -48,14 +48,17 @@ class Work:
     Attributes:
         name: `training`, `labelling`, `selecting` or `segmenting`.
         parts: weights, gradients, optimiser, activations.
+        replaced: bytes of stored weights that LoRA was merged into. They were read once; Linux counts them for the
+            process until it wants the room.
     """
 
     name: str
     parts: dict[str, int] = field(default_factory=dict)
+    replaced: int = 0
 
     @property
     def total(self) -> int:
-        """Bytes of all parts."""
+        """Bytes of all parts: what has to be there."""
         return sum(self.parts.values())
 
 
@@ -107,13 +110,14 @@ def segmenting(config: Config, name: str, num_frames: int = FRAMES_KEPT) -> Work
         _, remembered = model.masks.segment_frame(features, embeddings, [])
         longest = memory_frames(100, 1, settings.memory.max_strided)
         model.masks.segment_frame(features, embeddings, [remembered] * len(longest))
-    return Work(name, {"weights": size_of(model), "activations": memory.peak})
+    parts = {"weights": size_of(model), "activations": memory.peak}
+    return Work(name, parts, _replaced(model, config, settings.base, settings.lora))
 
 
 def selecting(config: Config) -> Work:
     """Scores for the frames of a clip; GLUS's parts stand for Chat-UniVi's, which have the same shapes."""
-    model = glus_at_work(config)
-    size, selector = sum(config.selector.model.clusters), config.keyframes
+    model, own = glus_at_work(config), config.selector.model
+    size, selector = sum(own.clusters), config.keyframes
     tail = ceil(len(SENTENCE) / LETTERS) + 40
     queries = max(1, selector.batch // SENTENCES)
     with torch.no_grad(), following(model) as memory:
@@ -122,7 +126,19 @@ def selecting(config: Config) -> Work:
         context = selector.max_context_frames * (size + 4) + 40
         _read(model.language_model, context, (queries, size), (queries * SENTENCES, tail))
     parts = (model.vision_tower, model.mm_projector, model.language_model)
-    return Work("selecting", {"weights": sum(map(size_of, parts)), "activations": memory.peak})
+    return Work(
+        "selecting",
+        {"weights": sum(map(size_of, parts)), "activations": memory.peak},
+        _replaced(model, config, own.base or config.model.base, own.lora),
+    )
+
+
+def _replaced(model: GlusModel, config: Config, base: str | None, lora: LoraConfig) -> int:
+    """See `Work`; in 32 bits all weights are copies of what is stored, which is let go of."""
+    if base is None or config.compute.precision != "bfloat16" or not lora.rank:
+        return 0
+    adapted = tuple(f".{target}.weight" for target in lora.targets)
+    return sum(weight.nbytes for name, weight in model.language_model.named_parameters() if name.endswith(adapted))
 
 
 def _clip_px(model: GlusModel) -> int:

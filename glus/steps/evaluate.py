@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from glus.errors import ArtifactError
 from glus.evaluation.predictions import (
     VideoPredictions,
     expressions_by_key,
@@ -26,7 +27,7 @@ from glus.evaluation.results import (
     SplitResult,
     write_results,
 )
-from glus.files import hash_file, write_json
+from glus.files import hash_file, hash_json, read_json, to_json, write_json
 from glus.manifest import read_manifest
 from glus.metrics.boundary import BOUND_TH
 from glus.metrics.compared_ways import TRAINING_STEP, WINDOW_STRIDE, score_ways
@@ -113,10 +114,19 @@ def _summarise(
 def _score_split(context: StepContext, split: StagedSplit) -> tuple[list[ExpressionScore], list[FrameFailures]]:
     """Scores video by video; each finished one is a file, where a second start finds it."""
     name = f"{split.dataset}/{split.split}"
-    pieces = finish_pieces(context, name, split, partial(_Judge, context.config, name), suffix=".json")
-    kept = [entry for piece in pieces for entry in json.loads(piece.read_text("utf-8"))]
+    judge = partial(_Judge, context.config, name)
+    pieces = finish_pieces(context, name, split, judge, _read_piece, suffix=".json")
+    kept = [entry for piece in pieces for entry in _read_piece(piece)]
     scores = [ExpressionScore(**entry["score"]) for entry in kept]
     return scores, [FrameFailures.from_plain(entry["failures"]) for entry in kept]
+
+
+def _read_piece(piece: Path) -> list[dict[str, Any]]:
+    content = read_json(piece)
+    expressions: list[dict[str, Any]] = content.get("expressions", [])
+    if content.get("sha256") != hash_json(expressions):
+        raise ArtifactError(f"{piece}: not what was written there.")
+    return expressions
 
 
 class _Judge:
@@ -140,7 +150,8 @@ class _Judge:
             }
             for score, of_frames in zip(scores, failures, strict=True)
         ]
-        write_json(entries, file)
+        written = json.loads(to_json(entries))
+        write_json({"sha256": hash_json(written), "expressions": written}, file)
 
     def _task(self, video: Video) -> VideoTask:
         split = self._split

@@ -54,8 +54,9 @@ def run(context: StepContext) -> None:
 
 def _score_split(context: StepContext, split: StagedSplit, source: KeyFrameSourceName, target: Path) -> None:
     name = f"{split.dataset}/{split.split}"
-    pieces = finish_pieces(context, f"{name}/{source}", split, partial(_SplitScorer, context.config, name, source))
-    write_table("keyframes", pa.concat_tables([read_table("keyframes", piece) for piece in pieces]), target)
+    build, read = partial(_SplitScorer, context.config, name, source), partial(read_table, "keyframes")
+    pieces = finish_pieces(context, f"{name}/{source}", split, build, read)
+    write_table("keyframes", pa.concat_tables(map(read, pieces)), target)
 
 
 class _SplitScorer:

@@ -70,11 +70,12 @@ def run(context: StepContext) -> None:
     target = context.work / "predictions"
     for name in config.data.evaluation:
         split = open_split(config, name)
-        pieces = finish_pieces(context, name, split, partial(_Segmenter, config, name, FINAL_MODEL))
+        pieces = finish_pieces(context, name, split, partial(_Segmenter, config, name, FINAL_MODEL), _read_piece)
         _merge(pieces, split, target / name)
         for model in _earlier_models(config):
             build = partial(_Segmenter, config, name, model)
-            _merge(finish_pieces(context, f"{model.name}/{name}", split, build), split, target / name)
+            pieces = finish_pieces(context, f"{model.name}/{name}", split, build, _read_piece)
+            _merge(pieces, split, target / name)
         variants = _variants(config, name, FINAL_MODEL, PropagationSettings())
         write_table("anchors", _key_frame_rows(split, variants), target / name / "anchors.parquet")
         write_manifest(
@@ -263,6 +264,10 @@ def _key_frame_rows(split: StagedSplit, variants: Sequence[Way]) -> Iterable[dic
             }
 
 
+def _read_piece(piece: Path) -> pa.Table:
+    return read_table("ways", piece)
+
+
 def _merge(pieces: Sequence[Path], split: StagedSplit, target: Path) -> None:
     """A table for each way, of all videos in the order of the split: expression after expression, frame after frame.
 
@@ -271,7 +276,7 @@ def _merge(pieces: Sequence[Path], split: StagedSplit, target: Path) -> None:
     writers: dict[str, TableWriter] = {}
     with ExitStack() as stack:
         for piece, expressions in zip(pieces, split.expressions.values(), strict=True):
-            rows = _in_order(read_table("ways", piece), expressions)
+            rows = _in_order(_read_piece(piece), expressions)
             for way, table in rows.items():
                 if way not in writers:
                     file = target / way / "predictions.parquet"

@@ -41,12 +41,12 @@ def run(context: StepContext) -> None:
             f"pseudolabel.share: {config.pseudolabel.share} leaves {num_videos} videos of data.train to label, but the"
             f" selector needs {FEWEST_VIDEOS}, to be trained and to be validated; raise the share."
         )
-    size = config.pseudolabel.shard_videos
+    size, read = config.pseudolabel.shard_videos, partial(read_table, "pseudolabels")
     for split, videos, first in labelled:
         name = f"{split.dataset}/{split.split}"
-        pieces = finish_pieces(context, name, split, partial(_Labeller, config, name), videos=videos)
+        pieces = finish_pieces(context, name, split, partial(_Labeller, config, name), read, videos=videos)
         for number, start in enumerate(range(0, len(pieces), size), first):
-            tables = [read_table("pseudolabels", piece) for piece in pieces[start : start + size]]
+            tables = map(read, pieces[start : start + size])
             write_table("pseudolabels", pa.concat_tables(tables), folder / f"shard-{number:05d}.parquet")
     extra = {"checkpoint_sha256": read_manifest(Path(config.pseudolabel.checkpoint)).extra["weights_sha256"]}
     context.publish_directory(folder, PSEUDOLABELS, extra)

@@ -11,15 +11,17 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import peft
 import torch
+from pydantic import BaseModel, Field, FiniteFloat, PositiveInt
 from torch import Tensor, nn
 
-from glus.errors import GlusError, InputError
+from glus.errors import GlusError, InputError, name_some
 from glus.files import read_json
 from glus.model.lora import ADAPTER_NAME, merge_lora
-from glus.weights.folder import ADAPTER, write_tensors
+from glus.weights.folder import ADAPTER, require_types, write_tensors
 from glus.weights.released import rename
 from glus.weights.tensor_files import read_tensors, shape_faults, without_wrapper
 
@@ -27,6 +29,19 @@ CONFIG = "adapter_config.json"
 WEIGHTS = (ADAPTER, "adapter_model.bin")
 _WRAPPER = "base_model.model."
 _LORA = ("lora_A", "lora_B")
+
+
+class _AdapterValues(BaseModel):
+    """What is computed with of an `adapter_config.json`; peft takes whatever stands there."""
+
+    r: PositiveInt = 8
+    lora_alpha: FiniteFloat = 8
+    lora_dropout: Annotated[float, Field(ge=0, le=1)] = 0
+    target_modules: list[str] | str | None = None
+    bias: Literal["none", "all", "lora_only"] = "none"
+    use_rslora: bool = False
+    rank_pattern: dict[str, PositiveInt] | None = None
+    alpha_pattern: dict[str, FiniteFloat] | None = None
 
 
 def write_adapter(language_model: nn.Module, lora: Mapping[str, Tensor], base: str, directory: Path) -> None:
@@ -70,6 +85,8 @@ def merge_adapter(model: nn.Module, language_model: str, folder: Path) -> None:
     wanted |= {name: own[name][0] for name in full if name in own}
     if faults := shape_faults(wanted, _shapes(lora | full)):
         raise InputError(f"{folder} does not fit the model: {faults}.")
+    if whole := [name for name, tensor in (lora | full).items() if not tensor.is_floating_point()]:
+        raise InputError(f"{folder} holds whole numbers, expected floating point: {name_some(whole)}.")
     for name, parameter in adapted.named_parameters():
         if any(part in name.split(".") for part in _LORA):
             parameter.data = parameter.data.float()  # whatever the model's type
@@ -126,6 +143,7 @@ def _read_config(folder: Path) -> peft.LoraConfig:
     values = read_json(file)
     if values.get("peft_type") != "LORA" or values.get("use_dora"):
         raise InputError(f"{file}: peft_type is {values.get('peft_type')!r}, only plain LORA is merged.")
+    require_types(_AdapterValues, values, file)
     return peft.LoraConfig.from_pretrained(str(folder))
 
 

@@ -6,7 +6,7 @@ Hashes are of the files' bytes. Within a project they are computed once for each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,3 +110,15 @@ def recorded_base(directory: Path) -> dict[str, BasePart]:
         return {part: BasePart(str(base["path"]), str(base["sha256"])) for part, base in entry.items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{config}: base has no path and sha256 for each of its parts.") from error
+
+
+def require_parts(parts: Mapping[str, Path], needed: Iterable[str]) -> None:
+    """Checks that a checkpoint names what its base lacks.
+
+    Raises:
+        InputError: it does not.
+    """
+    if missing := [part for part in needed if part not in parts]:
+        raise InputError(
+            f"{parts['base']} is no whole base: what was trained from it names no {', no '.join(missing)}."
+        )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -63,3 +64,35 @@ def require_format(config: Mapping[str, Any], name: str, version: int, path: Pat
     found = config.get("format"), config.get("format_version")
     if found != (name, version):
         raise InputError(f"{path}: found format {found[0]} version {found[1]}, expected {name} version {version}.")
+
+
+def require_types(layout: type[Any], values: Mapping[str, Any], origin: Path | str) -> None:
+    """Checks the values of a JSON file against a dataclass or model of pydantic; other keys are not looked at.
+
+    Raises:
+        InputError: a value is missing, of another type, or outside of what the type allows; names each.
+    """
+    try:
+        TypeAdapter(layout).validate_python(values)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {'; '.join(map(_describe, error.errors()))}.") from error
+
+
+def _describe(item: Any) -> str:
+    name = ".".join(map(str, item["loc"]))
+    return f"{name} is missing" if item["type"] == "missing" else f"{name} is {item['input']!r}: {item['msg']}"
+
+
+def holds_adapter(directory: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a model's adapter is still to be merged.
+
+    Raises:
+        InputError: its config.json says another thing than its files.
+    """
+    adapted = bool(config.get("adapted"))
+    if adapted != (directory / ADAPTER).is_file():
+        found = "is not there" if adapted else "is there"
+        raise InputError(
+            f"{directory / CONFIG}: adapted is {adapted}, but {ADAPTER} {found}; copy the whole model again."
+        )
+    return adapted

@@ -18,10 +18,26 @@ from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import build_clip_processor
 from glus.weights.adapters import merge_adapter
-from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base, weights_sha256
+from glus.weights.bases import (
+    WHERE_IT_LAY,
+    Elsewhere,
+    describe_base,
+    find_base,
+    recorded_base,
+    require_parts,
+    weights_sha256,
+)
 from glus.weights.clip import SIZES as CLIP_SIZES
 from glus.weights.clip import tower_tensors
-from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
+from glus.weights.folder import (
+    CONFIG,
+    WEIGHTS,
+    holds_adapter,
+    require_format,
+    require_types,
+    write_folder,
+    write_tensors,
+)
 from glus.weights.lisa import MASKS, is_lisa, lisa_tensors, read_sam2
 from glus.weights.released import LANGUAGE_SIZES, held_as, is_released, is_weight, rename
 from glus.weights.tensor_files import fill, read_renamed, require_sizes
@@ -29,6 +45,7 @@ from glus.weights.trained import saved_tensors, write_trained
 
 FORMAT, FORMAT_VERSION = "glus", 1
 LANGUAGE_MODEL = "mllm.language_model"
+MAPPINGS = ("settings", "vision", "language", "sam2")  # of config.json
 
 
 def save_glus(model: GlusModel, weights: Mapping[str, Tensor], directory: Path) -> None:
@@ -81,6 +98,7 @@ def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: st
             that is missing or another one.
     """
     config = read_model_config(directory)
+    adapted = holds_adapter(directory, config)
     parts = find_base(directory, recorded_base(directory), elsewhere)
     model = assemble(
         CLIPVisionModel(CLIPVisionConfig.from_dict(config["vision"])),
@@ -92,7 +110,7 @@ def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: st
     )
     origin = directory if parts else directory / WEIGHTS
     fill(model, saved_tensors(directory, parts, _base_tensors), str(origin), type_of=held_as(dtype))
-    if config.get("adapted"):
+    if adapted:
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
 
@@ -108,6 +126,7 @@ def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
     if not is_released(base):
         yield from load_glus(base).state_dict().items()
         return
+    require_parts(parts, ("vision_tower", "sam2_weights") if is_lisa(base) else ("vision_tower",))
     yield from lisa_tensors(base) if is_lisa(base) else read_renamed(base, is_weight, rename)
     yield from ((VISION_TOWER + name, tensor) for name, tensor in tower_tensors(parts["vision_tower"]))
     if "sam2_weights" in parts:
@@ -156,12 +175,15 @@ def read_model_config(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} holds no model ({CONFIG} is missing).")
     config = read_json(path)
     require_format(config, FORMAT, FORMAT_VERSION, path)
-    if missing := [name for name in ("settings", "vision", "language", "sam2") if name not in config]:
+    if missing := [name for name in MAPPINGS if name not in config]:
         raise InputError(f"{path} lacks {', '.join(missing)}.")
+    if mistyped := [name for name in MAPPINGS if not isinstance(config[name], dict)]:
+        raise InputError(f"{path}: {', '.join(mistyped)}: expected an object with named values.")
     require_sizes(config["vision"], CLIP_SIZES, f"{path}, vision")
     require_sizes(config["language"], LANGUAGE_SIZES, f"{path}, language")
     wanted = {field.name for field in fields(GlusSettings)}
     if config["settings"].keys() != wanted:
         differing = ", ".join(sorted(config["settings"].keys() ^ wanted))
         raise InputError(f"{path}, settings: missing or not known: {differing}.")
+    require_types(GlusSettings, config["settings"], f"{path}, settings")
     return config

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, PositiveInt
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -17,16 +18,24 @@ from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.selector.model import SelectorModel, build_score_head
 from glus.weights.adapters import merge_adapter
-from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base
+from glus.weights.bases import WHERE_IT_LAY, Elsewhere, describe_base, find_base, recorded_base, require_parts
+from glus.weights.clip import SIZES as CLIP_SIZES
 from glus.weights.clip import tower_tensors
-from glus.weights.folder import CONFIG, WEIGHTS, require_format, write_folder, write_tensors
+from glus.weights.folder import (
+    CONFIG,
+    WEIGHTS,
+    holds_adapter,
+    require_format,
+    require_types,
+    write_folder,
+    write_tensors,
+)
+from glus.weights.released import LANGUAGE_SIZES
 from glus.weights.selector_released import held_as, is_published, published_tensors
-from glus.weights.tensor_files import fill
+from glus.weights.tensor_files import fill, require_sizes
 from glus.weights.trained import saved_tensors, write_trained
 
 FORMAT, FORMAT_VERSION = "glus_selector", 1
-
-
 LANGUAGE_MODEL, VISION_TOWER = "language_model", "vision_tower."
 
 
@@ -60,6 +69,16 @@ def save_trained_selector(
     write_trained(model, LANGUAGE_MODEL, trained, _base_tensors(places), base["base"], directory)
 
 
+class _SelectorValues(BaseModel):
+    """What is in a selector's `config.json`."""
+
+    vision: dict[str, Any]
+    language: dict[str, Any]
+    clusters: list[PositiveInt]
+    neighbours: list[PositiveInt]
+    head_size: PositiveInt
+
+
 def _config(model: SelectorModel) -> dict[str, Any]:
     return {
         "vision": model.vision_tower.config.to_dict(),
@@ -83,6 +102,7 @@ def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype
             shape (each named), or a base that is missing or another one.
     """
     config = _read_config(directory / CONFIG)
+    adapted = holds_adapter(directory, config)
     parts = find_base(directory, recorded_base(directory), elsewhere)
     language = LlamaConfig.from_dict(config["language"])
     vision = CLIPVisionConfig.from_dict(config["vision"])
@@ -99,7 +119,7 @@ def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype
     model.check_vocabulary(str(directory))
     origin = directory if parts else directory / WEIGHTS
     fill(model, saved_tensors(directory, parts, _base_tensors), str(origin), type_of=held_as(dtype))
-    if config.get("adapted"):
+    if adapted:
         merge_adapter(model, LANGUAGE_MODEL, directory)
     return model
 
@@ -115,6 +135,7 @@ def _base_tensors(parts: Mapping[str, Path]) -> Iterator[tuple[str, Tensor]]:
     if not is_published(base):
         yield from load_selector(base).state_dict().items()
         return
+    require_parts(parts, ("vision_tower",))
     yield from published_tensors(base)
     yield from ((VISION_TOWER + name, tensor) for name, tensor in tower_tensors(parts["vision_tower"]))
 
@@ -123,8 +144,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     """Reads a selector's `config.json`.
 
     Raises:
-        InputError: missing, unreadable, or of another model.
+        InputError: missing, unreadable, of another model, or with values that no model can have.
     """
     config = read_json(path)
     require_format(config, FORMAT, FORMAT_VERSION, path)
+    require_types(_SelectorValues, config, path)
+    require_sizes(config["vision"], CLIP_SIZES, f"{path}, vision")
+    require_sizes(config["language"], LANGUAGE_SIZES, f"{path}, language")
     return config

@@ -201,22 +201,27 @@ def fill(
     Raises:
         InputError: tensors that are missing, unexpected, misshapen or there under two names; names them.
     """
-    own = {name: value.shape for name, value in model.state_dict().items() if not name.startswith(apart)}
+    tensors = {name: value for name, value in model.state_dict().items() if not name.startswith(apart)}
+    own = {name: value.shape for name, value in tensors.items()}
     current = {without_wrapper(name): name for name in own}
     given: dict[str, torch.Size] = {}
-    twice = []
+    twice, whole = [], []
     for theirs, tensor in weights:
         name = current.get(without_wrapper(theirs), theirs)
         if name in given:
             twice.append(without_wrapper(theirs))
         given[name] = tensor.shape
-        if own.get(name) == tensor.shape:
+        if name in own and tensors[name].is_floating_point() and not tensor.is_floating_point():
+            whole.append(name)
+        elif own.get(name) == tensor.shape:
             owner, _, last = name.rpartition(".")
             _read_ahead(tensor)
             held = _aligned(tensor.to(type_of(name) or tensor.dtype))
             model.get_submodule(owner).load_state_dict({last: held}, strict=False, assign=True)
     if twice:
         raise InputError(f"{origin} holds tensors under two names each: {name_some(twice)}; keep one of them.")
+    if whole:
+        raise InputError(f"{origin} holds whole numbers, expected floating point: {name_some(whole)}.")
     if faults := shape_faults(own, given):
         raise InputError(f"{origin} does not fit the model: {faults}.")
 

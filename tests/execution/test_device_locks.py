@@ -105,6 +105,14 @@ def test_whoever_waits_says_for_what(caplog: pytest.LogCaptureFixture) -> None:
         assert line in caplog.text
 
 
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_a_place_that_can_hold_no_locks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GLUS_DEVICE_LOCKS", str(tmp_path / "file" / inside))
+    with pytest.raises(InputError, match=r"file.* cannot hold the locks"), held_devices(1, "work"):
+        pass
+
+
 def test_only_what_the_task_was_given_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 1")
     with held_devices(1, "one") as devices:

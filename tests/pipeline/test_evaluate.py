@@ -383,6 +383,19 @@ def test_finished_videos_are_not_scored_again(project: Config, monkeypatch: pyte
     assert scored == ["plain", "turns grey", "starts grey", "starts grey"]
 
 
+def test_a_damaged_piece_is_named_and_made_again(project: Config, caplog: pytest.LogCaptureFixture) -> None:
+    run(project)
+    metrics = Path("metrics/evaluate.json").read_bytes()
+    first, second, *_ = sorted(Path(".glus/work/pieces").rglob("*.json"))
+    first.write_bytes(first.read_bytes()[:-9])
+    content = json.loads(second.read_text())
+    content["expressions"].pop()
+    second.write_text(json.dumps(content))
+    run(project)
+    assert Path("metrics/evaluate.json").read_bytes() == metrics
+    assert all(f"is made again: {piece}" in caplog.text for piece in (first, second))
+
+
 def damage(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     if kind == "no expression":
         return [row for row in rows if (row["video_id"], row["expression_id"]) != ("turns grey", "1")]

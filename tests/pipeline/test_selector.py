@@ -268,6 +268,17 @@ def test_finished_videos_are_not_scored_again(config: Config, monkeypatch: pytes
     assert table["is_key_frame"].tolist() == [True, False, False] * 4  # equal scores: the earliest frame
 
 
+def test_a_damaged_piece_is_scored_again(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    context = make_context(make_config(source="first_frame", comparisons=[]), "keyframes")
+    keyframes.run(context)
+    table = Path("data/keyframes/synthetic/test.parquet").read_bytes()
+    piece = min((context.work / "pieces").rglob("*.parquet"))
+    piece.write_bytes(piece.read_bytes()[:100])
+    keyframes.run(context)
+    assert Path("data/keyframes/synthetic/test.parquet").read_bytes() == table
+    assert f"is made again: {piece}" in caplog.text
+
+
 def test_a_score_that_is_no_number_is_named(config: Config) -> None:
     selector.run(make_context(config, "selector"))
     weights = load_file(Path("models/selector") / WEIGHTS)

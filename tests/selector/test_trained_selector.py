@@ -1,7 +1,10 @@
 """A selector beside Chat-UniVi: its adapter, its score head and the words that grew by `[SCORE]`."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,4 +59,24 @@ def test_merged_it_needs_no_base(trained: KeyFrameSelector, clip: np.ndarray) ->
     shutil.rmtree("weights")
     assert torch.equal(KeyFrameSelector.from_pretrained("whole").score(clip, ["it"]), with_base)
     with pytest.raises(InputError, match=r"its base .*weights/chatunivi \(SHA-256 [0-9a-f]{12}\) is not there"):
+        KeyFrameSelector.from_pretrained("models/selector")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda config: config.update(adapted=False), "adapted is False, but adapter_model.safetensors is there"),
+        (lambda config: config.pop("clusters"), r"config.json: clusters is missing\."),
+        (lambda config: config.update(head_size=0), "head_size is 0: "),
+        (lambda config: config["base"].pop("vision_tower"), "names no vision_tower"),
+    ],
+)
+def test_what_its_config_cannot_say_is_named(
+    trained: KeyFrameSelector, change: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    file = Path("models/selector/config.json")
+    config = json.loads(file.read_text())
+    change(config)
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=words):
         KeyFrameSelector.from_pretrained("models/selector")

@@ -1,5 +1,9 @@
 """Batches that are made in other processes come over as they are made."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +13,7 @@ import torch
 from together import together
 from torch import Tensor
 
-from glus.training.loop.batches import iterate, pack, unpack
+from glus.training.loop.batches import open_batches, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,12 @@ def test_what_is_packed_is_unpacked():
     assert found.pixels.untyped_storage().data_ptr() == content.untyped_storage().data_ptr()
 
 
+PHASE = SimpleNamespace(batch=batch, steps=3, accumulation=2)
+
+
 def second_and_third_step(workers: int) -> list[Batch]:
-    return list(iterate(SimpleNamespace(batch=batch, steps=3, accumulation=2), 1, workers))
+    with open_batches(PHASE, 1, workers) as batches:
+        return list(batches)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -57,3 +65,34 @@ def test_batches_of_a_phase_come_in_order(workers):
     assert len(found) == 4
     for number, each in enumerate(found, start=2):
         assert_equal(each, batch(number))
+
+
+def exit_codes_of_workers() -> list[int]:
+    own = os.getpid()
+    threading._register_atexit(lambda: own == os.getpid() or 1 / 0)  # fails in a fork, as that of Prefect's services
+    with open_batches(PHASE, 0, 2) as batches:
+        workers = multiprocessing.active_children()
+        assert len(list(batches)) == 6
+    return [worker.exitcode for worker in workers]
+
+
+def test_workers_do_not_end_as_the_training_process_would():
+    assert together(1, exit_codes_of_workers)[0] == [0, 0]
+
+
+def left_by_an_error_after_a_signal() -> list[Exception | int]:
+    """What the error is, and how many workers there are while it is looked at."""
+    try:
+        with open_batches(PHASE, 0, 2) as batches:
+            next(batches), next(batches)  # one of each worker
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGTERM)  # as one for the whole group, of which this process has its own
+            next(batches)
+            raise ValueError("of training")
+    except ValueError as error:
+        return [error, len(multiprocessing.active_children())]
+
+
+def test_workers_are_gone_with_what_ends_training_and_do_not_hide_it():
+    error, left = together(1, left_by_an_error_after_a_signal)[0]
+    assert (str(error), left) == ("of training", 0)

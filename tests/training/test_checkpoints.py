@@ -35,6 +35,12 @@ def test_the_last_ones_are_kept_and_come_back(states):
     assert states.steps() == [2]
 
 
+def test_a_copy_that_somebody_keeps_there_is_left_alone(states, tmp_path):
+    (tmp_path / "step-000003").rename(tmp_path / "step-000003.kept")
+    states.save(state(4))
+    assert states.steps() == [2, 4] and (tmp_path / "step-000003.kept").is_dir()
+
+
 @pytest.mark.parametrize("file", ["tensors.safetensors", "facts.json"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_a_damaged_one_is_named_and_the_one_before_taken(states, tmp_path, caplog, file, damage):

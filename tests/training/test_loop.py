@@ -178,6 +178,13 @@ def test_infinite_gradients_are_an_error_before_they_reach_the_weights(tmp_path)
     assert float(module.bias.detach()) == 0
 
 
+def test_weights_that_are_not_finite_are_told_from_a_rate_that_is_too_high(tmp_path):
+    module, phases = failing(lambda module: lambda batch: {"loss": module(batch.values).sum()}, Batch(torch.ones(1, 1)))
+    nn.init.constant_(module.bias, math.inf)
+    with pytest.raises(GlusError, match=r"\(loss inf\) for video/0; before this step these weights .*: bias\. Take"):
+        run(module, phases, tmp_path)
+
+
 def test_a_batch_without_masks_is_an_error_with_its_samples(tmp_path):
     batch = Batch(torch.ones(1, 1))
     batch.num_masks = 0

@@ -1,6 +1,7 @@
 """An adapter as peft saves it, merged into a checkpoint."""
 
 import json
+import math
 from pathlib import Path
 
 import peft
@@ -100,12 +101,25 @@ def test_what_does_not_fit_is_named(model, adapter):
         ({"peft_type": "IA3"}, "peft_type is 'IA3', only plain LORA is merged"),
         ({"use_dora": True}, "only plain LORA is merged"),
         ({"target_modules": ["no_such_layer"]}, "does not fit the model"),
+        ({"target_modules": 5}, r"adapter_config.json: target_modules\..* is 5: "),
+        ({"r": "eight"}, r"adapter_config.json: r is 'eight': "),
+        ({"lora_alpha": None}, "lora_alpha is None: "),
+        ({"lora_alpha": math.nan}, "lora_alpha is nan: "),
+        ({"alpha_pattern": [1]}, r"alpha_pattern is \[1\]: "),
+        ({"bias": "some"}, "bias is 'some': "),
     ],
 )
 def test_other_adapters_are_refused(model, adapter, change, words):
     config = json.loads((adapter / CONFIG).read_text())
     (adapter / CONFIG).write_text(json.dumps(config | change))
     with pytest.raises(InputError, match=words):
+        merge_adapter(model, LANGUAGE_MODEL, adapter)
+
+
+def test_whole_numbers_are_no_adapter(model, adapter):
+    tensors = load_file(adapter / WEIGHTS)
+    save_file({name: tensor.to(torch.int8) for name, tensor in tensors.items()}, adapter / WEIGHTS)
+    with pytest.raises(InputError, match=r"holds whole numbers, expected floating point: model.*lora_A"):
         merge_adapter(model, LANGUAGE_MODEL, adapter)
 
 

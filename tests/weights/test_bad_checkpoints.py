@@ -195,6 +195,12 @@ def test_our_format_names_what_its_config_lacks(model, tmp_path):
     edit_json(tmp_path / "config.json", lambda config: config["settings"].pop("seg_layer"))
     with pytest.raises(InputError, match="settings: missing or not known: seg_layer"):
         GLUS.from_pretrained(tmp_path)
+    edit_json(tmp_path / "config.json", lambda config: config["settings"].update(seg_layer="last", token_pool="four"))
+    with pytest.raises(InputError, match=r"settings: token_pool is 'four': "):
+        GLUS.from_pretrained(tmp_path)
+    edit_json(tmp_path / "config.json", lambda config: config.update(language=None))
+    with pytest.raises(InputError, match=r"config.json: language: expected an object"):
+        GLUS.from_pretrained(tmp_path)
     edit_json(tmp_path / "config.json", without("sam2"))
     with pytest.raises(InputError, match=r"config.json lacks sam2"):
         GLUS.from_pretrained(tmp_path)

@@ -113,10 +113,35 @@ def test_a_moved_project_and_another_working_folder(project, tmp_path, monkeypat
     GLUS.from_pretrained(tmp_path / FINAL, **{part: elsewhere / path for part, path in BASE.items()})
 
 
-@pytest.mark.parametrize(("file", "words"), [(ADAPTER, "holds no adapter"), (TRAINED, "cannot be read")])
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [(ADAPTER, "adapted is True, but adapter_model.safetensors is not there"), (TRAINED, "cannot be read")],
+)
 def test_a_lost_file_is_named(project, file, words):
     (FINAL / file).unlink()
     with pytest.raises(InputError, match=words):
+        GLUS.from_pretrained(FINAL)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda config: config.update(adapted=False), "adapted is False, but adapter_model.safetensors is there"),
+        (lambda config: config["base"].pop("vision_tower"), "names no vision_tower"),
+    ],
+)
+def test_what_its_config_does_not_own_up_to_is_named(project, change, words):
+    config = json.loads((FINAL / "config.json").read_text())
+    change(config)
+    (FINAL / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=words):
+        GLUS.from_pretrained(FINAL)
+
+
+def test_whole_numbers_are_no_weights(project):
+    tensors = load_file(FINAL / TRAINED)
+    save_file({name: tensor.to(torch.int32) for name, tensor in tensors.items()}, FINAL / TRAINED)
+    with pytest.raises(InputError, match=r"holds whole numbers, expected floating point: masks"):
         GLUS.from_pretrained(FINAL)
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing.context import ForkContext, ForkProcess
 from typing import Any
 
 import torch
@@ -26,24 +29,31 @@ ALIGNED = 64  # bytes; every tensor begins at a multiple
 Parcel = tuple[bytes, Tensor]  # the batch without its tensors, and their bytes, uint8 [n]
 
 
-def iterate(phase: Phase, first_step: int, workers: int) -> Iterator[Any]:
-    """This process's batches of a phase.
+@contextmanager
+def open_batches(phase: Phase, first_step: int, workers: int) -> Iterator[Iterator[Any]]:
+    """This process's batches of a phase; what makes them is gone when the context is left, however that happens.
 
     Args:
         first_step: steps of the phase that are done.
         workers: processes that make them; 0: they are made here.
     """
     first, last = first_step * phase.accumulation, phase.steps * phase.accumulation
-    loader = DataLoader(
-        _Parcels(phase),
-        sampler=range(first + rank(), last, num_processes()),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=partial(_start_worker, os.getpid(), process_number()),
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,  # ready at once
+    parcels = iter(
+        DataLoader(
+            _Parcels(phase),
+            sampler=range(first + rank(), last, num_processes()),
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=partial(_start_worker, os.getpid(), process_number()),
+            multiprocessing_context=_Forks() if workers and sys.platform == "linux" else None,
+        )
     )
-    return map(unpack, loader)
+    try:
+        yield map(unpack, parcels)
+    finally:
+        if workers:  # torch would do it when nobody, and no traceback of an error, knows the iterator any more
+            parcels._shutdown_workers()  # type: ignore[attr-defined]
 
 
 class _Parcels(Dataset[Parcel]):
@@ -58,8 +68,32 @@ class _Parcels(Dataset[Parcel]):
         return pack(self._batch(number))
 
 
+class _BatchProcess(ForkProcess):
+    """A process that makes batches; it ends where its work does.
+
+    Python would run in it what libraries have registered for the end of the training process. That is not its end, and
+    may fail here (findings/prefect-service-fails-forked-children.sh), for which torch then blames the worker.
+    """
+
+    def run(self) -> None:
+        """Works until torch puts it away."""
+        super().run()
+        os._exit(0)
+
+    def terminate(self) -> None:
+        """Ends it where torch has waited for long enough: it does not hear SIGTERM."""
+        self.kill()
+
+
+class _Forks(ForkContext):
+    """Starts processes that are ready at once."""
+
+    Process = _BatchProcess
+
+
 def _start_worker(parent: int, number: int, _: int) -> None:
     start_beside(parent, number)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the whole group: the training process ends its own
     torch.set_num_threads(1)
 
 

@@ -80,8 +80,9 @@ class Checkpoints:
             shutil.rmtree(self._of(old))
 
     def steps(self) -> list[int]:
-        """After which steps there are states."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self._folder.glob("step-*"))
+        """After which steps there are states; what else lies there, such as somebody's copy of one, is left alone."""
+        numbers = (path.name.removeprefix("step-") for path in self._folder.glob("step-*"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def newest(self) -> int | None:
         """The step of the newest state that is whole; damaged ones are named in the log."""

@@ -8,8 +8,7 @@ processes that divides the batches of a step trains the same, up to rounding.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -19,9 +18,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from glus.config import ComputeConfig
 from glus.errors import ConfigError, GlusError, InputError, name_some
-from glus.training.loop.batches import iterate
+from glus.training.loop.batches import open_batches
 from glus.training.loop.checkpoints import Checkpoints, State, join_tensors, split_tensors
 from glus.training.loop.engine import Engine, Moments, in_one_piece, load_weights
+from glus.training.loop.finite import require_finite
 from glus.training.loop.group import from_first, num_processes, rank, sum_values
 from glus.training.loop.lost import naming_killed_processes
 from glus.training.loop.optimiser import build_optimiser
@@ -125,17 +125,18 @@ class Trainer:
         if done == 0:
             load_weights(dict(self.module.named_parameters()), phase.start())
         self.engine.wrap(self.module, phase.loss, all_are_reached=False)
-        running = self._start(phase, first, done)
-        self._pace = Pace(self.engine.device)
-        for step in range(done, phase.steps):
-            self._step(running, step)
-            if step == done:
-                self._freeze_unreached(running)
-            running.schedule.step()
-            phase.end_step()
-            self._after_step(running, step + 1)
+        with open_batches(phase, done, self.compute.workers) as batches:
+            running = self._start(phase, first, done, batches)
+            self._pace = Pace(self.engine.device)
+            for step in range(done, phase.steps):
+                self._step(running, step)
+                if step == done:
+                    self._freeze_unreached(running)
+                running.schedule.step()
+                phase.end_step()
+                self._after_step(running, step + 1)
 
-    def _start(self, phase: Phase, first: int, done: int) -> _Running:
+    def _start(self, phase: Phase, first: int, done: int, batches: Iterator[Batch]) -> _Running:
         parameters = {name: each for name, each in self.module.named_parameters() if name in phase.parameters}
         if rank() == 0:
             logger.info("%s trains %s", phase.name, describe_parameters(parameters))
@@ -143,7 +144,7 @@ class Trainer:
         self.engine.take_over(optimiser, phase.optimiser.clip_norm)
         self.engine.load_moments(optimiser, parameters, self._moments)
         self._moments = {}
-        return _Running(phase, first, parameters, optimiser, schedule, iterate(phase, done, self.compute.workers))
+        return _Running(phase, first, parameters, optimiser, schedule, batches)
 
     def _step(self, running: _Running, step: int) -> None:
         phase, sums, seen = running.phase, dict[str, float](), list[str]()
@@ -157,13 +158,13 @@ class Trainer:
                 with torch.autocast(self.engine.device.type, torch.bfloat16, enabled=self._autocasts):
                     losses = self.engine.forward(batch.to(self.engine.device))
                 values = {name: float(value.detach()) for name, value in losses.items()}
-                _require_finite(values, place, batch.sample_ids)
+                require_finite(values, place, batch.sample_ids, self.module)
                 self.engine.backward(losses["loss"] / divisor)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value / divisor
         means = sum_values(sums)
         means["grad_norm"] = self.engine.clip(running.parameters.values(), phase.optimiser.clip_norm)
-        _require_finite(means, place, seen)
+        require_finite(means, place, seen, self.module)
         if running.unreached is None:
             running.unreached = self.engine.unreached(running.parameters)
         self.engine.step(running.optimiser)
@@ -272,13 +273,6 @@ def require_equal_shares(phase: Phase) -> None:
             f"accumulation of the {phase.name} phase: {phase.accumulation} batches per step cannot be shared by"
             f" {num_processes()} processes; start a number of them that divides it, or change one of the two."
         )
-
-
-def _require_finite(values: Mapping[str, float], place: str, samples: Sequence[str]) -> None:
-    if not all(map(math.isfinite, values.values())):
-        found = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        named = name_some(list(dict.fromkeys(samples)))
-        raise GlusError(f"{place}: the loss is not finite ({found}) for {named}; lower the rate, or look at them.")
 
 
 def _require_equal_parameters(step: int, own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
