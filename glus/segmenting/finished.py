@@ -20,10 +20,10 @@ def require_free_or_own(output: Path) -> None:
     """Nothing is written over.
 
     Raises:
-        InputError: the folder is there and is no result of this command.
+        InputError: it is there, holds something, and is no result of this command.
     """
     own = (output / MANIFEST).is_file() or (output / UNFINISHED).is_dir()
-    if output.exists() and not own:
+    if output.exists() and not own and not (output.is_dir() and not any(output.iterdir())):
         raise InputError(f"{output} exists already; name another folder.")
 
 
