@@ -15,6 +15,7 @@ from glus.errors import BusyError, InputError, name_some
 from glus.files import read_json, write_json
 from glus.inference.session import VideoSession
 from glus.inference.state import SessionState, read_state, write_state
+from glus.publishing import sync
 from glus.records.schemas import SCHEMAS
 from glus.records.tables import column_names, read_table, write_table
 
@@ -98,6 +99,7 @@ class Pieces:
         if not self._rows:
             return
         write_table("segmented", self._rows, self._piece(self._count))
+        sync(self._piece(self._count))
         state = session.state()
         facts = {**state.facts, "pieces": self._count + 1, "frames": num_frames}
         write_state(SessionState(facts, state.tensors), self._folder / STATE)

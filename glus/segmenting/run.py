@@ -15,6 +15,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
 from glus.manifest import write_manifest
 from glus.media.sources import FrameSource, open_frames
+from glus.publishing import sync
 from glus.records.tables import write_row_groups
 from glus.segmenting.clips import cut, key_frame_place
 from glus.segmenting.finished import UNFINISHED, finished, identity, require_free_or_own, require_same
@@ -85,6 +86,7 @@ def _run(
     write_summary(result, forms)
     extra = {"formats": list(forms), "key_frames": key_frames}
     write_manifest(job.output, step="segment", **who, extra=extra, without=UNFINISHED)
+    sync(job.output)
     pieces.remove()
     return said
 

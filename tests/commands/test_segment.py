@@ -186,14 +186,13 @@ def test_a_part_of_a_film_brings_its_part_of_the_sound(segment, tmp_path, name, 
     assert 0.1 < samples / 8000 < 0.6
 
 
-def test_a_sound_that_fails_costs_the_sound_alone(segment, film, monkeypatch):
+def test_a_sound_that_fails_costs_the_sound_alone(segment, film, monkeypatch, caplog):
     def failing(*_: object) -> None:
         raise av.error.InvalidDataError(1, "Invalid data found")
 
     monkeypatch.setattr("glus.reporting.sound._copied", failing)
-    code, _, errors = segment(film, "-e", RED, "-o", "out")
-    assert code == 0
-    assert f"the sound of {film} cannot be taken over (Invalid data found); overlay.mp4 has none" in errors
+    assert segment(film, "-e", RED, "-o", "out")[0] == 0
+    assert f"the sound of {film} cannot be taken over (Invalid data found); overlay.mp4 has none" in caplog.text
     with av.open("out/overlay.mp4") as container:
         assert [stream.type for stream in container.streams] == ["video"]
         assert len(list(container.decode(video=0))) == T
@@ -294,6 +293,21 @@ def test_ctrl_c_finishes_the_frame_says_one_line_and_keeps_what_is_finished(segm
     ]
     assert read_table("segmented", Path("out/unfinished/masks-000000.parquet")).num_rows == 1
     assert segment(film, "-e", RED, "-o", "out")[0] == segment(film, "-e", RED, "-o", "whole")[0] == 0
+    assert content(Path("out")) == content(Path("whole"))
+
+
+def test_a_power_loss_at_the_very_end_loses_nothing(segment, film, monkeypatch):
+    """The manifest is there and empty; what it speaks of is synced to disk before the pieces go."""
+    assert segment(film, "-e", RED, "-o", "whole")[0] == 0
+
+    def lost(folder: Path) -> None:
+        (folder / "manifest.json").write_bytes(b"")
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(run, "sync", lost)
+        segment(film, "-e", RED, "-o", "out")
+    assert segment(film, "-e", RED, "-o", "out")[0] == 0
     assert content(Path("out")) == content(Path("whole"))
 
 

@@ -256,7 +256,7 @@ def test_a_film_whose_pictures_begin_behind_its_sound_is_whole(tmp_path: Path) -
     """In WMV: the sound's encoder begins before time 0, so that all is shifted."""
     with av.open(str(tmp_path / "film.wmv"), "w") as container:
         pictures = container.add_stream("wmv2", rate=25, width=96, height=64, pix_fmt="yuv420p")
-        tone = container.add_stream("wmav2", rate=44100, layout="mono")
+        tone = container.add_stream("wmav2", rate=44100, layout="mono", bit_rate=64000)
         for number in range(NUM_FRAMES):
             container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.asarray(draw(number)), "rgb24")))
         container.mux(pictures.encode())
