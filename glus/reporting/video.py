@@ -106,12 +106,15 @@ def overlay_video(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.part.mp4")
-    with av.open(str(aside.absolute()), "w", format="mp4") as container:  # `10:30.mp4` alone names a protocol
-        video = OverlayVideo(container, size, texts)
-        with sound_of(sound, container, *part) as video.sound:
-            yield video
-            video.finish()
-    aside.replace(path)
+    try:
+        with av.open(str(aside.absolute()), "w", format="mp4") as container:  # `10:30.mp4` alone names a protocol
+            video = OverlayVideo(container, size, texts)
+            with sound_of(sound, container, *part) as video.sound:
+                yield video
+                video.finish()
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_overlay_video(
