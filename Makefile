@@ -73,4 +73,5 @@ $(READY): pyproject.toml constraints.txt
 	@packages=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	echo '$(PROGRAMS_FIRST)' > "$$packages/programs_first.pth"; \
 	echo '$(NO_TELEMETRY)' > "$$packages/no_telemetry.pth"
+	@$(BIN)/python -m experiments.plots_page
 	@touch $@

@@ -89,7 +89,7 @@ class HashCache:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, list[Any]] = _plain_object(HASHES)
+        self._known: dict[str, list[Any]] = read_note(HASHES)
         self._changed = False
 
     def hash(self, path: Path) -> str:
@@ -114,7 +114,8 @@ class HashCache:
             self._changed = False
 
 
-def _plain_object(file: Path) -> dict[str, Any]:
+def read_note(file: Path) -> dict[str, Any]:
+    """What a note of the pipeline to itself holds; nothing where it is not there, or damaged as after a power loss."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -14,11 +14,12 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # of numpy and of torch, which is given multiples of it
-Rate = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
+# Within what the arithmetic of 32 bits holds, its squares and sums too: beyond, they are infinite, or nothing
+Rate = Annotated[float, Field(ge=1e-12, le=1e9)]
+Weight = Annotated[float, Field(ge=0, le=1e9)]
 WindowStride = Literal[1, 2, 4]  # frames that a window of query frames answers for; B.3: 1
 TrackerName = Literal["glus", "sam2", "cutie"]  # what carries masks on from the key frame (Table 6)
-SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_.-]+$")]
+SplitName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})/[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # never `..`
 ClipKind = Literal[
     "plain", "occluded", "vanishing", "twins", "greyed", "starts_grey",
     "glimpsed", "opposed", "reappearing", "one_colour", "pairs", "position",

@@ -15,8 +15,8 @@ class SyntheticConfig(Section):
     """The generated set: textured scenes with moving shapes, written in the published MeViS layout."""
 
     seed: Seed
-    size_px: Annotated[int, Field(ge=32)]
-    num_frames: Annotated[int, Field(ge=4)]
+    size_px: Annotated[int, Field(ge=32, le=4096)]
+    num_frames: Annotated[int, Field(ge=4, le=100_000)]
     num_objects: Annotated[int, Field(ge=2, le=4)]
     distinct_colours: Share  # share of the clips in which no two objects have the same colour
     texture: Weight  # amplitude of the background, grey levels

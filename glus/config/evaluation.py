@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from typing import Annotated
 
-from glus.config.base import Count, Positive, Rate, Section, Seed, Share, TrackerName, WindowStride
+from pydantic import Field, model_validator
+
+from glus.config.base import Count, Positive, Section, Seed, Share, TrackerName, WindowStride
 
 
 class ComparisonsConfig(Section):
@@ -45,7 +47,7 @@ class FailuresConfig(Section):
 class EvaluateConfig(Section):
     """Step 7, paper 5.1."""
 
-    boundary: Rate  # radius of F as a share of the diagonal
+    boundary: Annotated[float, Field(gt=0, le=1)]  # radius of F as a share of the diagonal
     failures: FailuresConfig
     num_examples: Count  # overlay strips in the report
     seed: Seed  # of the baselines that draw

@@ -8,11 +8,13 @@ from pydantic import Field
 
 from glus.config.base import BelowOne, Count, Positive, Section
 
+LONGEST_CONVERSATION = 2048  # positions of a language model that is built from scratch
+
 
 class LanguageConfig(Section):
     """Shape of a language model that is built from scratch (ignored where `model.base` names weights)."""
 
-    vocabulary: Annotated[int, Field(ge=300)]  # sentencepiece vocabulary (with 256 byte pieces)
+    vocabulary: Annotated[int, Field(ge=320, lt=2**31)]  # of sentencepiece: 256 bytes, marks and the letters
     hidden_size: Positive
     intermediate_size: Positive
     num_layers: Positive

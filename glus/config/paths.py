@@ -1,8 +1,9 @@
-"""Contradictions between what the pipeline is given and what it writes: nothing that it reads may be deleted by it."""
+"""Contradictions about files: nothing that the pipeline is given may be deleted by it; what has to be there is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from glus.config.base import DATASETS
@@ -19,6 +20,7 @@ from glus.paths import (
     STAGED,
 )  # fmt: skip
 
+INSTALLED = Path(__file__).resolve().parents[2]  # the folder that `glus/` lies in
 # Of all steps; `dvc repro` deletes a step's outputs before it runs the step
 OUTPUTS = (STAGED, GENERATED, MODELS, PSEUDOLABELS, SELECTOR, KEY_FRAMES, PREDICTIONS, REPORTS, METRICS)
 
@@ -39,6 +41,27 @@ def outside_paths_are_safe(config: Config) -> Iterator[str]:
         if dataset not in DATASETS or dataset == "synthetic":
             known = ", ".join(name for name in DATASETS if name != "synthetic")
             yield f"stage.roots.{dataset}: no dataset that is read from a folder is called so (there are: {known})"
+
+
+def sam2_is_described(config: Config) -> Iterator[str]:
+    """SAM-2's configuration is there."""
+    name = config.model.sam2_config
+    if find_sam2_config(name) is None:
+        carried = ", ".join(file.name for file in carried_sam2_configs())
+        yield f"model.sam2_config: {name} is no file, and not one of the sam2 package ({carried})"
+
+
+def find_sam2_config(name: str) -> Path | None:
+    """The file of a SAM-2 configuration: from the working folder, from this package, or one that sam2 carries."""
+    carried = (file for file in carried_sam2_configs() if file.name == name)
+    return next((file for file in (Path(name), INSTALLED / name, *carried) if file.is_file()), None)
+
+
+def carried_sam2_configs() -> list[Path]:
+    """The configurations of the sam2 package, which is looked at without being imported."""
+    spec = find_spec("sam2")
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return sorted(file for folder in folders for file in Path(folder).glob("configs/*/*hiera*.yaml"))
 
 
 def _named_paths(config: Config) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from glus.config.model import LONGEST_CONVERSATION
 from glus.config.root import Config
 
 
@@ -54,6 +55,18 @@ def shapes_fit(config: Config) -> Iterator[str]:
         )
     elif (tokens := _num_patches(config)) % model.token_pool:
         yield f"model.token_pool: {model.token_pool} does not divide the {tokens} patches of a frame"
+    elif (
+        shown := (model.num_context_frames + model.num_query_frames) * tokens // model.token_pool
+    ) >= LONGEST_CONVERSATION:
+        yield (
+            f"model.token_pool: {model.token_pool} makes {shown} visual tokens of the frames of a conversation, which"
+            f" has {LONGEST_CONVERSATION} positions"
+        )
+    if model.seg_layer == "penultimate" and language.num_layers == 1:
+        yield (
+            "model.seg_layer: penultimate, but model.language.num_layers is 1: what stands before its only layer has"
+            " read neither the sentence nor the frames"
+        )
 
 
 def selector_shapes_fit(config: Config) -> Iterator[str]:

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from glus.errors import ArtifactError
+from glus.publishing import publish_file
 
 FACTS = "glus.session"  # in the file's metadata
 
@@ -31,11 +32,11 @@ class SessionState:
 
 
 def write_state(state: SessionState, path: Path) -> None:
-    """Writes a state (safetensors) beside the target and renames it when complete."""
+    """Writes a state (safetensors) beside the target, syncs it and renames it."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_bytes(save(tensors, {FACTS: json.dumps(state.facts)}))
-    aside.replace(path)
+    publish_file(aside, path)
 
 
 def read_state(path: Path) -> SessionState:

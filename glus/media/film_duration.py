@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 # Containers with a header that tells the duration. Of others FFmpeg measures or estimates it.
 ANNOUNCING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf", "mxf")
+FROM_ZERO = ("asf",)  # FFmpeg gives each stream the duration of the file there, whenever the stream begins
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 WIDE = 1.5  # of the usual distance of frames: one is missing
 ALMOST_ONE = 0.9  # frames: times are rounded, in Matroska to milliseconds
@@ -27,7 +28,7 @@ def lost_at_the_end(container: InputContainer, stream: VideoStream, ends_s: Mapp
     """
     if container.format.name not in ANNOUNCING:
         return 0
-    announced = _stream_end_s(stream)
+    announced = _stream_end_s(container, stream)
     if announced is not None:
         missing_s = announced - ends_s[stream.index]
     elif container.duration is not None:  # of the longest stream, which may be the sound; from 0 or from the start
@@ -53,8 +54,9 @@ def without_frame(packets: Iterable[int], frames: Sequence[int]) -> list[int]:
     return [time for time in sorted(packets) if any(first < time < second for first, second in wide)]
 
 
-def _stream_end_s(stream: VideoStream) -> float | None:
+def _stream_end_s(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        begin = 0 if container.format.name in FROM_ZERO else stream.start_time or 0
+        return float((begin + stream.duration) * stream.time_base)
     clock = _CLOCK.match(stream.metadata.get("DURATION", ""))  # Matroska
     return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ from glus.media.pictures import PICTURE_SUFFIXES, read_frame, read_picture, show
 logger = logging.getLogger(__name__)
 
 Frames = Sequence[Image.Image] | np.ndarray | str | Path
+EXPECTED = "PIL images, one array uint8 [T, H, W, 3], or the path of a film, a picture or a folder of pictures"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +153,18 @@ def _in_memory(frames: Sequence[Image.Image] | np.ndarray) -> FrameSource:
             raise InputError(f"frames: found {frames.dtype} {list(frames.shape)}, expected uint8 [T, H, W, 3].")
         images = [Image.fromarray(frame) for frame in frames]
     else:
-        images = [shown_as_rgb(frame, f"frame {index}") for index, frame in enumerate(frames)]
+        if not isinstance(frames, Iterable):
+            raise InputError(f"frames: found {type(frames).__name__}, expected {EXPECTED}.")
+        images = [_image(frame, index) for index, frame in enumerate(frames)]
     names = number_frames(len(images))
     _require_one_size("frames", names, [image.size for image in images])
     return FrameSource("frames", None, images[0].size, names, range(len(images)), images.__getitem__)
+
+
+def _image(frame: object, index: int) -> Image.Image:
+    if not isinstance(frame, Image.Image):
+        raise InputError(f"frames: number {index} is a {type(frame).__name__}, expected {EXPECTED}.")
+    return shown_as_rgb(frame, f"frame {index}")
 
 
 def number_frames(count: int) -> tuple[str, ...]:

@@ -7,8 +7,6 @@ elsewhere, so nothing else than these classes is ever called, wherever in a conf
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -21,9 +19,9 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
+from glus.config.paths import carried_sam2_configs, find_sam2_config
 from glus.errors import InputError
 
-INSTALLED = Path(__file__).resolve().parents[2]  # the folder that `glus/` lies in
 TARGET = "_target_"
 CLASSES: dict[str, type] = {
     f"{built.__module__}.{built.__qualname__}": built
@@ -44,14 +42,10 @@ def load_sam2_config(name: str) -> dict[str, Any]:
     Raises:
         InputError: neither a file nor a name of the package, or not a configuration of SAM-2.
     """
-    path: Any = next((path for path in (Path(name), INSTALLED / name) if path.is_file()), None)
+    path = find_sam2_config(name)
     if path is None:
-        package = resources.files("sam2") / "configs"
-        candidates = {file.name: file for folder in package.iterdir() if folder.is_dir() for file in folder.iterdir()}
-        if name not in candidates:
-            known = ", ".join(sorted(file for file in candidates if "hiera" in file))
-            raise InputError(f"SAM-2 configuration {name}: no such file, and not one of the sam2 package ({known}).")
-        path = candidates[name]
+        known = ", ".join(file.name for file in carried_sam2_configs())
+        raise InputError(f"SAM-2 configuration {name}: no such file, and not one of the sam2 package ({known}).")
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
@@ -73,7 +67,10 @@ def build_sam2(config: Mapping[str, Any]) -> SAM2Base:
         "dynamic_multimask_stability_delta": 0.05,
         "dynamic_multimask_stability_thresh": 0.98,
     }
-    model = _built({**config, "sam_mask_decoder_extra_args": extra}, "model")
+    try:
+        model = _built({**config, "sam_mask_decoder_extra_args": extra}, "model")
+    except RecursionError as error:  # YAML may name a part of itself
+        raise InputError("SAM-2 configuration: a part of it holds itself, or it is nested too deep.") from error
     if not isinstance(model, SAM2Base):
         raise InputError(f"SAM-2 configuration: model is {type(model).__name__}, expected {TARGET} of SAM2Base.")
     return model

@@ -13,14 +13,13 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from glus.config import LanguageConfig, ModelConfig, VisionConfig
+from glus.config.model import LONGEST_CONVERSATION
 from glus.model.assembly import build_text_hidden_fcs
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.mllm import MultimodalLanguageModel
 from glus.model.sam2 import MaskBranch, load_sam2_config
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.transforms import FrameTransform, build_clip_processor
-
-MAX_POSITIONS = 2048
 
 
 def build_from_scratch(config: ModelConfig, tokenizer: LlamaSentencePiece, seed: int) -> GlusModel:
@@ -70,7 +69,7 @@ def llama_config(shape: LanguageConfig, vocabulary: int) -> LlamaConfig:
         intermediate_size=shape.intermediate_size,
         num_hidden_layers=shape.num_layers,
         num_attention_heads=shape.num_heads,
-        max_position_embeddings=MAX_POSITIONS,
+        max_position_embeddings=LONGEST_CONVERSATION,
         tie_word_embeddings=False,
     )
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from glus.errors import ArtifactError
 from glus.files import hash_file, read_json
 from glus.manifest import Manifest, read_manifest, require_artifact, verify_files
-from glus.paths import EVALUATION_SPLITS, SELECTOR, STAGED
+from glus.paths import EVALUATION_SPLITS, SELECTOR, STAGED, TRAINING_SPLITS
 from glus.pipeline.table import EARLY_STOP_MODEL, STEPS, Step
 from glus.pipeline.unneeded import WHY, is_empty, is_needed
+from glus.records.frame_check import require_staged_frames
 from glus.records.split import StagedSplit
 
 if TYPE_CHECKING:
@@ -44,7 +45,12 @@ def input_hashes(step: Step, config: Config) -> dict[str, str]:
     Raises:
         ArtifactError: one is missing, incomplete, made under other parameters or from other inputs than lie there now.
     """
-    return {path: _check(path, config) for path in resolve(needed_inputs(step, config), config)}
+    found = {path: _check(path, config) for path in resolve(needed_inputs(step, config), config)}
+    if step.devices:  # its model sees the frames
+        for listed, names in _listed_splits(config).items():
+            for name in names if str(listed) in found else ():
+                _check_frames(name)
+    return found
 
 
 def needed_inputs(step: Step, config: Config) -> tuple[str, ...]:
@@ -114,10 +120,25 @@ def _check(name: str, config: Config) -> str:
     return manifest.content_sha256
 
 
+def _listed_splits(config: Config) -> dict[Path, list[str]]:
+    """The splits that `data/staged/train.json` and `evaluation.json` list."""
+    return {
+        TRAINING_SPLITS: [entry.split for entry in config.data.train],
+        EVALUATION_SPLITS: config.data.evaluation,
+    }
+
+
+def _check_frames(name: str) -> None:
+    """Checks frames that lie outside of the staged split; those inside are listed in its manifest."""
+    extra = read_manifest(STAGED / name).extra
+    root = Path(extra["frames_root"])
+    if "frames_sha256" in extra and not root.is_relative_to(STAGED):
+        require_staged_frames(StagedSplit(STAGED / name, root), extra["frames_sha256"])
+
+
 def _check_staged_list(path: Path, config: Config) -> str:
     """Checks `data/staged/train.json` or `evaluation.json` against the configuration and the splits it names."""
-    data = config.data
-    wanted = data.evaluation if path == EVALUATION_SPLITS else [entry.split for entry in data.train]
+    wanted = _listed_splits(config)[path]
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; run `glus stage` (or `dvc repro stage`) first.")
     listed = read_json(path).get("splits")

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from glus.config import parse_config
 from glus.errors import GlusError, InputError
-from glus.files import hash_file, hash_json, read_json, write_json
+from glus.files import hash_file, hash_json, read_json, read_note, write_json
 from glus.manifest import MANIFEST, read_manifest
 from glus.paths import EVALUATION_METRICS, METRICS, MODELS, RUNS, SELECTOR, STAGED
 from glus.pipeline.provenance import PICTURES, installed_packages
@@ -263,7 +263,7 @@ def _hardware() -> dict[str, Any]:
 def cost_of_steps(project: Path) -> dict[str, dict[str, Any]]:
     """By step, what its last run took, of those steps whose record is of what lies in the project now."""
     records = sorted((project / RUNS).glob("*.json"))
-    found = {file.stem: read_json(file) for file in records if file.name != PASSPORT.name}
+    found = {file.stem: read_note(file) for file in records if file.name != PASSPORT.name}
     return {
         name: {key: record[key] for key in COSTS if key in record}
         for name, record in found.items()

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from glus.files import hash_file, read_json, write_json
+from glus.files import hash_file, read_note, write_json
 from glus.paths import EVALUATION_METRICS, MODELS, REPORTS, RUNS, SELECTOR, STAGED
 from glus.pipeline.artifacts import resolve
 from glus.pipeline.run_name import run_name
@@ -103,7 +103,7 @@ def open_tracker(config: Config, step: Step, fingerprint: str) -> Tracker:
     if not config.tracking.enabled:
         return Tracker()
     note = _execution_of(step)
-    before = read_json(note) if note.exists() else {}
+    before = read_note(note)
     parameters = flatten(config.model_dump(mode="json"))
     execution = execution_key()
     write_json({"fingerprint": fingerprint, "execution": execution}, note)

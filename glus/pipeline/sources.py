@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glus.errors import InputError
-from glus.files import hash_file, hash_json, read_json, write_json
+from glus.files import hash_file, hash_json, read_note, write_json
 from glus.pipeline.project import external_paths
 from glus.pipeline.table import STEPS, Step
 from glus.pipeline.unneeded import NEEDED, is_needed
@@ -36,11 +36,11 @@ def update_sources(config: Config) -> list[str]:
     changed = []
     for step in (step for step in STEPS if step.has_state):
         file = SOURCES / f"{step.name}.json"
-        before = read_json(file) if file.is_file() else {}
+        before = read_note(file)
         found = {name: path_state(path) or before.get(name) for name, path in outside_paths(step, config)}
         if step.for_selector:
             found[NEEDED] = is_needed(step, config)
-        if found != before or not file.is_file():
+        if found != before or not file.is_file() or not file.stat().st_size:
             write_json(found, file)
             changed.append(step.name)
     return changed

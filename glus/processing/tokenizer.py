@@ -197,19 +197,32 @@ _LISTED: dict[str, Callable[[dict[str, Any]], Iterable[tuple[Any, Any]]]] = {
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> LlamaSentencePiece:
-    """Trains a small LLaMA-style tokenizer (BPE with byte fall-back) on sentences; the same texts give the same one."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sorted(texts)),
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=vocabulary,
-        hard_vocab_limit=False,
-        byte_fallback=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        character_coverage=1.0,
-        num_threads=1,
-        minloglevel=2,
-    )
+    """Trains a small LLaMA-style tokenizer (BPE with byte fall-back) on sentences; the same texts give the same one.
+
+    Raises:
+        InputError: the vocabulary has no room for their letters.
+    """
+    model, sentences = io.BytesIO(), sorted(texts)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocabulary,
+            hard_vocab_limit=False,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            character_coverage=1.0,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        if "required_chars" not in str(error):
+            raise
+        letters = len(set("".join(sentences)))
+        raise InputError(
+            f"model.language.vocabulary: {vocabulary} pieces have no room for 256 bytes, a few marks and the {letters}"
+            " letters of the sentences that are trained on; make it larger."
+        ) from error
     return LlamaSentencePiece(model.getvalue())

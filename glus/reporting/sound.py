@@ -17,6 +17,7 @@ from av.packet import Packet
 from glus.media.film_streams import OPTIONS
 
 FALLBACK, PLANES = "aac", "fltp"
+PLAIN_SAMPLES = "pcm_"  # allowed in an mp4, where few players read them
 
 
 @contextmanager
@@ -34,7 +35,8 @@ def sound_of(film: Path | None, target: OutputContainer, begin_s: float, end_s: 
     with av.open(str(film.absolute()), options=OPTIONS) as source:  # was examined; errors inside are of the new film
         stream = source.streams.best("audio")
         assert isinstance(stream, AudioStream)
-        copied = stream.codec_context.name in target.supported_codecs
+        codec = stream.codec_context.name
+        copied = codec in target.supported_codecs and not codec.startswith(PLAIN_SAMPLES)
         make = _copied if copied else _encoded
         yield make(source, stream, target, (begin_s, end_s))
 

@@ -19,6 +19,7 @@ from glus.reporting.palette import INK, PAPER, Colour, colour_of
 from glus.reporting.sound import sound_of
 
 TICKS_PER_S = 60_000  # whole numbers of them for the usual rates; MPEG-4 allows no more than 65,535
+LONGEST_SIDE = 16384  # pixels; of H.264, as x264 writes it
 USUAL_RATE = 10  # frames per second of frames without a clock
 TALLEST_CAPTION = 1 / 3  # of the picture; a caption that needs more is left out
 CAPTION_OPACITY = 0.75
@@ -105,12 +106,15 @@ def overlay_video(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.part.mp4")
-    with av.open(str(aside), "w", format="mp4") as container:
-        video = OverlayVideo(container, size, texts)
-        with sound_of(sound, container, *part) as video.sound:
-            yield video
-            video.finish()
-    aside.replace(path)
+    try:
+        with av.open(str(aside.absolute()), "w", format="mp4") as container:  # `10:30.mp4` alone names a protocol
+            video = OverlayVideo(container, size, texts)
+            with sound_of(sound, container, *part) as video.sound:
+                yield video
+                video.finish()
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_overlay_video(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from glus.errors import InputError
 from glus.media.sources import FrameSource
+from glus.reporting.video import LONGEST_SIDE
 from glus.segmenting.requests import SegmentRequest
 
 
@@ -11,8 +12,14 @@ def cut(frames: FrameSource, request: SegmentRequest) -> FrameSource:
     """The frames that a request takes.
 
     Raises:
-        InputError: its span holds no frame.
+        InputError: its span holds no frame, or no film can be made of frames so large.
     """
+    width, height = frames.size
+    if max(frames.size) > LONGEST_SIDE:
+        raise InputError(
+            f"{frames.name} is {width}x{height} pixels, but the film of its masks can have {LONGEST_SIDE} on a side at"
+            " most; scale or cut it first."
+        )
     first, end = request.bounds()
     stop = min(len(frames) if end is None else end, len(frames))
     if first >= stop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glus.errors import InputError
+from glus.errors import ArtifactError, InputError
 from glus.files import hash_file, hash_json
 from glus.manifest import MANIFEST, Manifest, first_difference, read_manifest
 from glus.media.folders import list_frame_files
@@ -20,16 +20,21 @@ def require_free_or_own(output: Path) -> None:
     """Nothing is written over.
 
     Raises:
-        InputError: the folder is there and is no result of this command.
+        InputError: it is there, holds something, and is no result of this command.
     """
     own = (output / MANIFEST).is_file() or (output / UNFINISHED).is_dir()
-    if output.exists() and not own:
+    if output.exists() and not own and not (output.is_dir() and not any(output.iterdir())):
         raise InputError(f"{output} exists already; name another folder.")
 
 
 def finished(output: Path) -> Manifest | None:
-    """The manifest of a result that is complete."""
-    return read_manifest(output) if (output / MANIFEST).is_file() else None
+    """The manifest of a result that is complete; None also where a power loss has damaged it before pieces went."""
+    try:
+        return read_manifest(output) if (output / MANIFEST).is_file() else None
+    except ArtifactError:
+        if (output / UNFINISHED).is_dir():
+            return None
+        raise
 
 
 def identity(job: Job, request: SegmentRequest, compute: dict[str, str]) -> dict[str, Any]:

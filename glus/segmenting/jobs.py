@@ -90,7 +90,8 @@ def _read_table(path: Path) -> list[tuple[Path, str]]:
     sentence = [name for name in header if name in SENTENCE]
     if header.count("video") != 1 or len(sentence) != 1:
         raise InputError(
-            f"{path} has the columns {', '.join(header) or 'none'}, expected video and sentence, once each."
+            f"{path} has the columns {', '.join(header) or 'none'}, expected video and sentence, once"
+            " each, separated by commas."
         )
     if len(lines) == 1:
         raise InputError(f"{path} names no video; write a line for each video and sentence.")
@@ -102,8 +103,8 @@ def _read_table(path: Path) -> list[tuple[Path, str]]:
                 f' in quotes: "the dog, left".'
             )
         row = dict(zip(header, cells, strict=True))
-        if not row["video"]:
-            raise InputError(f"{path}, line {number} names no video.")
+        if not row["video"] or "\0" in row["video"]:
+            raise InputError(f"{path}, line {number} names no video{' (it holds a zero byte)' * bool(row['video'])}.")
         try:
             require_sentences([row[sentence[0]]])
         except InputError as fault:

@@ -9,7 +9,6 @@ import torch
 from glus.api import GLUS, KeyFrameSelector
 from glus.inference.compiled import compile_image_encoder
 from glus.inference.quantised import Bits, bitsandbytes, quantise
-from glus.manifest import verify_where_listed
 from glus.segmenting.finished import require_model
 from glus.segmenting.requests import Precision, SegmentRequest
 
@@ -46,7 +45,6 @@ class Models:
     @cached_property
     def glus(self) -> GLUS:
         """The model."""
-        verify_where_listed(self._request.model)
         model = self._read()
         if self._request.compiled:
             compile_image_encoder(model)
@@ -63,6 +61,4 @@ class Models:
     def selector(self) -> KeyFrameSelector | None:
         """What chooses key frames, where that is asked for."""
         folder = self._request.selector
-        if folder is not None:
-            verify_where_listed(folder)
         return KeyFrameSelector.from_pretrained(folder, dtype=self._dtype, device=self.device) if folder else None

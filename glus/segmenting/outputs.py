@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
 from glus.errors import InputError
 from glus.evaluation.exports import coco_document, coco_track
-from glus.files import write_json
+from glus.files import write_json, write_refusal
 from glus.masks import decode_rle, write_mask_png
 from glus.media.sources import FrameSource
 from glus.reporting.palette import colour_of
 from glus.reporting.video import USUAL_RATE, overlay_video
 from glus.segmenting.requests import Format
+
+logger = logging.getLogger(__name__)
 
 MASKS, RESULT, OVERLAY, COCO = "masks.parquet", "result.json", "overlay.mp4", "coco.json"
 MOST_IN_A_PALETTE = 255
@@ -66,12 +70,25 @@ def write_forms(result: FinishedVideo, forms: tuple[Format, ...]) -> None:
 def write_overlay(result: FinishedVideo) -> None:
     """Writes the overlay video: the film's size, times, length and sound; a frame around each sentence's key frame."""
     clip = result.clip
+    sound = clip.path if clip.has_sound else None
+    try:
+        _write_overlay(result, sound)
+    except av.error.FFmpegError as problem:
+        if sound is None or write_refusal(problem):
+            raise
+        logger.warning(
+            "warning: the sound of %s cannot be taken over (%s); %s has none", sound, problem.strerror, OVERLAY
+        )
+        _write_overlay(result, None)
+
+
+def _write_overlay(result: FinishedVideo, sound: Path | None) -> None:
+    clip = result.clip
     times, end = clip.times_s, clip.end_s
     if times is None or end is None:
         times, end = tuple(place / USUAL_RATE for place in range(len(clip))), len(clip) / USUAL_RATE
     begin = times[0] if clip.indices[0] else 0.0  # a part of a film begins at once, a whole one as it begins
     spans = [(first - begin, second - begin) for first, second in pairwise((*times, end))]
-    sound = clip.path if clip.has_sound else None
     with overlay_video(result.folder / OVERLAY, clip.size, result.sentences, sound=sound, part=(begin, end)) as video:
 
         def draw(place: int, masks: np.ndarray) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from glus.errors import GlusError, InputError, name_some
@@ -13,6 +15,7 @@ from glus.inference.passes import PropagationSettings
 from glus.inference.session import VideoSession
 from glus.manifest import write_manifest
 from glus.media.sources import FrameSource, open_frames
+from glus.publishing import sync
 from glus.records.tables import write_row_groups
 from glus.segmenting.clips import cut, key_frame_place
 from glus.segmenting.finished import UNFINISHED, finished, identity, require_free_or_own, require_same
@@ -48,17 +51,18 @@ def run_jobs(jobs: Sequence[Job], request: SegmentRequest) -> Iterator[str]:
             continue
         for warning in clip.warnings:
             logger.warning("%s", warning)
-        with plain_failures(job):
-            yield _run(job, clip, key_frame, request, models)
+        with plain_failures(job), closing(Pieces(job.output / UNFINISHED)) as pieces:
+            yield _run(job, clip, key_frame, request, models, pieces)
     if faults:
         raise InputError(f"{len(faults)} of {len(jobs)} videos could not be read: {name_some(faults)}.")
 
 
-def _run(job: Job, clip: FrameSource, key_frame: int | None, request: SegmentRequest, models: Models) -> str:
+def _run(
+    job: Job, clip: FrameSource, key_frame: int | None, request: SegmentRequest, models: Models, pieces: Pieces
+) -> str:
     """One video; says what is there now."""
     models.require()
     who = identity(job, request, models.compute)
-    pieces = Pieces(job.output / UNFINISHED)
     manifest = finished(job.output)
     said = f"{len(job.sentences)} x {len(clip)} masks and {OVERLAY} are in {job.output}"
     if manifest is not None:
@@ -73,7 +77,7 @@ def _run(job: Job, clip: FrameSource, key_frame: int | None, request: SegmentReq
         key_frames = _segment(job, clip, key_frame, who, pieces, models)
     result = FinishedVideo(job.output, clip, job.sentences, key_frames)
     if manifest is None:
-        for leftover in job.output.glob(".*"):  # of a process that was killed while it wrote
+        for leftover in filter(Path.is_file, job.output.glob(".*")):  # of a process that was killed while it wrote
             leftover.unlink()
         write_row_groups("segmented", pieces.in_order(), job.output / MASKS)
         write_overlay(result)
@@ -82,6 +86,7 @@ def _run(job: Job, clip: FrameSource, key_frame: int | None, request: SegmentReq
     write_summary(result, forms)
     extra = {"formats": list(forms), "key_frames": key_frames}
     write_manifest(job.output, step="segment", **who, extra=extra, without=UNFINISHED)
+    sync(job.output)
     pieces.remove()
     return said
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from glus.config import Config
+from glus.config.learning import FEWEST_LABELLED
 from glus.errors import InputError
 from glus.keyframes.frame_quality import LabellingModel
 from glus.manifest import Manifest, read_manifest
@@ -22,8 +23,6 @@ from glus.pipeline.pieces import finish_pieces
 from glus.records.split import StagedSplit
 from glus.records.tables import read_table, write_table
 from glus.records.video import Video
-
-FEWEST_VIDEOS = 2
 
 
 def run(context: StepContext) -> None:
@@ -36,10 +35,10 @@ def run(context: StepContext) -> None:
     folder = context.work / "labels"
     labelled = list(_chosen_videos(config))
     num_videos = sum(len(videos) for _, videos, _ in labelled)
-    if num_videos < FEWEST_VIDEOS:
+    if num_videos < FEWEST_LABELLED:
         raise InputError(
             f"pseudolabel.share: {config.pseudolabel.share} leaves {num_videos} videos of data.train to label, but the"
-            f" selector needs {FEWEST_VIDEOS}, to be trained and to be validated; raise the share."
+            f" selector needs {FEWEST_LABELLED}, to be trained and to be validated; raise the share."
         )
     size, read = config.pseudolabel.shard_videos, partial(read_table, "pseudolabels")
     for split, videos, first in labelled:

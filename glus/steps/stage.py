@@ -16,6 +16,7 @@ from glus.manifest import read_manifest, write_manifest
 from glus.paths import EVALUATION_SPLITS, GENERATED, REPORTS, STAGED, TRAINING_SPLITS
 from glus.pipeline.artifacts import split_parameters
 from glus.pipeline.context import StepContext
+from glus.publishing import sync
 from glus.records.tables import write_table
 from glus.staging.checks import ExaminedSplit, examine, worker_pool
 from glus.staging.faults import Fault, error, errors, warning
@@ -92,6 +93,8 @@ def _stage(context: StepContext, name: str, pool: Pool | None) -> list[Fault]:
         note.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         faults = _examine_and_write(context, name, root, target, pool)
+        if target.is_dir():
+            sync(target)
         write_json({"state": state, "faults": [asdict(fault) for fault in faults]}, note)
     if not errors(faults):
         print(f"{name}: {_counts(name, target)}")

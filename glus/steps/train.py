@@ -25,6 +25,7 @@ from glus.processing.conversation import conversation_texts
 from glus.processing.selector_conversation import selector_texts
 from glus.processing.sentences import IM_END, IM_START, SEG, taught_to_glus
 from glus.processing.tokenizer import LlamaSentencePiece, train_tokenizer
+from glus.publishing import sync
 from glus.records.split import StagedSplit
 from glus.training.loop.checkpoints import Checkpoints
 from glus.training.loop.curves import Curves, TrainingLog
@@ -180,6 +181,7 @@ def save_checkpoint(context: StepContext, model: GlusModel, trained: Collection[
         inputs=context.inputs,
         extra={"checkpoint_step": step, "weights_sha256": weights_sha256(partial)},
     )
+    sync(partial)  # states of later steps are, and training goes on from them
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

@@ -12,6 +12,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 
 from glus.errors import InputError
 from glus.files import read_json
+from glus.manifest import verify_where_listed
 from glus.model.assembly import VISION_TOWER, assemble
 from glus.model.glus import GlusModel, GlusSettings
 from glus.model.lora import is_adapted
@@ -96,7 +97,9 @@ def load_glus(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype: st
     Raises:
         InputError: not a saved model, tensors that are missing, unexpected or of another shape (each named), or a base
             that is missing or another one.
+        ArtifactError: files that are not those of the manifest beside them, where there is one; names the file.
     """
+    verify_where_listed(directory)
     config = read_model_config(directory)
     adapted = holds_adapter(directory, config)
     parts = find_base(directory, recorded_base(directory), elsewhere)

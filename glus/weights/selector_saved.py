@@ -13,6 +13,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus.files import read_json
+from glus.manifest import verify_where_listed
 from glus.model.assembly import language_model_without_weights
 from glus.model.lora import is_adapted
 from glus.processing.tokenizer import LlamaSentencePiece
@@ -100,7 +101,9 @@ def load_selector(directory: Path, elsewhere: Elsewhere = WHERE_IT_LAY, *, dtype
     Raises:
         InputError: not a saved selector, one for another vocabulary, tensors that are missing, unexpected or of another
             shape (each named), or a base that is missing or another one.
+        ArtifactError: files that are not those of the manifest beside them, where there is one; names the file.
     """
+    verify_where_listed(directory)
     config = _read_config(directory / CONFIG)
     adapted = holds_adapter(directory, config)
     parts = find_base(directory, recorded_base(directory), elsewhere)

@@ -1,6 +1,7 @@
 """`glus segment` on a tiny random model that always says [SEG]: forms, resuming, sound, bad input, Ctrl-C."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from glus.model.glus import GlusModel
 from glus.model.lora import merged_state_dict
 from glus.model.scratch import build_from_scratch
 from glus.records.tables import read_table
-from glus.segmenting import jobs, pieces, rows, run
+from glus.segmenting import clips, jobs, pieces, rows, run
 from glus.weights.saved import save_glus
 
 T, WIDTH, HEIGHT, RATE = 10, 64, 48, 25
@@ -170,9 +171,10 @@ def test_the_overlay_has_the_film_s_size_times_and_sound_and_marks_the_key_frame
     assert max(range(T), key=edges.__getitem__) == 4
 
 
-def test_a_part_of_a_film_brings_its_part_of_the_sound(segment, tmp_path):
-    write_film(tmp_path / "film.avi", 8, sound="pcm_u8")  # nothing that an mp4 holds
-    code, _, errors = segment("film.avi", "-e", RED, "-o", "out", "--frames", "3:8", "--every", 2)
+@pytest.mark.parametrize(("name", "sound"), [("film.avi", "pcm_u8"), ("film.mov", "pcm_s16le")])
+def test_a_part_of_a_film_brings_its_part_of_the_sound(segment, tmp_path, name, sound):
+    write_film(tmp_path / name, 8, sound=sound)  # nothing that an mp4 holds, and nothing that players expect in one
+    code, _, errors = segment(name, "-e", RED, "-o", "out", "--frames", "3:8", "--every", 2)
     assert code == 0, errors
     result = json.loads(Path("out/result.json").read_text())
     assert result["frame_indices"] == [3, 5, 7]
@@ -182,6 +184,54 @@ def test_a_part_of_a_film_brings_its_part_of_the_sound(segment, tmp_path):
         assert container.streams.audio[0].codec_context.name == "aac"
         samples = sum(frame.samples for frame in container.decode(audio=0))
     assert 0.1 < samples / 8000 < 0.6
+
+
+def test_a_sound_that_fails_costs_the_sound_alone(segment, film, monkeypatch, caplog):
+    def failing(*_: object) -> None:
+        raise av.error.InvalidDataError(1, "Invalid data found")
+
+    monkeypatch.setattr("glus.reporting.sound._copied", failing)
+    assert segment(film, "-e", RED, "-o", "out")[0] == 0
+    assert f"the sound of {film} cannot be taken over (Invalid data found); overlay.mp4 has none" in caplog.text
+    with av.open("out/overlay.mp4") as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+        assert len(list(container.decode(video=0))) == T
+
+
+def test_names_that_begin_like_a_protocol_are_names(segment, film):
+    Path("10:30.mp4").write_bytes(film.read_bytes())
+    code, _, errors = segment("10:30.mp4", "-e", RED, "-o", "10:31")
+    assert code == 0, errors
+    assert {"masks.parquet", "overlay.mp4"} <= {path.name for path in Path("10:31").iterdir()}
+
+
+def test_pictures_larger_than_any_film_are_refused_before_their_masks(segment, film, monkeypatch):
+    monkeypatch.setattr(clips, "LONGEST_SIDE", WIDTH - 1)
+    code, _, errors = segment(film, "-e", RED, "-o", "out")
+    assert (code, Path("out").exists()) == (2, False)
+    assert f"{film} is 64x48 pixels, but the film of its masks can have 63 on a side" in errors
+
+
+def test_one_command_at_a_time_works_on_a_result(segment, film):
+    with killed(after=8):
+        segment(film, "-e", RED, "-o", "out")
+    before = content(Path("out"))
+    with Path("out/unfinished/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, _, errors = segment(film, "-e", RED, "-o", "out")
+    assert (code, content(Path("out"))) == (1, before)
+    assert "Another `glus segment` is at work in out" in errors
+    assert segment(film, "-e", RED, "-o", "out")[0] == 0
+
+
+def test_an_empty_folder_is_filled_and_another_one_is_not(segment, film):
+    Path("out").mkdir()
+    Path("other").mkdir()
+    Path("other/notes.txt").write_text("mine")
+    assert segment(film, "-e", RED, "-o", "out")[0] == 0
+    code, _, errors = segment(film, "-e", RED, "-o", "other")
+    assert (code, [path.name for path in Path("other").iterdir()]) == (2, ["notes.txt"])
+    assert "other exists already" in errors
 
 
 @pytest.mark.parametrize("masks", [2, 9, 19])
@@ -243,6 +293,21 @@ def test_ctrl_c_finishes_the_frame_says_one_line_and_keeps_what_is_finished(segm
     ]
     assert read_table("segmented", Path("out/unfinished/masks-000000.parquet")).num_rows == 1
     assert segment(film, "-e", RED, "-o", "out")[0] == segment(film, "-e", RED, "-o", "whole")[0] == 0
+    assert content(Path("out")) == content(Path("whole"))
+
+
+def test_a_power_loss_at_the_very_end_loses_nothing(segment, film, monkeypatch):
+    """The manifest is there and empty; what it speaks of is synced to disk before the pieces go."""
+    assert segment(film, "-e", RED, "-o", "whole")[0] == 0
+
+    def lost(folder: Path) -> None:
+        (folder / "manifest.json").write_bytes(b"")
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(run, "sync", lost)
+        segment(film, "-e", RED, "-o", "out")
+    assert segment(film, "-e", RED, "-o", "out")[0] == 0
     assert content(Path("out")) == content(Path("whole"))
 
 
@@ -308,6 +373,8 @@ def test_a_table_names_videos_and_sentences_from_any_folder(segment, tmp_path, m
         (["one", "-e", RED, "--window-stride", "9"], "window_stride 9"),
         (["words.csv"], "words.csv has the columns film, words, expected video and sentence"),
         (["cells.csv"], "cells.csv, line 2 has 3 cells, expected 2"),
+        (["semicolons.csv"], "expected video and sentence, once each, separated by commas"),
+        (["zero.csv"], "zero.csv, line 2 names no video (it holds a zero byte)"),
         (["marked.csv"], "marked.csv, line 3: expression 0 holds <image>"),
     ],
 )
@@ -320,6 +387,8 @@ def test_bad_input_is_one_paragraph_and_leaves_nothing(segment, tmp_path, argume
     Path("text.mp4").write_text("no film")
     Path("words.csv").write_text("film,words\na,b\n")
     Path("cells.csv").write_text("video,sentence\none,the dog, left\n")
+    Path("semicolons.csv").write_text("video;sentence\none;the dog\n")
+    Path("zero.csv").write_text("video,sentence\non\0e,the dog\n")
     Path("marked.csv").write_text("video,sentence\none,the dog\none,the <image>\n")
     code, _, errors = segment(*arguments, "-o", "out")
     assert code == 2, errors

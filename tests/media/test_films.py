@@ -252,6 +252,21 @@ def test_films_that_tell_no_durations_of_frames(
     assert numbers_of(open_frames(path)) == list(range(len(pictures)))
 
 
+def test_a_film_whose_pictures_begin_behind_its_sound_is_whole(tmp_path: Path) -> None:
+    """In WMV: the sound's encoder begins before time 0, so that all is shifted."""
+    with av.open(str(tmp_path / "film.wmv"), "w") as container:
+        pictures = container.add_stream("wmv2", rate=25, width=96, height=64, pix_fmt="yuv420p")
+        tone = container.add_stream("wmav2", rate=44100, layout="mono", bit_rate=64000)
+        for number in range(NUM_FRAMES):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.asarray(draw(number)), "rgb24")))
+        container.mux(pictures.encode())
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 44100 * NUM_FRAMES // 25), np.int16), "s16", "mono")
+        samples.sample_rate, samples.pts, samples.time_base = 44100, 0, Fraction(1, 44100)
+        container.mux(tone.encode(samples))
+        container.mux(tone.encode())
+    assert numbers_of(open_frames(tmp_path / "film.wmv")) == list(range(NUM_FRAMES))
+
+
 @pytest.mark.parametrize(
     ("packets", "frames", "lost"),
     [

@@ -147,6 +147,8 @@ def test_images_in_memory() -> None:
         ([], "no frames"),
         (pixels.astype(np.float32), "found float32"),
         (pixels[0], "expected uint8"),
+        (list(pixels), "number 0 is a ndarray, expected PIL images"),
+        (None, "found NoneType, expected PIL images"),
     ):
         with pytest.raises(InputError, match=said):
             open_frames(frames)

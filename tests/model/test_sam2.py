@@ -120,6 +120,13 @@ def test_only_what_sam2_is_made_of_is_built_wherever_it_is_named(monkeypatch, va
     assert not called
 
 
+def test_a_configuration_that_holds_itself_is_refused():
+    value: dict = {"_target_": BASE}
+    value["image_encoder"] = value
+    with pytest.raises(InputError, match="a part of it holds itself"):
+        build_sam2(value)
+
+
 def test_values_that_do_not_fit_are_one_sentence():
     config = load_sam2_config("glus/model/sam2_tiny.yaml")
     trunk = config["image_encoder"]["trunk"] | {"window_spec": [8]}

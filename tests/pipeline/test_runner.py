@@ -1,6 +1,7 @@
 """Around a step: its lock, its scratch folder, its inputs' check, its record, and what is left when it fails."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from glus.pipeline.artifacts import input_hashes, needed_inputs, open_split, res
 from glus.pipeline.lock import step_lock
 from glus.pipeline.runner import WORK, find_step, plan_step, run_beside, run_step
 from glus.publishing import publish
+from glus.records.tables import write_table
 
 
 @pytest.fixture
@@ -269,13 +271,13 @@ def stage_splits(config: Config) -> None:
     for name in config.stage.splits:
         folder = Path("data/staged", name)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "videos.parquet").write_text(name)
+        write_table("videos", [], folder / "videos.parquet")
         write_manifest(
             folder,
             step="stage",
             parameters=split_parameters(config, name),
             inputs={},
-            extra={"frames_root": "data/raw/synthetic", "frames_sha256": name},
+            extra={"frames_root": "data/raw/synthetic", "frames_sha256": hashlib.sha256().hexdigest(), "list": name},
         )
     for stem, names in (
         ("train", [entry.split for entry in config.data.train]),

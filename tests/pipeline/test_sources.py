@@ -84,6 +84,16 @@ def test_what_is_not_on_this_machine_keeps_its_state(project: Callable) -> None:
     assert Path("sources/stage.json").read_text() == before
 
 
+def test_a_note_that_a_power_loss_has_emptied_is_written_anew(project: Callable) -> None:
+    config = project()
+    update_sources(config)
+    for file in Path("sources").iterdir():
+        before = file.read_bytes()
+        file.write_bytes(b"")
+        assert update_sources(config) == [file.stem]
+        assert file.read_bytes() == before
+
+
 def test_links_in_a_circle_end(project: Callable) -> None:
     Path("raw/valid/again").symlink_to(Path("raw").resolve())
     state = path_state(Path("raw"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -17,9 +18,9 @@ from PIL import Image
 
 from glus.commands.params import edited
 from glus.config import ClipKind, Config, load_config, parse_config
-from glus.errors import ConfigError, InputError
+from glus.errors import ArtifactError, ConfigError, InputError
 from glus.manifest import read_manifest
-from glus.pipeline.artifacts import open_split
+from glus.pipeline.artifacts import input_hashes, open_split
 from glus.pipeline.context import StepContext
 from glus.pipeline.runner import WORK, run_step
 from glus.pipeline.table import STEPS
@@ -79,6 +80,28 @@ def test_it_publishes_tables_and_raw_data(config: Config, run: Callable[..., Non
         "train": {"synthetic/train": read_manifest(Path("data/staged/synthetic/train")).content_sha256},
         "evaluation": {"synthetic/test": read_manifest(Path("data/staged/synthetic/test")).content_sha256},
     }
+
+
+def test_frames_are_those_that_were_staged_or_named(config: Config, run: Callable[..., None]) -> None:
+    """A step that shows frames to a model compares them, once for each state that they are in."""
+    run(config)
+    check = partial(input_hashes, next(step for step in STEPS if step.name == "train"), config)
+    check()
+    split = open_split(config, "synthetic/train")
+    frame = split.frame_path(list(split.videos.values())[3], 2)
+    content = frame.read_bytes()
+    frame.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match=rf"synthetic/train are not .* \(changed since: {frame}\)"):
+            check()
+    frame.write_bytes(content)
+    check()
+    note = Path(".glus/frames/synthetic/train.json").read_bytes()
+    check()
+    assert Path(".glus/frames/synthetic/train.json").read_bytes() == note
+    frame.unlink()
+    with pytest.raises(ArtifactError, match=rf"{frame} cannot be read \(No such file"):
+        check()
 
 
 def test_the_same_again_is_the_same(config: Config, run: Callable[..., None]) -> None:

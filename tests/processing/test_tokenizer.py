@@ -21,6 +21,11 @@ def test_training_is_deterministic():
     assert train_tokenizer(texts, 400).encode("a red") == train_tokenizer(texts[::-1], 400).encode("a red")
 
 
+def test_a_vocabulary_without_room_for_the_letters_is_refused():
+    with pytest.raises(InputError, match=r"model\.language\.vocabulary: 330 pieces .* the 109 letters"):
+        train_tokenizer([*map(chr, range(0x4E00, 0x4E00 + 99)), "abcdefghij"], 330)
+
+
 def test_unknown_characters_survive_as_bytes(tokenizer):
     assert tokenizer.unk_id not in tokenizer.encode("名前 ü")
 

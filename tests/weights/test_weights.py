@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from glus import GLUS
-from glus.errors import InputError
+from glus.errors import ArtifactError, InputError
 from glus.inference import segment_video
+from glus.manifest import write_manifest
 from glus.weights.folder import WEIGHTS
 from glus.weights.saved import save_glus
 
@@ -48,6 +49,16 @@ def test_truncated_weights_are_refused(saved):
     path = saved / WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="cannot be read as plain tensors"):
+        GLUS.from_pretrained(saved)
+
+
+def test_other_bytes_than_the_manifest_s_are_refused_by_whoever_loads_them(saved):
+    write_manifest(saved, step="train", parameters={}, inputs={})
+    GLUS.from_pretrained(saved)
+    content = bytearray((saved / WEIGHTS).read_bytes())
+    content[-8] ^= 1  # a bit of a weight: the file is sound
+    (saved / WEIGHTS).write_bytes(content)
+    with pytest.raises(ArtifactError, match=rf"{WEIGHTS} is not the file that `glus train` wrote"):
         GLUS.from_pretrained(saved)
 
 
