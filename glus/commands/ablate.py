@@ -29,6 +29,7 @@ def ablate(
     """Run a table of the paper (or our switches): its variants share every step that they do not change."""
     from glus.ablations.together import SECONDS_TO_STOP, places, run_together
     from glus.ablations.variants import make, offer_own
+    from glus.ablations.workspace import require_clone
     from glus.config import load_config
     from glus.pipeline.runner import interrupted_by_sigterm
 
@@ -39,6 +40,7 @@ def ablate(
     offer_own(project, load_config())
     if dry_run or as_json:
         return _show(runs, project, at_once if as_json else None)
+    require_clone(project)
     if len(runs) == 1:
         with interrupted_by_sigterm():
             return make(runs[0], project)

@@ -104,6 +104,15 @@ def test_a_row_without_its_files_is_left_out_and_refused_where_it_is_asked_for(t
     assert "llama-vid is left out: keyframes.files names none" in done.stderr
 
 
+def test_outside_of_a_clone_nothing_is_begun(tmp_path, monkeypatch, root) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    done = CliRunner().invoke(app, ["ablate", "C", "--seeds", "0,1"])
+    assert isinstance(done.exception, InputError)
+    assert "has no glus; dvc.yaml; .dvcignore: each" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
 def test_seeds_are_numbers() -> None:
     done = CliRunner().invoke(app, ["ablate", "4", "--seeds", "0;1"])
     assert isinstance(done.exception, InputError) and "such as 0,1,2" in str(done.exception)

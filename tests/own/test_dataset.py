@@ -192,12 +192,12 @@ def test_bad_sentences_write_nothing(footage, box, tmp_path, capsys, rows, said)
 
 def test_a_video_in_two_files_and_an_object_that_is_never_seen_write_nothing(footage, tmp_path, capsys) -> None:
     track = '<track id="0" label="cup"><polygon frame="0" points="4,2;10,2;10,6" outside="{}"/></track>'
-    files = [tmp_path / name / "clip.xml" for name in "ab"]
-    for file, outside in zip(files, (0, 1), strict=True):
-        file.parent.mkdir()
+    files = [tmp_path / name for name in ("a/clip.xml", "b/clip.xml", "b/film.xml")]
+    for file, outside in zip(files, (0, 1, 0), strict=True):
+        file.parent.mkdir(exist_ok=True)
         file.write_text(f"<annotations>{track.format(outside)}</annotations>")
     for labels, said in (
-        (files, "clip is labelled twice. Keep one of the two, or, where they are parts, export them as one."),
+        (files[:2], "clip is labelled twice. Keep one of the two, or, where they are parts, export them as one."),
         (files[1:], "clip: 'cup' is about what is drawn in no frame."),
     ):
         named = [word for file in labels for word in ("--labels", file)]
