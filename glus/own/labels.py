@@ -92,17 +92,19 @@ def place_of(frames: FrameSource, file_name: str, said_in: str) -> int:
     )
 
 
-def take_frame(taken: list[int], place: int, frames: FrameSource, said_in: str) -> None:
-    """Notes that a frame is labelled.
+def take_frame(taken: dict[int, str], place: int, frames: FrameSource, said_in: str) -> None:
+    """Notes where a frame is labelled.
+
+    Args:
+        taken: place of a frame -> where it is labelled.
 
     Raises:
-        InputError: it is already: which of the two is meant is not known.
+        InputError: it is labelled elsewhere already: which of the two is meant is not known.
     """
     if place in taken:
-        raise InputError(
-            f"{said_in} is of frame {frames.frame_names[place]} of {frames.name}, as another is. Keep one."
-        )
-    taken.append(place)
+        frame = f"frame {frames.frame_names[place]} of {frames.name}"
+        raise InputError(f"{said_in} is of {frame}, as is {taken[place]}. Keep one.")
+    taken[place] = said_in
 
 
 def path_in(text: str) -> PurePosixPath:

@@ -107,7 +107,10 @@ def test_coco_of_a_task_of_cvat_bears_the_name_of_its_film(videos, box, tmp_path
         (lambda c: c["videos"][0].update(name="../../etc"), "there is no video"),
         (lambda c: c["annotations"][0]["segmentations"].__setitem__(0, [[1, 2, 3]]), "invalid polygon"),
         (lambda c: c.pop("videos"), "neither videos nor images"),
-        (lambda c: c["videos"][0].update(file_names=[NAMES[0], *NAMES[:4]]), "is of frame 00000 of .*as another is"),
+        (
+            lambda c: c["videos"][0].update(file_names=[NAMES[0], *NAMES[:4]]),
+            "is of frame 00000 of .*, as is .*clip/00000.jpg. Keep one",
+        ),
     ],
 )
 def test_coco_is_refused_by_name(videos, tmp_path, change, said) -> None:
@@ -135,7 +138,7 @@ def test_paths_that_were_written_on_windows_are_read(videos, box, tmp_path) -> N
     (video,) = coco.read(write(tmp_path, "labels.json", image), videos)
     assert (video.name, video.labelled) == ("clip", (2,)) and (masks(video)[2] == box).all()
     image["images"].append({"id": 2, "file_name": "clip/00002.jpg"})
-    with pytest.raises(InputError, match=r"image 2 is of frame 00002 of .*clip, as another is"):
+    with pytest.raises(InputError, match=r"image 2 is of frame 00002 of .*clip, as is .*image 1. Keep one"):
         coco.read(write(tmp_path, "labels.json", image), videos)
 
 
@@ -306,7 +309,7 @@ def test_label_studio_has_the_label_of_a_brush_in_a_result_of_its_own(videos, bo
         (studio([region() | {"original_width": 9, "value": {"rle": [], "brushlabels": ["a"]}}]), "of 9x24 pixels"),
         (studio([], "/data/upload/1/0a1b2c3d-00003.jpg"), "does not tell which video"),
         (studio([], "/data/local-files/?d=../../secret/00001.jpg"), "no video"),
-        ([*studio([]), *studio([])], "as another is"),
+        ([*studio([]), *studio([])], "as is .*task 5"),
         ([{"id": 5, "data": {"frame": "a.jpg"}, "annotations": [{"result": []}]}], "data has 'frame', expected image"),
         ([{"id": 5, "annotations": [{"result": []}, {"result": []}]}], "2 annotations"),
         ({"tasks": []}, "expected a list of objects"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,7 +64,7 @@ def _of_videos(
             raise InputError(f"{place} has file_names {shown(files)}, expected a list of names. Export it again.")
         said = text_of(record, "name", place) if "name" in record or not files else path_in(files[0]).parent.name
         name, frames = videos.find(said, place)
-        places: list[int] = [] if files else list(range(len(frames)))
+        places = {} if files else dict.fromkeys(range(len(frames)), place)
         for file in files or ():
             take_frame(places, place_of(frames, path_in(file).name, place), frames, f"{place}, {file}")
         tracks = [_track(labels, item, frames, places, categories) for item in owned.pop(number, [])]
@@ -74,7 +75,7 @@ def _of_videos(
 
 
 def _track(
-    labels: Path, item: dict[str, Any], frames: FrameSource, places: list[int], categories: dict[str, str]
+    labels: Path, item: dict[str, Any], frames: FrameSource, places: Collection[int], categories: dict[str, str]
 ) -> AnnotatedTrack:
     number = text_of(item, "id", f"{labels}, annotations")
     where = f"{labels}, annotation {number}"
@@ -101,7 +102,7 @@ def _of_images(
 ) -> list[AnnotatedVideo]:
     owned = _by_owner(labels, annotations, "image_id")
     opened: dict[str, FrameSource] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[str, dict[int, str]] = defaultdict(dict)
     parts: dict[str, dict[tuple[str, str], dict[int, list[str]]]] = defaultdict(dict)
     for record in records(listed, f"{labels}, images"):
         number = text_of(record, "id", f"{labels}, images")

@@ -120,7 +120,7 @@ def _of_images(labels: Path, document: Document, images: list[Group], videos: Vi
     if not images:
         raise InputError(f"{labels} holds no tracks and no images. Export a task that is labelled.")
     opened: dict[str, FrameSource] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[str, dict[int, str]] = defaultdict(dict)
     parts: dict[str, Parts] = defaultdict(dict)
     for image in images:
         file = path_in(image.attributes.get("name", ""))

@@ -44,7 +44,7 @@ def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
         InputError: something is missing, damaged or no mask; names the file and the task.
     """
     opened: dict[str, FrameSource] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[str, dict[int, str]] = defaultdict(dict)
     parts: dict[str, dict[str, dict[int, list[str]]]] = defaultdict(dict)
     for task in records(read_json(labels), str(labels)):
         where = f"{labels}, task {task.get('id')}"

@@ -35,7 +35,7 @@ def _read(labels: Path, folder: Path, videos: VideoFolder) -> AnnotatedVideo:
     said = folder.relative_to(labels).as_posix()
     name, frames = videos.find(said, str(folder))
     tracks: dict[int, dict[int, str]] = defaultdict(dict)
-    labelled: list[int] = []
+    labelled: dict[int, str] = {}
     for file in sorted(filter(_is_label, folder.iterdir())):
         if leads_out(labels, file.relative_to(labels).as_posix()):
             raise InputError(f"{file} is a symbolic link out of {labels}. Put the files themselves there.")
