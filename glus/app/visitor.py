@@ -61,6 +61,7 @@ class Visitor:
         clip: the video; None before `open`.
         sentences: in the order of their colours.
         shown: place of the frame that was segmented or looked at last.
+        seen: when the page was last drawn for the visitor, by the monotonic clock.
     """
 
     def __init__(self, service: Service, folder: Path) -> None:
@@ -68,6 +69,7 @@ class Visitor:
         self.clip: FrameSource | None = None
         self.sentences: list[AskedSentence] = []
         self.shown = 0
+        self.seen = time.monotonic()
         self._service = service
         self._encoder: VideoEncoder | None = None
         self._session: VideoSession | None = None
@@ -197,6 +199,7 @@ class Visitor:
 
     def now(self) -> tuple[FrameSource | None, list[AskedSentence], int]:
         """Clip, sentences and the frame that is shown, as they are at one moment; no frame is waited for."""
+        self.seen = time.monotonic()
         with self._video:
             sentences = [replace(asked, found=dict(asked.found)) for asked in self.sentences]
             return self.clip, sentences, self.shown

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from uuid import uuid4
 
 from glus.app.visitor import Service, Visitor
 from glus.errors import InputError
+
+IDLE_S = 1800.0  # who has seen nothing of the page for so long gives way to others
 
 
 class Visitors:
@@ -33,14 +36,25 @@ class Visitors:
             InputError: there are as many already as the page takes.
         """
         with self._lock:
-            if tab not in self._there:
-                if len(self._there) >= self._most:
-                    raise InputError(
-                        f"This page is in use in {self._most} tabs, and takes no more; try again when one of them is"
-                        " closed, or start `glus app` with a higher --max-visitors."
-                    )
-                self._there[tab] = Visitor(self._service, self._folder / uuid4().hex)
-            return self._there[tab]
+            found, gone = self._there.get(tab), None
+            if found is None:
+                gone = self._make_room()
+                found = self._there[tab] = Visitor(self._service, self._folder / uuid4().hex)
+        if gone is not None:
+            gone.close()
+        return found
+
+    def _make_room(self) -> Visitor | None:
+        """Lets who has been idle for too long go, where there is no room."""
+        if len(self._there) < self._most:
+            return None
+        tab, idle = min(self._there.items(), key=lambda item: item[1].seen)
+        if time.monotonic() - idle.seen < IDLE_S:
+            raise InputError(
+                f"This page is in use in {self._most} tabs, and takes no more; try again when one of them is closed or"
+                " has been idle for half an hour, or start `glus app` with a higher --max-visitors."
+            )
+        return self._there.pop(tab)
 
     def leave(self, tab: str) -> None:
         """The tab was closed: its work ends and its files are removed."""

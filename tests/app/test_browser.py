@@ -201,18 +201,12 @@ def test_two_tabs_at_once_do_not_mix(new_tab, film, tmp_path):
 
 
 @needs_gradio
-def test_one_visitor_too_many_is_told_and_let_in_when_another_leaves(new_tab, film):
+def test_one_visitor_too_many_gets_a_sentence(new_tab, film):
     first, second, third = new_tab(), new_tab(), new_tab()
     for tab in (first, second):
         upload(tab, film, T)
     third.locator("input[type=file]").first.set_input_files(film)
     assert refusal(third).startswith("This page is in use in 2 tabs, and takes no more")
-    first.close()
-    deadline = time.monotonic() + 60
-    while not third.get_by_text(f"{film.name}: {T} frames").is_visible():  # the server sees only later that it has gone
-        assert time.monotonic() < deadline
-        third.locator("input[type=file]").first.set_input_files(film)
-        third.wait_for_timeout(500)
 
 
 @needs_gradio

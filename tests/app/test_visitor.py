@@ -18,7 +18,7 @@ from glus import segment_video
 from glus.app.drawing import draw_timelines, draw_view
 from glus.app.exports import FILM, FORMS, export
 from glus.app.visitor import Service, Visitor
-from glus.app.visitors import Visitors
+from glus.app.visitors import IDLE_S, Visitors
 from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.media.sources import open_frames
@@ -177,9 +177,21 @@ def test_two_visitors_at_once_do_not_mix(service, always_seg, folder, tmp_path):
     paths = [export(each, Format.COCO) for each in (one, other)]
     with pytest.raises(InputError, match="in use in 2 tabs"):
         visitors.of("three")
+    assert one.folder.exists()
     visitors.leave("one")
     assert not one.folder.exists() and paths[1].is_file() and len(other.sentences) == 1
     assert visitors.of("one") is not one and visitors.of("one").clip is None
+
+
+def test_who_is_idle_for_half_an_hour_gives_way(service, folder, tmp_path):
+    visitors = Visitors(service, tmp_path / "visitors", 2)
+    first, second = (visitors.of(tab) for tab in ("one", "two"))
+    first.open(folder, "clip")
+    first.seen -= IDLE_S
+    assert visitors.of("one") is first and visitors.of("three") not in (first, second)
+    assert first.clip is None and visitors.of("two") is second
+    with pytest.raises(InputError, match="in use in 2 tabs"):
+        visitors.of("one")
 
 
 def test_what_is_refused_leaves_all_as_it_was(service, visitor, tmp_path, frames):
