@@ -12,10 +12,10 @@ from glus.reporting.overlays import overlay
 from glus.reporting.palette import PAPER, Colour
 
 MOST_FRAMES = 24
-WIDTH_PX = 320  # of each of the pictures that stand side by side
+WIDTH_PX = 240  # of each of the pictures that stand side by side
 GAP_PX = 8
 FRAME_MS = 200
-QUALITY = 60
+QUALITY = 45
 
 
 def film_frames(num_frames: int) -> list[int]:
