@@ -29,8 +29,8 @@ def main() -> None:
     require_gradio()
     require_port(HOST, options.port)
     model, selector = GLUS.from_pretrained(options.model), KeyFrameSelector.from_pretrained(options.selector)
-    service = Service(model, selector, window_stride=1, most_frames=100)
-    with opened_page(service, HOST, options.port) as address, sync_playwright() as driver:
+    service = Service(model, selector, window_stride=1, most_frames=100, most_sentences=2)
+    with opened_page(service, HOST, options.port, 1) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
         page.goto(address)

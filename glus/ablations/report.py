@@ -1,4 +1,7 @@
-"""The paper's tables with ours beside them: `ablations/report.html` and `.md`, and for DVC `.json` and `.csv`."""
+"""The paper's tables with ours beside them: `ablations/report.html` and `.md`, and for DVC `.json` and `.csv`.
+
+The pages are views, which git ignores; the other two hold what was measured, and are there where something was.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +53,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class ReportedTable:
-    """One table: the paper's numbers and where they stand, and what was measured here on whatever data."""
+    """One table: the paper's numbers and where they stand; what was measured here on whatever data, by which runs."""
 
     number: str
     title: str
     standings: tuple[Standing, ...]
     measured: tuple[Measured, ...]
+    runs: tuple[OwnRun, ...]
 
     @property
     def families(self) -> list[str]:
@@ -76,14 +80,18 @@ def write_report(project: Path) -> Counter[Outcome]:
     """
     sections = list(_sections(own_runs(project)))
     counts = Counter(standing.outcome for section in sections for standing in section.standings)
-    environment = page_environment(Path(__file__).parent)
+    environment = page_environment(Path(__file__).parent / "templates")
     environment.filters["cost"] = _cost
     (project / RESULTS).mkdir(exist_ok=True)
     for template, target in TEMPLATES.items():
         text = environment.get_template(template).render(sections=sections, counts=counts, outcomes=list(Outcome))
         replace_by_text(project / target, text)
-    write_json(_metrics(sections, counts), project / METRICS_FILE)
-    replace_by_text(project / PLOTS_FILE, _lines(sections))
+    if any(section.measured for section in sections):
+        write_json(_metrics(sections, counts), project / METRICS_FILE)
+        replace_by_text(project / PLOTS_FILE, _lines(sections))
+    else:
+        for file in (METRICS_FILE, PLOTS_FILE):
+            (project / file).unlink(missing_ok=True)
     return counts
 
 
@@ -115,9 +123,10 @@ def _sections(runs: Sequence[OwnRun]) -> Iterator[ReportedTable]:
     own = {table.number: table.title for table in tables() if table.number not in quoted}
     for number, title in {**{number: table.title for number, table in quoted.items()}, **own}.items():
         cells = quoted[number].cells() if number in quoted else ()
-        measured = tuple(_measured([run for run in runs if run.table == number]))
+        of_table = tuple(run for run in runs if run.table == number)
+        measured = tuple(_measured(of_table))
         if number in quoted or measured:
-            yield ReportedTable(number, title, tuple(stand(cell, runs) for cell in cells), measured)
+            yield ReportedTable(number, title, tuple(stand(cell, runs) for cell in cells), measured, of_table)
 
 
 def _measured(runs: Sequence[OwnRun]) -> Iterator[Measured]:

@@ -13,8 +13,10 @@ from glus.config import load_config
 from glus.evaluation.results import read_results
 from glus.files import read_json
 from glus.paths import EVALUATION_METRICS
-from glus.pipeline.passport import PARAMETERS, PASSPORT, Passport, read_passport
+from glus.pipeline.origin import origin_of
+from glus.pipeline.passport import PARAMETERS, PASSPORT, read_passport
 from glus.pipeline.tracking import numbers
+from glus.reporting.run_facts import Origin
 
 RESULTS = Path("ablations")
 PRESETS = {"glus_s": "GLUS-S (ours)", "glus_a": "GLUS-A (ours)"}  # their rows of Tables 2 and 3
@@ -30,7 +32,8 @@ class OwnRun:
         values: numbers of `metrics/evaluate.json` by place, e.g. `mevis/valid_u/JF`, in percent.
         splits: what the file says of each split.
         pretrained: whether it began from given weights, as the paper does, or from nothing.
-        passport: None where there is none.
+        origin: what its passport says; None where there is none.
+        seconds: wall seconds of the steps that this run computed itself; None where no record of them is left.
     """
 
     table: str
@@ -39,13 +42,8 @@ class OwnRun:
     values: Mapping[str, float]
     splits: Mapping[str, Mapping[str, Any]]
     pretrained: bool
-    passport: Passport | None
-
-    @property
-    def seconds(self) -> float | None:
-        """Wall seconds of the steps that this run computed itself; None where no record of them is left."""
-        spent = [cost["wall_s"] for cost in self.passport.cost.values()] if self.passport else []
-        return sum(spent) if spent else None
+    origin: Origin | None
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def _ablations(project: Path) -> Iterator[OwnRun]:
             folders = (project / RESULTS / table.folder / variant.name).glob("seed-*")
             for folder in sorted(folders, key=lambda folder: (len(folder.name), folder.name)):
                 if (folder / EVALUATION_METRICS).is_file():
-                    yield _run(table.number, variant.row, folder, folder / PASSPORT.name)
+                    yield _run(project, table.number, variant.row, folder, folder / PASSPORT.name)
 
 
 def _presets(project: Path) -> Iterator[OwnRun]:
@@ -90,11 +88,13 @@ def _presets(project: Path) -> Iterator[OwnRun]:
         return
     row = PRESETS.get(load_config(project / PARAMETERS).tracking.variant)
     for number in "23" if row else "":
-        yield _run(number, str(row), project, project / PASSPORT)
+        yield _run(project, number, str(row), project, project / PASSPORT)
 
 
-def _run(table: str, row: str, folder: Path, passport: Path) -> OwnRun:
+def _run(project: Path, table: str, row: str, folder: Path, file: Path) -> OwnRun:
     read_results(folder / EVALUATION_METRICS)  # its errors name what is damaged
+    passport = read_passport(file) if file.is_file() else None
+    spent = [cost["wall_s"] for cost in passport.cost.values()] if passport else []
     config, scores = load_config(folder / PARAMETERS), read_json(folder / EVALUATION_METRICS)
     return OwnRun(
         table,
@@ -103,5 +103,6 @@ def _run(table: str, row: str, folder: Path, passport: Path) -> OwnRun:
         numbers(scores, ""),
         {f"{dataset}/{split}": facts for dataset, splits in scores.items() for split, facts in splits.items()},
         config.model.base is not None,
-        read_passport(passport) if passport.is_file() else None,
+        origin_of(passport, file.relative_to(project)) if passport else None,
+        sum(spent) if spent else None,
     )

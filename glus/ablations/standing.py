@@ -13,6 +13,7 @@ from glus.ablations.tables import tables
 from glus.metrics.protocols import RELEASES
 
 TOLERANCE = 1.0  # points: the paper gives one run and no spread
+SIZE = "glus_s"  # the preset whose model and data the ablations of the paper have
 PAPERS_RELEASE = {"mevis": "v1"}  # v2 has other sentences
 
 
@@ -86,7 +87,12 @@ def _command(cell: PaperCell) -> str:
     for table in tables():
         for variant in table.variants:
             if (table.number, variant.row) == (cell.table, cell.row):
-                return f"glus ablate {table.number} --only {variant.name} --seeds 0,1,2 --preset glus_s"
+                row = f"glus ablate {table.number} --only {variant.name} --seeds 0,1,2"
+                return (
+                    f"{row} --preset {SIZE}"
+                    if variant.needs is None
+                    else (f"glus params --preset {SIZE} {variant.needs}=... && {row}")
+                )
     return ""
 
 

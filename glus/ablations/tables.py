@@ -35,7 +35,8 @@ class Variant(BaseModel):
         name: of its folder, and on the command line.
         row: its label in the paper.
         changes: dotted keys of `params.yaml` and their values: what makes this row, and nothing else.
-        needs: the key of weights without which the row cannot be made; a table is made without it where it is null.
+        needs: the key of files from elsewhere without which the row cannot be made; a table is made without it where it
+            names none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

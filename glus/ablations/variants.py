@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
@@ -64,15 +67,32 @@ class Run:
         Raises:
             ConfigError: what it changes does not go with the rest.
         """
-        named = {"seed": self.seed, "tracking.variant": self.name}
         try:
-            return replaced(self.origin, {**self.table.changes(self.variant), **named}, PARAMETERS)
+            return replaced(self.origin, {**self.changes(), "tracking.variant": self.name}, PARAMETERS)
         except ConfigError as error:
             raise ConfigError(f"{self.name}, on top of {self.origin}: {error}") from error
+
+    def changes(self) -> dict[str, Any]:
+        """All that decides its numbers and that it changes, by dotted key."""
+        return {"seed": self.seed, **self.table.changes(self.variant)}
+
+    def by_hand(self) -> str:
+        """The command of DVC that makes the same of the parameters that it changes, for a shell."""
+        changes = [shlex.quote(f"{key}={_override(value)}") for key, value in self.changes().items()]
+        return " ".join(["dvc exp run", *(f"-S {change}" for change in changes)])
 
     def config(self) -> Config:
         """Its parameters, validated. Raises as `parameters`."""
         return parse_config(YAML(typ="safe", pure=True).load(self.parameters()), PARAMETERS)
+
+
+def _override(value: Any) -> str:
+    """A value of `params.yaml` as `dvc exp run -S` takes it (Hydra's grammar)."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_override(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_override, value)) + "]"
+    return str(value) if isinstance(value, str) else json.dumps(value)
 
 
 def made_in(project: Path) -> Made:
@@ -113,13 +133,12 @@ def make(run: Run, project: Path) -> None:
 def _make_steps(run: Run, keys: dict[str, str], folder: Path, project: Path) -> None:
     made, taken = made_in(project), dict[str, str]()
     for number, step in enumerate(STEPS):
-        is_last = step is STEPS[-1]
         with made.claimed(keys[step.name]) as there:
             if there:
                 taken[step.name] = keys[step.name]
                 logger.info("%s: %s was made before", run.name, step.name)
-                if not is_last:
-                    continue
+            if there and step is not STEPS[-1]:
+                continue
             if taken:
                 made.take(taken, folder)
                 _dvc(["checkout", "--force", "--allow-missing", *taken], folder, project, run)

@@ -9,12 +9,26 @@ from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
+from glus.errors import InputError, name_some
 from glus.pipeline.passport import PASSPORT, write_passport
 from glus.pipeline.versions import LOCK
 
 COPIES = Path(".glus/ablations")
 CODE = "glus"
 ALONGSIDE = ("dvc.yaml", ".dvcignore")
+
+
+def require_clone(project: Path) -> None:
+    """A folder is the root of a clone, whose code can be copied.
+
+    Raises:
+        InputError: it is none; names what it lacks.
+    """
+    if missing := [name for name in (CODE, *ALONGSIDE) if not (project / name).exists()]:
+        raise InputError(
+            f"{project} has no {name_some(missing)}: each variant is made in a copy of the project. Start `glus"
+            " ablate` in the root of a clone."
+        )
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from itertools import groupby
 import numpy as np
 from PIL import Image
 
-from glus.app.visitor import AskedSentence, Visitor
+from glus.app.sentences import AskedSentence
+from glus.app.visitor import Visitor
 from glus.masks import decode_rle
 from glus.reporting.overlays import overlay
 from glus.reporting.palette import colour_of

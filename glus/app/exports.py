@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from glus.app.visitor import AskedSentence, Visitor
+from glus.app.sentences import AskedSentence
+from glus.app.visitor import Visitor
 from glus.errors import InputError
 from glus.records.tables import TableWriter
 from glus.segmenting.outputs import COCO, MASKS, OVERLAY, FinishedVideo, write_forms, write_overlay

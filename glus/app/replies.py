@@ -85,7 +85,8 @@ class Replies:
         self._visitors.leave(str(request.session_hash))
 
     def _visitor(self, request: gr.Request) -> Visitor:
-        return self._visitors.of(str(request.session_hash))
+        with _told():
+            return self._visitors.of(str(request.session_hash))
 
 
 def _opened(visitor: Visitor) -> Shown:

@@ -59,19 +59,20 @@ def require_port(host: str, port: int) -> None:
         raise InputError(f"{host}:{port} cannot be served ({why}); give another --port or --host.") from error
 
 
-def serve(service: Service, host: str, port: int, ready: Callable[[str], None]) -> None:
+def serve(service: Service, host: str, port: int, most_visitors: int, ready: Callable[[str], None]) -> None:
     """Serves the page until Ctrl-C or SIGTERM.
 
     Args:
+        most_visitors: at once.
         ready: called with the page's address once it answers.
     """
-    with _ended_by_signals() as ended, opened_page(service, host, port) as address:
+    with _ended_by_signals() as ended, opened_page(service, host, port, most_visitors) as address:
         ready(address)
         ended.wait()
 
 
 @contextmanager
-def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
+def opened_page(service: Service, host: str, port: int, most_visitors: int) -> Iterator[str]:
     """The page, as long as the context lasts; its address. Then all files of its visitors are removed."""
     from glus.app.drawing import STYLE
     from glus.app.examples import write_examples
@@ -85,7 +86,7 @@ def opened_page(service: Service, host: str, port: int) -> Iterator[str]:
         uploads.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # read where gradio's components are made
         # below the uploads: what is exported is served from where it lies, and not copied
-        visitors = Visitors(service, uploads / "visitors")
+        visitors = Visitors(service, uploads / "visitors", most_visitors)
         page = build_page(Replies(visitors, write_examples(Path(folder, "examples"))))
         page.queue(default_concurrency_limit=None)
         try:

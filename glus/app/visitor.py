@@ -10,17 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 from PIL import Image
 
 from glus.api import GLUS, KeyFrameSelector
+from glus.app.sentences import AskedSentence, typed_sentences
 from glus.errors import InputError
 from glus.inference.encoder import VideoEncoder
 from glus.inference.passes import PropagationSettings
 from glus.inference.session import SegmentedFrame, VideoSession
 from glus.media.sources import FrameSource, open_frames
-from glus.processing.sentences import require_sentences
-from glus.segmenting.rows import FoundMask, found_masks
+from glus.segmenting.rows import found_masks
 
 YIELD_S = 0.001  # long enough for who waits for a lock to take it
 KEPT_BYTES = 1 << 30  # of a visitor's encoded frames, which serve the sentences that come later
@@ -35,6 +34,7 @@ class Service:
         selector: chooses key frames; None: sentences start at the first frame.
         window_stride: see `PropagationSettings`.
         most_frames: of a video.
+        most_sentences: at once, of a visitor.
         at_work: held while a frame is computed, so that visitors take turns.
     """
 
@@ -42,28 +42,12 @@ class Service:
     selector: KeyFrameSelector | None
     window_stride: int
     most_frames: int
+    most_sentences: int
     at_work: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _StoppedError(Exception):
     """The visitor stopped, or asked anew."""
-
-
-@dataclass(eq=False)
-class AskedSentence:
-    """One sentence and what was found.
-
-    Attributes:
-        text: the sentence.
-        key_frame: where it starts, both ways; None: not chosen yet.
-        scores: of the selector, float32 [T]; None: there is no selector, or it was not asked yet.
-        found: by place of the frame.
-    """
-
-    text: str
-    key_frame: int | None = None
-    scores: np.ndarray | None = None
-    found: dict[int, FoundMask] = field(default_factory=dict)
 
 
 class Visitor:
@@ -77,6 +61,7 @@ class Visitor:
         clip: the video; None before `open`.
         sentences: in the order of their colours.
         shown: place of the frame that was segmented or looked at last.
+        seen: when the page was last drawn for the visitor, by the monotonic clock.
     """
 
     def __init__(self, service: Service, folder: Path) -> None:
@@ -84,6 +69,7 @@ class Visitor:
         self.clip: FrameSource | None = None
         self.sentences: list[AskedSentence] = []
         self.shown = 0
+        self.seen = time.monotonic()
         self._service = service
         self._encoder: VideoEncoder | None = None
         self._session: VideoSession | None = None
@@ -135,12 +121,9 @@ class Visitor:
         """Makes these the sentences: new ones are added, those that are missing are dropped, the others stay as found.
 
         Raises:
-            InputError: no sentence, or one that cannot be asked; nothing is changed.
+            InputError: no sentence, too many or too long ones, or one that cannot be asked; nothing is changed.
         """
-        wanted = list(dict.fromkeys(filter(None, (text.strip() for text in texts))))
-        if not wanted:
-            raise InputError("Type what to segment: a sentence a line, such as: the dog that jumps.")
-        require_sentences(wanted, self._service.model.tokenizer.marks)
+        wanted = typed_sentences(texts, self._service.most_sentences, self._service.model.tokenizer.marks)
         with self._own:
             known = {asked.text: asked for asked in self.sentences}
             for text in known.keys() - set(wanted):
@@ -216,6 +199,7 @@ class Visitor:
 
     def now(self) -> tuple[FrameSource | None, list[AskedSentence], int]:
         """Clip, sentences and the frame that is shown, as they are at one moment; no frame is waited for."""
+        self.seen = time.monotonic()
         with self._video:
             sentences = [replace(asked, found=dict(asked.found)) for asked in self.sentences]
             return self.clip, sentences, self.shown

@@ -29,6 +29,7 @@ def ablate(
     """Run a table of the paper (or our switches): its variants share every step that they do not change."""
     from glus.ablations.together import SECONDS_TO_STOP, places, run_together
     from glus.ablations.variants import make, offer_own
+    from glus.ablations.workspace import require_clone
     from glus.config import load_config
     from glus.pipeline.runner import interrupted_by_sigterm
 
@@ -39,6 +40,7 @@ def ablate(
     offer_own(project, load_config())
     if dry_run or as_json:
         return _show(runs, project, at_once if as_json else None)
+    require_clone(project)
     if len(runs) == 1:
         with interrupted_by_sigterm():
             return make(runs[0], project)
@@ -64,15 +66,15 @@ def _runs(table: str, seeds: list[int], preset: str | None, only: list[str]) -> 
 
 
 def _is_possible(variant: Variant, origin: Path) -> bool:
-    """Whether the weights of a row are named; a line says that it is left out."""
+    """Whether the files that a row needs are named; a line says that it is left out."""
     from glus.config import read_parameters
 
     if variant.needs is None:
         return True
     section, key = variant.needs.split(".")
-    if read_parameters(origin)[section][key] is not None:
+    if read_parameters(origin)[section][key]:
         return True
-    typer.echo(f"{variant.name} is left out: {variant.needs} is null in {origin} (docs/ablations.md)", err=True)
+    typer.echo(f"{variant.name} is left out: {variant.needs} names none in {origin} (docs/ablations.md)", err=True)
     return False
 
 
@@ -95,7 +97,7 @@ def _show(runs: list[Run], project: Path, at_once: int | None) -> None:
             if maker.setdefault(key, "before" if made.has(key) else run.name) == run.name:
                 computes.append(step)
         facts = {"variant": run.variant.name, "row": run.variant.row, "seed": run.seed, "changes": run.variant.changes}
-        rows.append({**facts, "computes": computes})
+        rows.append({**facts, "computes": computes, "by_hand": run.by_hand()})
     table = runs[0].table
     if at_once is not None:
         facts = {"table": table.number, "title": table.title, "folder": table.folder, "at_once": at_once}
@@ -105,3 +107,4 @@ def _show(runs: list[Run], project: Path, at_once: int | None) -> None:
     for run, row in zip(runs, rows, strict=True):
         typer.echo(f"{run.variant.name}, seed {run.seed} ({run.variant.row})")
         typer.echo(f"    computes  {', '.join(row['computes']) or 'nothing'}")
+        typer.echo(f"    by hand   {row['by_hand']}")

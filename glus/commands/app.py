@@ -22,6 +22,8 @@ def app(
         str, typer.Option(help="Address to serve at; another one than 127.0.0.1 lets other machines in, unasked.")
     ] = HERE,
     max_frames: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse videos with more frames.")] = 1000,
+    max_sentences: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse more of a visitor at once.")] = 20,
+    max_visitors: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse more tabs at once.")] = 8,
     window_stride: WindowStride = 1,
     precision: ChosenPrecision = Precision.FLOAT32,
 ) -> None:
@@ -39,8 +41,8 @@ def app(
     request = SegmentRequest(model=model, selector=selector, window_stride=window_stride, precision=precision)
     models = Models(request)
     models.require()
-    service = Service(models.glus, models.selector, window_stride, max_frames)
+    service = Service(models.glus, models.selector, window_stride, max_frames, max_sentences)
     if not is_loopback(host):
         typer.echo(f"Whoever reaches {host} can use this page and this machine's time: it asks for no password.")
-    serve(service, host, port, lambda address: typer.echo(f"The page is at {address} (Ctrl-C ends it)."))
+    serve(service, host, port, max_visitors, lambda address: typer.echo(f"The page is at {address} (Ctrl-C ends it)."))
     typer.echo("Ended; what visitors uploaded and exported is removed.")

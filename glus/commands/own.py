@@ -165,6 +165,7 @@ def _read(
     form: Form, labels: list[Path], videos: Path, sentences: Path | None
 ) -> tuple[list[AnnotatedVideo], dict[str, Said]]:
     from glus.own import sentences as saying
+    from glus.own.dataset import require_once
     from glus.own.readers import coco, cvat, label_studio, png, segmented
     from glus.own.videos import VideoFolder
 
@@ -180,6 +181,7 @@ def _read(
     found = [video for path in labels for video in readers[form](path, folder)]
     if not found:
         raise InputError(f"{', '.join(map(str, labels))} holds no labelled object.")
+    require_once(found)
     if sentences is not None and table is not None:
         return found, saying.from_table(sentences, table, found)
     said = saying.from_labels(labels, found)

@@ -28,18 +28,19 @@ def _write_page() -> None:
     from glus.ablations.report import paper_numbers, seed_spreads
     from glus.manifest import MANIFEST
     from glus.paths import REPORTS
+    from glus.pipeline.origin import origin_of
     from glus.pipeline.passport import PASSPORT, cost_of_steps, read_passport
     from glus.pipeline.table import STEPS
     from glus.reporting.page import write_report
-    from glus.reporting.run_facts import RunFacts, StepCost, machine_in_words
+    from glus.reporting.run_facts import RunFacts, StepCost
 
     if not (REPORTS / MANIFEST).is_file():
         return  # metrics are in git, reports are not
     found = cost_of_steps(Path())
     costs = [StepCost.from_record(step.name, found[step.name]) for step in STEPS if step.name in found]
-    hardware = read_passport(PASSPORT).hardware if PASSPORT.is_file() else {}
+    origin = origin_of(read_passport(PASSPORT), PASSPORT) if PASSPORT.is_file() else None
     unrecorded = [step.name for step in STEPS if step.name not in found]
-    facts = RunFacts(costs, unrecorded, machine_in_words(hardware), seed_spreads(Path()), paper_numbers())
+    facts = RunFacts(costs, unrecorded, origin, seed_spreads(Path()), paper_numbers())
     write_report(Path(), facts)
 
 

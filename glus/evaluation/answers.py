@@ -211,7 +211,7 @@ def _match(
     answers = Answers({})
     unknown, not_scored = [], []
     for folder, files in tree.items():
-        masks = [file for file in files if file.endswith(".png")]
+        masks = {file: Path(file).with_suffix(".png").name for file in files if file.lower().endswith(".png")}
         not_scored += [f"{folder}/{file}" for file in files if file not in masks]
         key = places.get(folder)
         if key is None:
@@ -222,8 +222,11 @@ def _match(
                 f"{source}: video {key[0]}, expression {key[1]} has masks in two folders, one is {folder}."
             )
         indices = {f"{name}.png": index for index, name in enumerate(truth.videos[key[0]].frame_names)}
-        answers.tracks[key] = PngTrack(source / folder, {indices[file]: file for file in masks if file in indices})
-        not_scored += [f"{folder}/{file}" for file in masks if file not in indices]
+        listed = {file: indices[frame] for file, frame in masks.items() if frame in indices}
+        if len(set(listed.values())) < len(listed):
+            raise InputError(f"{source / folder} holds a frame as .png and as .PNG; keep one of the two.")
+        answers.tracks[key] = PngTrack(source / folder, {index: file for file, index in listed.items()})
+        not_scored += [f"{folder}/{file}" for file in masks if file not in listed]
     _refuse_unknown(source, truth, unknown, f" (expected: {layout})")
     if not answers.tracks:
         raise InputError(f"{source} holds no masks of {truth.dataset}/{truth.split}; expected: {layout}.")

@@ -221,9 +221,10 @@ def _missing(
     }
     missing = {key: frames for key, frames in missing.items() if frames}
     if missing and not request.allow_missing:
+        noted = "".join(f" {note}." for note in answers.notes)
         raise InputError(
             f"{request.predictions}: {num_missing(missing)} masks are missing, of {len(missing)} of {len(expected)}"
             f" expressions, and a mean over the rest would mislead: {name_some(describe_missing(missing, expected))}."
-            " Add them, or score them 0 with --allow-missing."
+            f"{noted} Add them, or score them 0 with --allow-missing."
         )
     return missing

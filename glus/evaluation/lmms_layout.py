@@ -2,7 +2,7 @@
 
 Source: EvolvingLMMs-Lab/lmms-eval, tasks/rvos, and what it needs of its data sets once their zips are unpacked:
 
-    data/<split>*.parquet (or <split>*.parquet)    id, video, expression, height, width, n_frames, mask_ids, ...
+    data/<split>[-00000-of-00001].parquet          id, video, expression, height, width, n_frames, mask_ids, ...
     masks/<video>/<mask id>.json                   {"<object>": [run lengths or null for each frame]}
     videos/<video>.mp4                             not needed for scores
 """
@@ -10,6 +10,7 @@ Source: EvolvingLMMs-Lab/lmms-eval, tasks/rvos, and what it needs of its data se
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.ndimage import distance_transform_edt
 
-from glus.errors import InputError
+from glus.errors import InputError, name_some
 from glus.files import write_json
 from glus.masks import decode_rle
 from glus.records.ground_truth import GroundTruth
@@ -60,10 +61,24 @@ class LmmsSplit:
 
 
 def find_tables(root: Path, split: str) -> list[Path]:
-    """The tables of a split; none where this is another layout."""
+    """The tables of a split, `<split>.parquet` or its shards; none where this is another layout.
+
+    Raises:
+        InputError: a shard is missing.
+    """
     if not (root / "masks").is_dir() or not is_file_name(split):
         return []
-    return sorted(path for folder in (root / "data", root) for path in folder.glob(f"{split}*.parquet"))
+    name = re.compile(rf"{re.escape(split)}(?:-(\d+)-of-(\d+)(?:-[0-9a-f]+)?)?\.parquet")
+    found = {path: name.fullmatch(path.name) for folder in (root / "data", root) for path in folder.glob("*.parquet")}
+    tables = {path: match for path, match in found.items() if match}
+    numbers = {int(match[1]) for match in tables.values() if match[1]}
+    for path, match in tables.items():
+        if match[2] and (missing := sorted(set(range(int(match[2]))) - numbers)):
+            raise InputError(
+                f"{path} is one of {int(match[2])} shards, and {name_some([f'{number:05d}' for number in missing])} of"
+                f" them is not in {path.parent}. Download the split again."
+            )
+    return sorted(tables)
 
 
 def read_lmms_split(root: Path, tables: Iterable[Path]) -> LmmsSplit:

@@ -23,7 +23,7 @@ from glus.own.sentences import Said
 from glus.publishing import publish
 from glus.reporting.palette import colour_of
 from glus.staging.checks import check_dataset
-from glus.staging.faults import errors
+from glus.staging.faults import errors, shown
 from glus.staging.readers.own import COLUMNS, TABLES
 
 TRAIN, HELD_OUT = "train", "valid"
@@ -45,11 +45,24 @@ def hold_out(names: Sequence[str], share: float) -> set[str]:
     return set(drawn[: min(max(1, round(share * len(names))), len(names) - 1)])
 
 
+def require_once(videos: Sequence[AnnotatedVideo]) -> None:
+    """Each video is labelled in one place.
+
+    Raises:
+        InputError: one is labelled twice: which of the two is right is not known.
+    """
+    names = [video.name for video in videos]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"{name_some(twice)} is labelled twice. Keep one of the two, or, where they are parts, export them as one."
+        )
+
+
 def create(folder: Path, videos: Sequence[AnnotatedVideo], said: Mapping[str, Said], held_out: set[str]) -> None:
     """Writes a new dataset.
 
     Raises:
-        InputError: the folder is there already, a video is labelled twice, or something in it cannot be trained on.
+        InputError: the folder is there already, or something in it cannot be trained on.
     """
     if folder.exists():
         raise InputError(f"{folder} exists already; name another folder, or `glus own add` more videos to it.")
@@ -100,11 +113,9 @@ def _link(source: str, target: str) -> None:
 
 
 def _write(folder: Path, videos: Sequence[AnnotatedVideo], said: Mapping[str, Said], held_out: set[str]) -> None:
-    names = [video.name for video in videos]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{name_some(twice)} is labelled twice. Keep one of the two.")
     rows: dict[str, list[list[str]]] = {}
     for video in show_bar(videos, "videos", total=len(videos)):
+        _require_seen(video, said[video.name])
         split = HELD_OUT if video.name in held_out else TRAIN
         _write_frames(folder / split, video)
         regions = _write_masks(folder / split / "Annotations" / video.name, video)
@@ -120,6 +131,15 @@ def _write(folder: Path, videos: Sequence[AnnotatedVideo], said: Mapping[str, Sa
         replace_by_text(table, text.getvalue())
         if found := errors(check_dataset("own", folder, split)):
             raise InputError(f"Nothing was written. {name_some([str(fault).rstrip('.') for fault in found])}.")
+
+
+def _require_seen(video: AnnotatedVideo, said: Said) -> None:
+    for sentence, tracks in said.items():
+        if not any(video.tracks[at].masks for at in tracks):
+            raise InputError(
+                f"{video.name}: {shown(sentence)} is about what is drawn in no frame. Draw it in one, or take it out of"
+                " the labels."
+            )
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

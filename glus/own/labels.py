@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import is_zipfile
 
 from glus.errors import InputError
 from glus.media.sources import FrameSource
@@ -91,19 +92,53 @@ def place_of(frames: FrameSource, file_name: str, said_in: str) -> int:
     )
 
 
+def take_frame(taken: dict[int, str], place: int, frames: FrameSource, said_in: str) -> None:
+    """Notes where a frame is labelled.
+
+    Args:
+        taken: place of a frame -> where it is labelled.
+
+    Raises:
+        InputError: it is labelled elsewhere already: which of the two is meant is not known.
+    """
+    if place in taken:
+        frame = f"frame {frames.frame_names[place]} of {frames.name}"
+        raise InputError(f"{said_in} is of {frame}, as is {taken[place]}. Keep one.")
+    taken[place] = said_in
+
+
+def path_in(text: str) -> PurePosixPath:
+    """A path in a file of labels, which may have been written on Windows."""
+    return PurePosixPath(text.replace("\\", "/"))
+
+
+def require_labels(file: Path) -> None:
+    """What is named by `--labels` may be a file of labels.
+
+    Raises:
+        InputError: it is none, or the zip that a tool packs it into.
+    """
+    if not file.is_file():
+        found = "is a folder" if file.is_dir() else "does not exist"
+        raise InputError(f"{file} {found}; --labels names a file of labels.")
+    if is_zipfile(file):
+        raise InputError(f"{file} is a zip; unpack it, and name the file of labels that it holds.")
+
+
 def read_json(file: Path) -> Any:
     """What a JSON file of an annotation tool holds.
 
     Raises:
         InputError: it cannot be read, or is not JSON.
     """
+    require_labels(file)
     faults: list[Fault] = []
     try:
-        content = parse_json(file.name, file.read_text(encoding="utf-8-sig"), faults)
+        content = parse_json(str(file), file.read_text(encoding="utf-8-sig"), faults)
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(f"{file} cannot be read as UTF-8 text ({problem}). Export it again.") from problem
     if faults:
-        raise InputError(f"{file}: {faults[0].problem}. Export it again.")
+        raise InputError(f"{faults[0].problem}. Export it again.")
     return content
 
 

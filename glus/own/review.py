@@ -109,7 +109,7 @@ def to_page(found: Sequence[Reviewed], videos: VideoFolder) -> str:
     """
     cards = [(item, _picture(item, videos)) for item in found[:MOST_PICTURED]]
     return (
-        page_environment(Path(__file__).parent)
+        page_environment(Path(__file__).parent / "templates")
         .get_template(TEMPLATE)
         .render(cards=cards, num_more=len(found) - len(cards))
     )

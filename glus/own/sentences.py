@@ -10,6 +10,7 @@ from pathlib import Path
 
 from glus.errors import InputError, name_some
 from glus.own.labels import AnnotatedVideo
+from glus.own.videos import without_suffix
 from glus.processing.sentences import require_sentences
 from glus.staging.faults import shown
 
@@ -29,7 +30,7 @@ def read_table(path: Path) -> Table:
         lines = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise InputError(f"{path} cannot be read as comma-separated UTF-8 text ({problem}).") from problem
-    header = [cell.strip() for cell in lines[0]] if lines else []
+    header = [cell.strip().lower() for cell in lines[0]] if lines else []
     if sorted(header) != sorted(COLUMNS):
         raise InputError(f"{path} has the columns {', '.join(header) or 'none'}, expected {', '.join(COLUMNS)}.")
     table: Table = defaultdict(lambda: defaultdict(list))
@@ -46,7 +47,7 @@ def read_table(path: Path) -> Table:
             require_sentences([row["sentence"]])
         except InputError as fault:
             raise InputError(f"{path}, line {number}: {fault}") from fault
-        table[row["video"]][row["sentence"]].append(row["object"])
+        table[without_suffix(row["video"])][row["sentence"]].append(row["object"])
     return table
 
 

@@ -12,6 +12,12 @@ from glus.staging.files.paths import is_inside, leads_out
 from glus.staging.readers.own import FILMS
 
 
+def without_suffix(name: str) -> str:
+    """The name of a video without the suffix of a film."""
+    suffix = PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in FILMS else name
+
+
 class VideoFolder:
     """Films and folders of frames.
 
@@ -41,7 +47,7 @@ class VideoFolder:
             InputError: it is not there, is there twice, or leads out of the folder.
         """
         for name in dict.fromkeys((said, PurePosixPath(said).name)):
-            stem = name[: -len(suffix)] if (suffix := PurePosixPath(name).suffix).lower() in FILMS else name
+            stem = without_suffix(name)
             if not is_inside(stem):
                 continue
             found = self._sources(stem)

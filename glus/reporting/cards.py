@@ -1,4 +1,4 @@
-"""One expression as a card of the report: a strip of overlays, and its curves over time."""
+"""One expression as a card of the report: a strip of overlays, a short film, and its curves over time."""
 
 from __future__ import annotations
 
@@ -14,32 +14,37 @@ from glus.masks import decode_rle
 from glus.metrics.failures import FrameFailures, costliest, lost_by_kind
 from glus.metrics.scoring import ExpressionScore, Track
 from glus.records.split import StagedSplit
-from glus.records.video import Expression
+from glus.records.video import Expression, Video
 from glus.reporting.frame_curves import draw_frame_curves
 from glus.reporting.overlays import StripRow, draw_frames, draw_strip
 from glus.reporting.palette import COLOURS, TRUTH_COLOUR
+from glus.reporting.short_films import film_frames, write_short_film
 from glus.reporting.verdicts import FAILURE_TITLES
 
 NUM_COLUMNS = 6
+FILM = ".webp"
 
 
 @dataclass(frozen=True)
 class Card:
-    """A finished card: its heading, what was asked, the facts under it, the picture's file and the curves (SVG)."""
+    """A finished card: heading, sentence, the facts under it, files of the picture and the film, curves (SVG)."""
 
     title: str
     sentence: str
     facts: str
     picture: Path
+    film: Path | None
     curve: str | None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Path) -> Card:
         """What `to_json` wrote, with the pictures that lie in a folder, and nowhere else."""
         picture = folder / Path(values["picture"]).name
-        curve = picture.with_suffix(".svg")
+        curve, film = picture.with_suffix(".svg"), picture.with_suffix(FILM)
         shown = curve.read_text(encoding="utf-8") if curve.is_file() else None
-        return cls(values["title"], values["sentence"], values["facts"], picture, shown)
+        return cls(
+            values["title"], values["sentence"], values["facts"], picture, film if film.is_file() else None, shown
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; pictures by their names."""
@@ -90,23 +95,23 @@ class ShownExpression:
 
 
 def draw_card(title: str, shown: ShownExpression, split: StagedSplit, picture: Path) -> Card:
-    """Draws the strip of an expression into a file, and its curves into another beside it.
+    """Draws the strip of an expression into a file, its film and its curves into others beside it.
 
     Args:
         title: heading of the card.
         shown: what is drawn.
         split: the staged split that the frames and the ground truth come from.
-        picture: the file to write (JPEG); the curves have its name and `.svg`.
+        picture: the file to write (JPEG); the film has its name and `.webp`, the curves `.svg`.
     """
     video, score = split.videos[shown.expression.video_id], shown.score
     columns = shown_frames(video.num_frames, shown.key_frame)
-    frames = [np.asarray(Image.open(split.frame_path(video, index)).convert("RGB")) for index in columns]
+    frames = [_frame(split, video, index) for index in columns]
     names = [f"frame {index}{' · key' if index == shown.key_frame else ''}" for index in columns]
     rows = []
     if score is not None:
         rows.append(StripRow("ground truth", split.target_masks(shown.expression, columns), TRUTH_COLOUR, names))
     for number, (label, track) in enumerate(shown.answers.items()):
-        masks = np.stack([decode_rle(track[index], video.height_px, video.width_px) for index in columns])
+        masks = _masks(track, video, columns)
         values = _j_of(shown, label)
         notes = names if values is None else [f"J {100 * values[index]:.0f}" for index in columns]
         rows.append(StripRow(label.replace("_", " "), masks, COLOURS[number], notes))
@@ -114,10 +119,32 @@ def draw_card(title: str, shown: ShownExpression, split: StagedSplit, picture: P
     picture.parent.mkdir(parents=True, exist_ok=True)
     strip = draw_strip(frames, rows, shown.expression.text, key_column)
     strip.save(picture, quality=80, subsampling=1)
+    film = picture.with_suffix(FILM)
+    _write_film(shown, split, film)
     curve = _draw_curves(shown, video.ambiguous_frames)
     if curve:
         picture.with_suffix(".svg").write_text(curve, encoding="utf-8")
-    return Card(title, shown.expression.text, _facts(shown), picture, curve)
+    return Card(title, shown.expression.text, _facts(shown), picture, film, curve)
+
+
+def _write_film(shown: ShownExpression, split: StagedSplit, film: Path) -> None:
+    """The true masks and those of each answer, in the order of the strip's rows."""
+    video = split.videos[shown.expression.video_id]
+    indices = film_frames(video.num_frames)
+    sides = []
+    if shown.score is not None:
+        sides.append((split.target_masks(shown.expression, indices), TRUTH_COLOUR))
+    for number, track in enumerate(shown.answers.values()):
+        sides.append((_masks(track, video, indices), COLOURS[number]))
+    write_short_film((_frame(split, video, index) for index in indices), sides, film)
+
+
+def _frame(split: StagedSplit, video: Video, index: int) -> np.ndarray:
+    return np.asarray(Image.open(split.frame_path(video, index)).convert("RGB"))
+
+
+def _masks(track: Track, video: Video, indices: Sequence[int]) -> np.ndarray:
+    return np.stack([decode_rle(track[index], video.height_px, video.width_px) for index in indices])
 
 
 def draw_asked(expressions: Sequence[Expression], split: StagedSplit, picture: Path) -> AskedClip:
@@ -128,7 +155,7 @@ def draw_asked(expressions: Sequence[Expression], split: StagedSplit, picture: P
     """
     video = split.videos[expressions[0].video_id]
     columns = shown_frames(video.num_frames, None)
-    frames = [np.asarray(Image.open(split.frame_path(video, index)).convert("RGB")) for index in columns]
+    frames = [_frame(split, video, index) for index in columns]
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw_frames(frames, [f"frame {index}" for index in columns]).save(picture, quality=80, subsampling=1)
     return AskedClip([expression.text for expression in expressions], picture)

@@ -16,8 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 def page_environment(folder: Path = TEMPLATES) -> Environment:
     """An environment for the templates of a folder, which may extend `base.html` and take macros from `parts.html`.
 
-    Values are escaped in `.html` alone. The filters `jpeg` (a file) and `svg` (a text) make addresses that hold a
-    picture.
+    Values are escaped in `.html` alone. The filters `jpeg` and `webp` (files) and `svg` (a text) make addresses that
+    hold a picture.
     """
     environment = Environment(
         loader=FileSystemLoader([folder, TEMPLATES]),
@@ -27,6 +27,7 @@ def page_environment(folder: Path = TEMPLATES) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["jpeg"] = lambda file: data_uri(file.read_bytes())
+    environment.filters["webp"] = lambda file: data_uri(file.read_bytes(), "image/webp")
     environment.filters["svg"] = lambda text: data_uri(text.encode(), "image/svg+xml")
     environment.globals["palette"] = Markup(css_variables())
     return environment

@@ -1,4 +1,4 @@
-"""What a page says of the run and of others, beside its scores: cost, several seeds, the paper's numbers."""
+"""What a page says of the run and of others, beside its scores: origin, cost, several seeds, the paper's numbers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,30 @@ class StepCost:
         """From the numbers that a step's record has (`runs/<step>.json`)."""
         peaks = record["peak_memory_mib"], record.get("peak_memory_largest_child_mib", 0)
         return cls(step, record["wall_s"], record["cpu_s"] + record["cpu_children_s"], max(peaks))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the numbers of a run came from, in words; digests are cut short, what is not known is empty.
+
+    Attributes:
+        commit: and how many files differed from it.
+        lock: SHA-256 of `dvc.lock`.
+        data: MD5 of the staged data.
+        weights: of trained models and given weights.
+        protocols: name and version of each split's protocol, and the release of its data.
+        machine: the one that scored.
+        passport: the file that says all of it, and that `glus replay` takes.
+    """
+
+    seed: int
+    commit: str
+    lock: str
+    data: str
+    weights: str
+    protocols: str
+    machine: str
+    passport: str
 
 
 @dataclass(frozen=True)
@@ -50,12 +74,12 @@ class RunFacts:
     Attributes:
         costs: in the order of the steps.
         unrecorded: steps whose cost is not known.
-        machine: in words.
+        origin: None where no passport lies there.
     """
 
     costs: Sequence[StepCost] = ()
     unrecorded: Sequence[str] = ()
-    machine: str = ""
+    origin: Origin | None = None
     variants: Sequence[SeedSpread] = ()
     paper: Sequence[PaperNumber] = ()
 
@@ -80,4 +104,4 @@ def machine_in_words(hardware: Mapping[str, Any]) -> str:
     if not hardware:
         return ""
     processors = f"{hardware['cpus']} processors" + (f" ({hardware['cpu']})" if hardware["cpu"] else "")
-    return f"Evaluated on {processors}, {', '.join(hardware['gpus']) or 'no GPU'}"
+    return f"{processors}, {', '.join(hardware['gpus']) or 'no GPU'}"

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from html_checks import check_page
 from local_imports import ROOT
+from phone import on_a_phone
 
 from glus.ablations.paper import paper_tables, paper_values
 from glus.ablations.report import METRICS_FILE, PLOTS_FILE, REPORT, write_report
 from glus.ablations.results import own_runs
 from glus.ablations.standing import Outcome, stand
 from glus.ablations.tables import tables
+from glus.pipeline.passport import write_passport
 
 JF = "mevis/valid_u/JF"
 TRIVIAL = {"empty": {"JF": 1.0}, "union_of_objects": {"JF": 50.0}, "shuffled_expressions": {"JF": 70.0}}
@@ -86,6 +88,8 @@ def project(tmp_path: Path) -> Path:
     leave_run(tmp_path, "global", 0, "mevis/valid_u", 55.1, "smoke", "v1")
     for seed, jf in enumerate((30.0, 34.0)):
         leave_run(tmp_path, "local", seed, "synthetic/test", jf, "smoke", "25 expressions")
+    folder = tmp_path / "ablations/table-4/local/seed-0"
+    write_passport(folder, folder / "passport.json")
     return tmp_path
 
 
@@ -119,11 +123,27 @@ def test_the_report_says_how_all_numbers_stand_and_is_the_same_again(project: Pa
     assert f"\n| row | split | opposed |\n|---|---|---|\n{of_family}" in text
     assert page.count("<td>42.0 (± 2.8, 2 seeds) [50.0]</td>") == 1
     check_page(page)
+    assert (
+        "\n| Local Reasoning | 0 | outside of git |" in text
+        and "| Local Reasoning | 1 | there is no passport |" in text
+    )
+    assert "<code>ablations/table-4/local/seed-0/passport.json</code>" in page
     assert text.count("\n|") == text.count(" |\n") + text.count("---|\n")  # no row is broken
     rows = list(csv.DictReader((project / PLOTS_FILE).open()))
     assert [row["JF"] for row in rows if row["row"] == "Local Reasoning"] == ["32.0"]
     write_report(project)
     assert (project / REPORT).read_text() == page
+    shutil.rmtree(project / "ablations/table-4")
+    write_report(project)
+    assert (
+        (project / REPORT).is_file() and not (project / METRICS_FILE).exists() and not (project / PLOTS_FILE).exists()
+    )
+
+
+def test_the_report_fits_a_phone(project: Path) -> None:
+    write_report(project)
+    with on_a_phone(project / REPORT) as page:
+        assert page.get_by_text("32.0 (± 2.8, 2 seeds)").count() == 1
 
 
 def test_dvc_shows_what_has_changed_and_plots_it(project: Path) -> None:

@@ -11,7 +11,7 @@ from glus.ablations.sharing import step_keys
 from glus.ablations.tables import ALONE, find_table, tables
 from glus.ablations.variants import PARAMETERS, Run
 from glus.cli import app
-from glus.config import PRESETS
+from glus.config import PRESETS, load_config
 from glus.config.editing import replaced
 from glus.errors import ConfigError, InputError
 
@@ -23,7 +23,9 @@ TINY = ["4", "5", "6", "C", "figure-4", "switches", "refinement"]
 )
 def test_every_row_fits_and_makes_something_else(number: str, preset: str, tmp_path: Path) -> None:
     table, origin = find_table(number), tmp_path / "params.yaml"
-    needs = {variant.needs: "elsewhere" for variant in table.variants if variant.needs}
+    splits = load_config(PRESETS / f"{preset}.yaml").data.evaluation
+    files = {"keyframes.files": dict.fromkeys(splits, "elsewhere"), "propagate.cutie_weights": "elsewhere"}
+    needs = {variant.needs: files[variant.needs] for variant in table.variants if variant.needs}
     origin.write_text(replaced(PRESETS / f"{preset}.yaml", needs, PARAMETERS))
     runs = [Run(table, variant, 0, origin) for variant in table.variants]
     ends = [step_keys(run.config())["evaluate"] for run in runs]
@@ -85,18 +87,30 @@ def test_a_dry_run_says_who_computes_what(tmp_path, monkeypatch, root) -> None:
     assert [run["seed"] for run in plan["runs"] if "stage" in run["computes"]] == [0]
 
 
-def test_a_row_without_its_weights_is_left_out_and_refused_where_it_is_asked_for(tmp_path, monkeypatch, root) -> None:
+def test_a_row_without_its_files_is_left_out_and_refused_where_it_is_asked_for(tmp_path, monkeypatch, root) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
     done = CliRunner().invoke(app, ["ablate", "6", "--json"])
     assert [run["variant"] for run in json.loads(done.stdout)["runs"]] == ["sam2", "glus"]
-    assert "cutie is left out: propagate.cutie_weights is null in params.yaml" in done.stderr
+    assert "cutie is left out: propagate.cutie_weights names none in params.yaml" in done.stderr
     done = CliRunner().invoke(app, ["ablate", "6", "--only", "cutie", "--json"])
     assert isinstance(done.exception, ConfigError) and "cutie-base-mega.pth" in str(done.exception)
     named = replaced(Path("params.yaml"), {"propagate.cutie_weights": "elsewhere"}, PARAMETERS)
     Path("params.yaml").write_text(named)
     done = CliRunner().invoke(app, ["ablate", "6", "--json"])
     assert [run["variant"] for run in json.loads(done.stdout)["runs"]] == ["cutie", "sam2", "glus"]
+    done = CliRunner().invoke(app, ["ablate", "5", "--json"])
+    assert [run["variant"] for run in json.loads(done.stdout)["runs"]] == ["no-selector", "chat-univi", "fine-tuned"]
+    assert "llama-vid is left out: keyframes.files names none" in done.stderr
+
+
+def test_outside_of_a_clone_nothing_is_begun(tmp_path, monkeypatch, root) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    done = CliRunner().invoke(app, ["ablate", "C", "--seeds", "0,1"])
+    assert isinstance(done.exception, InputError)
+    assert "has no glus; dvc.yaml; .dvcignore: each" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_seeds_are_numbers() -> None:

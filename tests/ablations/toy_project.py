@@ -1,4 +1,7 @@
-"""A project with the real parameters, whose seven steps cost nothing: each notes that it was computed, and may wait."""
+"""A project with the real parameters, whose seven steps cost nothing: each notes that it was computed, and may wait.
+
+What a step makes is decided by its inputs and by those parameters that decide the real step.
+"""
 
 import shutil
 import sys
@@ -14,20 +17,26 @@ METRICS = {"train", "selector", "evaluate"}
 PROGRAM = """\
 import hashlib, json, os, sys, time
 from pathlib import Path
+from ruamel.yaml import YAML
 
-ledger, step, *inputs = sys.argv[1:]
+ledger, step, keys, *inputs = sys.argv[1:]
 parent = os.getppid()
 while step == "train" and Path(ledger, "wait").exists():
     Path(ledger, f"waiting {Path.cwd().parent.name}").touch()
     time.sleep(0.1)
     if os.getppid() != parent:  # as a real step, it ends with dvc
         sys.exit(1)
-decides = [Path(name).read_text() for name in inputs] + [Path("params.yaml").read_text()]
+decides = [Path(name).read_text() for name in inputs]
+for key in keys.split(","):
+    value = YAML(typ="safe").load(Path("params.yaml"))
+    for part in key.split("."):
+        value = value[part]
+    decides.append(json.dumps(value, sort_keys=True))
+result = hashlib.sha256("".join(decides).encode()).hexdigest()
 for folder in ("toy", "metrics"):
     Path(folder).mkdir(exist_ok=True)
-Path("toy", f"{step}.txt").write_text(hashlib.sha256("".join(decides).encode()).hexdigest())
-JF = int(hashlib.sha256(Path("params.yaml").read_bytes()).hexdigest(), 16) % 1000 / 10
-Path("metrics", f"{step}.json").write_text(json.dumps({"synthetic": {"test": {"JF": JF}}}))
+Path("toy", f"{step}.txt").write_text(result)
+Path("metrics", f"{step}.json").write_text(json.dumps({"synthetic": {"test": {"JF": int(result, 16) % 1000 / 10}}}))
 with Path(ledger, "computed").open("a") as file:
     file.write(f"{step}\\n")
 """
@@ -54,10 +63,11 @@ def _stages(ledger: Path):
     before: list[str] = []
     for step in STEPS:
         out, metrics = f"toy/{step.name}.txt", f"metrics/{step.name}.json"
+        arguments = " ".join([str(ledger), step.name, ",".join(step.parameters), *before])
         yield (
             step.name,
             {
-                "cmd": f"exec {sys.executable} glus/toy.py {ledger} {step.name} {' '.join(before)}",
+                "cmd": f"exec {sys.executable} glus/toy.py {arguments}",
                 "params": list(step.parameters),
                 "deps": ["glus/toy.py", *before],
                 "outs": [out],

@@ -44,8 +44,8 @@ def new_tab(always_seg, port) -> Iterator[Callable[[], Any]]:
     if browser is None:
         pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make setup)")
-    service = Service(always_seg, None, window_stride=1, most_frames=20)
-    with opened_page(service, "127.0.0.1", port) as address, playwright.sync_playwright() as driver:
+    service = Service(always_seg, None, window_stride=1, most_frames=20, most_sentences=3)
+    with opened_page(service, "127.0.0.1", port, 2) as address, playwright.sync_playwright() as driver:
         window = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         asked: list[str] = []
 
@@ -114,6 +114,16 @@ def test_a_visit(new_tab, film, tmp_path):
     overlay = exported_film(tab, tmp_path)
     assert overlay.name == "film-overlay.mp4"
     assert len(open_frames(overlay)) == T
+
+
+@needs_gradio
+def test_it_fits_a_phone(new_tab, film):
+    tab = new_tab()
+    tab.set_viewport_size({"width": 390, "height": 800})
+    upload(tab, film, T)
+    ask(tab, RED, "the-one-with-a-name-that-has-no-blanks-and-goes-on-and-on-beyond-the-width-of-a-phone")
+    tab.get_by_text(f"Finished: {2 * T} masks.").wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @needs_gradio
@@ -188,6 +198,15 @@ def test_two_tabs_at_once_do_not_mix(new_tab, film, tmp_path):
         assert tab.locator("#timelines svg[data-place]").count() == 1
         overlay = exported_film(tab, tmp_path)
         assert (overlay.name, len(open_frames(overlay))) == (f"{video.stem}-overlay.mp4", length)
+
+
+@needs_gradio
+def test_one_visitor_too_many_gets_a_sentence(new_tab, film):
+    first, second, third = new_tab(), new_tab(), new_tab()
+    for tab in (first, second):
+        upload(tab, film, T)
+    third.locator("input[type=file]").first.set_input_files(film)
+    assert refusal(third).startswith("This page is in use in 2 tabs, and takes no more")
 
 
 @needs_gradio

@@ -18,7 +18,7 @@ from glus import segment_video
 from glus.app.drawing import draw_timelines, draw_view
 from glus.app.exports import FILM, FORMS, export
 from glus.app.visitor import Service, Visitor
-from glus.app.visitors import Visitors
+from glus.app.visitors import IDLE_S, Visitors
 from glus.errors import InputError
 from glus.masks import decode_rle
 from glus.media.sources import open_frames
@@ -43,7 +43,7 @@ class FixedScores:
 
 @pytest.fixture
 def service(always_seg) -> Service:
-    return Service(always_seg, None, window_stride=1, most_frames=20)
+    return Service(always_seg, None, window_stride=1, most_frames=20, most_sentences=3)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def count_encoded(model, monkeypatch) -> list[int]:
 
 
 def test_masks_are_those_of_segment_video_from_the_selectors_frame(always_seg, folder, tmp_path):
-    visitor = Visitor(Service(always_seg, FixedScores(), 1, 20), tmp_path / "visitor")
+    visitor = Visitor(Service(always_seg, FixedScores(), 1, 20, 3), tmp_path / "visitor")
     visitor.open(folder, "clip")
     visitor.ask([RED, "", f" {GREEN} ", RED])
     assert [asked.text for asked in visitor.sentences] == [RED, GREEN]
@@ -144,8 +144,8 @@ def test_stop_ends_the_selector_while_others_work(always_seg, folder, tmp_path):
                 self.looked.set()
 
     selector, at_work = LookingForever(), threading.Lock()
-    one = Visitor(Service(always_seg, selector, 1, 20, at_work), tmp_path / "one")
-    other = Visitor(Service(always_seg, None, 1, 20, at_work), tmp_path / "other")
+    one = Visitor(Service(always_seg, selector, 1, 20, 3, at_work), tmp_path / "one")
+    other = Visitor(Service(always_seg, None, 1, 20, 3, at_work), tmp_path / "other")
     for visitor in (one, other):
         visitor.open(folder, "clip")
         visitor.ask([RED])
@@ -161,7 +161,7 @@ def test_stop_ends_the_selector_while_others_work(always_seg, folder, tmp_path):
 
 
 def test_two_visitors_at_once_do_not_mix(service, always_seg, folder, tmp_path):
-    visitors = Visitors(service, tmp_path / "visitors")
+    visitors = Visitors(service, tmp_path / "visitors", 2)
     texts = {"one": [RED], "two": [GREEN]}
     for tab, asked in texts.items():
         visitors.of(tab).open(folder, tab)
@@ -175,9 +175,23 @@ def test_two_visitors_at_once_do_not_mix(service, always_seg, folder, tmp_path):
         assert np.array_equal(masks(visitors.of(tab)), segment_video(always_seg, folder, asked).masks)
     one, other = visitors.of("one"), visitors.of("two")
     paths = [export(each, Format.COCO) for each in (one, other)]
+    with pytest.raises(InputError, match="in use in 2 tabs"):
+        visitors.of("three")
+    assert one.folder.exists()
     visitors.leave("one")
     assert not one.folder.exists() and paths[1].is_file() and len(other.sentences) == 1
     assert visitors.of("one") is not one and visitors.of("one").clip is None
+
+
+def test_who_is_idle_for_half_an_hour_gives_way(service, folder, tmp_path):
+    visitors = Visitors(service, tmp_path / "visitors", 2)
+    first, second = (visitors.of(tab) for tab in ("one", "two"))
+    first.open(folder, "clip")
+    first.seen -= IDLE_S
+    assert visitors.of("one") is first and visitors.of("three") not in (first, second)
+    assert first.clip is None and visitors.of("two") is second
+    with pytest.raises(InputError, match="in use in 2 tabs"):
+        visitors.of("one")
 
 
 def test_what_is_refused_leaves_all_as_it_was(service, visitor, tmp_path, frames):
@@ -195,7 +209,12 @@ def test_what_is_refused_leaves_all_as_it_was(service, visitor, tmp_path, frames
         frames[0].save(long / f"{number}.png")
     with pytest.raises(InputError, match="long has 21 frames, and this page takes 20; cut it"):
         visitor.open(long, "long")
-    for texts, words in (([" ", ""], "Type what to segment"), (["the [SEG]"], "control mark")):
+    for texts, words in (
+        ([" ", ""], "Type what to segment"),
+        (["the [SEG]"], "control mark"),
+        ([f"number {at}" for at in range(4)], "4 sentences are asked at once, and this page takes 3; remove some"),
+        (["a " * 500 + "b"], "A sentence has 1001 characters, and this page takes 1000"),
+    ):
         with pytest.raises(InputError, match=words):
             visitor.ask(texts)
     with pytest.raises(InputError, match="not there any more"):
@@ -249,7 +268,7 @@ def test_the_table_is_the_one_that_glus_segment_writes(always_seg, folder, tmp_p
     monkeypatch.setattr("glus.segmenting.run.Models", lambda request: loaded)
     job = Job(folder, (RED, GREEN), tmp_path / "out")
     assert list(run_jobs([job], SegmentRequest(model=tmp_path)))
-    visitor = Visitor(Service(always_seg, FixedScores(), 1, 20), tmp_path / "visitor")
+    visitor = Visitor(Service(always_seg, FixedScores(), 1, 20, 3), tmp_path / "visitor")
     visitor.open(folder, "clip")
     visitor.ask([RED, GREEN])
     list(visitor.segment())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from html_checks import check_page
+from phone import on_a_phone
 from tiny_sets import (
     ANSWERS,
     EMPTY,
@@ -103,6 +104,15 @@ def test_the_table_and_the_page(run: Callable[..., Any], two_runs: None) -> None
     check_page(page)
     code, _, errors = run("compare", "one", "two", *OPTIONS, "-o", "page.html")
     assert (code, "page.html exists already" in errors) == (2, True)
+
+
+def test_the_page_fits_a_phone_however_long_the_names_are(run: Callable[..., Any], two_runs: None) -> None:
+    longer = Path("a-run-with-a-name-that-has-no-blanks-and-goes-on-and-on-beyond-the-width-of-a-phone")
+    Path("two").rename(longer)
+    assert run("compare", "one", longer, *OPTIONS, "-o", "page.html")[0] == 0
+    with on_a_phone(Path("page.html").resolve()) as page:
+        table = page.get_by_role("region", name="Differences on mevis/valid_u")
+        assert table.evaluate("box => box.scrollWidth > box.clientWidth")
 
 
 def test_a_late_object_is_another_group(run: Callable[..., Any], compared: Callable[..., Any]) -> None:

@@ -45,6 +45,21 @@ def test_what_is_written_is_what_the_tasks_read(repacked: Path) -> None:
     assert len(masks) == 3 and masks[0]["size"] == [24, 32]
 
 
+def test_a_split_is_its_own_tables_and_all_of_them(run: Callable[..., Any], repacked: Path) -> None:
+    score = ("score", *SPLIT, "--root", "repacked", "--predictions", "predictions", "--json")
+    whole = repacked / "data/valid_u.parquet"
+    whole.with_name("valid_u2.parquet").write_bytes(b"another split")
+    expected = run(*score)[1]
+    table = pq.read_table(whole)
+    whole.unlink()
+    for number, start in enumerate((0, 3)):
+        pq.write_table(table.slice(start, 3), whole.with_name(f"valid_u-0000{number}-of-00002-a1b2.parquet"))
+    assert run(*score) == (0, expected, "")
+    whole.with_name("valid_u-00001-of-00002-a1b2.parquet").unlink()
+    code, _, errors = run(*score)
+    assert code == 2 and "is one of 2 shards, and 00001 of them is not in repacked/data" in errors
+
+
 def test_the_repacked_split_gives_the_same_scores(run: Callable[..., Any], repacked: Path) -> None:
     score = ("score", *SPLIT, "--root", "repacked", "--predictions", "predictions", "--json")
     code, out, errors = run(*score)

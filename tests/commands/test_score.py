@@ -189,6 +189,22 @@ def test_files_that_nothing_lists_are_noted(score: Score, mevis: None) -> None:
     assert found["notes"] == ["2 files are not scored, since nothing lists them: ./log.txt; a/0/00001.png"]
 
 
+def test_what_lies_there_instead_is_said_where_masks_are_missing(score: Score, mevis: None) -> None:
+    for path in list(Path("predictions/a/0").iterdir()):
+        path.rename(path.with_suffix(".jpg"))
+    code, _, errors = score("mevis", "valid_u")
+    assert code == 2 and "3 files are not scored, since nothing lists them: a/0/00000.jpg" in errors
+
+
+def test_the_suffix_may_be_in_capitals_but_not_both(score: Score, mevis: None) -> None:
+    expected = score("mevis", "valid_u")
+    for path in list(Path("predictions/a/0").iterdir()):
+        path.rename(path.with_suffix(".PNG"))
+    assert score("mevis", "valid_u") == expected
+    shutil.copy("predictions/a/0/00000.PNG", "predictions/a/0/00000.png")
+    assert "holds a frame as .png and as .PNG" in score("mevis", "valid_u")[2]
+
+
 def test_tables_are_refused_too(score: Score, mevis: None) -> None:
     shutil.rmtree("predictions")
     write_parquet(Path("predictions"), {key: mask for key, mask in ANSWERS.items() if key != ("b", "1")})

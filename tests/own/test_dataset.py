@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from html_checks import check_page
+from phone import on_a_phone
 from PIL import Image
 
 from glus.cli import main
@@ -172,6 +173,7 @@ def test_some_frames_of_a_film_become_a_video_of_their_own(footage, box, tmp_pat
         (["clip,1,a box", "film,1,a box", "dog,1,a dog"], "speaks of dog"),
         (["clip,9,a box", "film,1,a box"], "is about 9 of clip"),
         (["clip,1,a [SEG] box", "film,1,a box"], "line 2"),
+        (["clip.mov,1,a box", "film.mp4,1,a box", "other.MP4,1,a box"], "speaks of other,"),
         (["clip,1,a, box", "film,1,a box"], "stands in quotes"),
     ],
 )
@@ -186,6 +188,22 @@ def test_bad_sentences_write_nothing(footage, box, tmp_path, capsys, rows, said)
     assert run("own", "init", tmp_path / "own", *arguments) == 2
     assert said in " ".join(capsys.readouterr().err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["footage", "labels", "sentences.csv"]
+
+
+def test_a_video_in_two_files_and_an_object_that_is_never_seen_write_nothing(footage, tmp_path, capsys) -> None:
+    track = '<track id="0" label="cup"><polygon frame="0" points="4,2;10,2;10,6" outside="{}"/></track>'
+    files = [tmp_path / name for name in ("a/clip.xml", "b/clip.xml", "b/film.xml")]
+    for file, outside in zip(files, (0, 1, 0), strict=True):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"<annotations>{track.format(outside)}</annotations>")
+    for labels, said in (
+        (files[:2], "clip is labelled twice. Keep one of the two, or, where they are parts, export them as one."),
+        (files[1:], "clip: 'cup' is about what is drawn in no frame."),
+    ):
+        named = [word for file in labels for word in ("--labels", file)]
+        assert run("own", "init", tmp_path / "own", "--from", "cvat", *named, "--videos", footage) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "footage"]
 
 
 def test_values_of_a_picture_are_the_ways_in_which_objects_overlap(videos: VideoFolder) -> None:
@@ -216,6 +234,12 @@ def test_review_begins_where_selector_and_model_disagree(results, footage, tmp_p
     page = (tmp_path / "review/review.html").read_text()
     assert page.count("<img") == 6
     check_page(page)
+
+
+def test_the_review_fits_a_phone(results, footage, tmp_path) -> None:
+    assert run("own", "review", results, "--videos", footage, "-o", tmp_path / "review") == 0
+    with on_a_phone(tmp_path / "review/review.html") as page:
+        assert page.locator("img").count() == 6
 
 
 def test_parameters_fine_tune_a_copy_that_no_step_deletes(

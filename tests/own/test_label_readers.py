@@ -1,6 +1,7 @@
 """Labels in each form, made by hand: the masks that are read, and what is refused."""
 
 import json
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,6 +107,10 @@ def test_coco_of_a_task_of_cvat_bears_the_name_of_its_film(videos, box, tmp_path
         (lambda c: c["videos"][0].update(name="../../etc"), "there is no video"),
         (lambda c: c["annotations"][0]["segmentations"].__setitem__(0, [[1, 2, 3]]), "invalid polygon"),
         (lambda c: c.pop("videos"), "neither videos nor images"),
+        (
+            lambda c: c["videos"][0].update(file_names=[NAMES[0], *NAMES[:4]]),
+            "is of frame 00000 of .*, as is .*clip/00000.jpg. Keep one",
+        ),
     ],
 )
 def test_coco_is_refused_by_name(videos, tmp_path, change, said) -> None:
@@ -113,6 +118,28 @@ def test_coco_is_refused_by_name(videos, tmp_path, change, said) -> None:
     change(content)
     with pytest.raises(InputError, match=said):
         coco.read(write(tmp_path, "labels.json", content), videos)
+
+
+def test_a_zip_and_a_folder_are_named_as_what_they_are(videos, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("annotations.xml", "<annotations/>")
+    for reader in (coco, cvat, label_studio):
+        with pytest.raises(InputError, match=r"export\.zip is a zip; unpack it"):
+            reader.read(tmp_path / "export.zip", videos)
+        with pytest.raises(InputError, match="is a folder; --labels names a file"):
+            reader.read(tmp_path, videos)
+        with pytest.raises(InputError, match="nowhere does not exist"):
+            reader.read(tmp_path / "nowhere", videos)
+
+
+def test_paths_that_were_written_on_windows_are_read(videos, box, tmp_path) -> None:
+    image = {"images": [{"id": 1, "file_name": "clip\\00002.jpg"}], "categories": [{"id": 1, "name": "cup"}]}
+    image |= {"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [SQUARE]}]}
+    (video,) = coco.read(write(tmp_path, "labels.json", image), videos)
+    assert (video.name, video.labelled) == ("clip", (2,)) and (masks(video)[2] == box).all()
+    image["images"].append({"id": 2, "file_name": "clip/00002.jpg"})
+    with pytest.raises(InputError, match=r"image 2 is of frame 00002 of .*clip, as is .*image 1. Keep one"):
+        coco.read(write(tmp_path, "labels.json", image), videos)
 
 
 def cvat_video(*tracks: str, facts: str = "<source>film.mp4</source>") -> str:
@@ -185,7 +212,7 @@ def test_cvat_images_lie_in_the_folder_of_their_video(videos, box, tmp_path) -> 
             cvat_video('<track id="0" label="car"><box frame="0" xtl="1"/></track>'),
             "track 0, frame 0 is labelled with bo",
         ),
-        (cvat_video('<track id="0" label="car"><points frame="0" points="1,2"/></track>'), "is a points"),
+        (cvat_video('<track id="0" label="car"><points frame="0" points="1,2"/></track>'), "is of the kind points"),
         (cvat_video(f'<track id="0" label="car">{polygon(0, points="1;2")}</track>'), "the point '1'"),
         (cvat_video(f'<track id="0" label="car">{polygon(0, points="nan,0;1,1;2,2")}</track>'), "invalid polygon"),
         (cvat_video(f'<track id="0">{polygon(0)}</track>'), "no label"),
@@ -282,7 +309,8 @@ def test_label_studio_has_the_label_of_a_brush_in_a_result_of_its_own(videos, bo
         (studio([region() | {"original_width": 9, "value": {"rle": [], "brushlabels": ["a"]}}]), "of 9x24 pixels"),
         (studio([], "/data/upload/1/0a1b2c3d-00003.jpg"), "does not tell which video"),
         (studio([], "/data/local-files/?d=../../secret/00001.jpg"), "no video"),
-        ([*studio([]), *studio([])], "as another task is"),
+        ([*studio([]), *studio([])], "as is .*task 5"),
+        ([{"id": 5, "data": {"frame": "a.jpg"}, "annotations": [{"result": []}]}], "data has 'frame', expected image"),
         ([{"id": 5, "annotations": [{"result": []}, {"result": []}]}], "2 annotations"),
         ({"tasks": []}, "expected a list of objects"),
         ("[1,", "not valid JSON"),
@@ -303,6 +331,22 @@ def test_png_folders_label_the_frames_that_have_a_file(videos, box, tmp_path) ->
     assert [(track.name, list(track.masks)) for track in video.tracks] == [("1", [1]), ("7", [4])]
     Image.new("L", (9, 9)).save(folder / "00003.png")
     with pytest.raises(InputError, match="is 9x9, its frame 32x24"):
+        png.read(tmp_path / "labels", videos)
+
+
+def test_black_and_white_pictures_have_one_object_and_black_ones_none(videos, box, tmp_path) -> None:
+    folder = tmp_path / "labels/clip"
+    folder.mkdir(parents=True)
+    for name, pixels in (("00000.PNG", 255 * box), ("00003.png", 0 * box)):
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
+    (video,) = png.read(tmp_path / "labels", videos)
+    assert ([track.name for track in video.tracks], video.labelled) == (["255"], (0, 3))
+    assert (masks(video)[0] == box).all()
+    Image.fromarray(np.where(box, 255, 1).astype(np.uint8)).save(folder / "00001.png")
+    assert [track.name for track in png.read(tmp_path / "labels", videos)[0].tracks] == ["1"]  # 255 is nothing, then
+    for path in ("00000.PNG", "00001.png"):
+        (folder / path).unlink()
+    with pytest.raises(InputError, match="all pictures are black"):
         png.read(tmp_path / "labels", videos)
 
 

@@ -11,8 +11,11 @@ from local_imports import ROOT
 from ruamel.yaml import YAML
 
 from glus.errors import GlusError, InputError
+from glus.files import hash_file
+from glus.pipeline.origin import origin_of
 from glus.pipeline.passport import PASSPORT, complete_passport, read_passport, write_passport
 from glus.pipeline.table import STEPS
+from glus.pipeline.versions import LOCK, output_digests, recorded_stages
 from glus.replay.lookup import find_passport
 from glus.replay.run import replay
 from glus.replay.workspace import COPIES
@@ -75,6 +78,11 @@ def test_a_replay_computes_every_step_anew_and_finds_all_equal(project: Path, ou
     passport = read_passport(project / PASSPORT)
     assert not passport.dirty and passport.seed == 0
     assert passport.protocols == {"synthetic/test": {"protocol": "mevis", "version": 1, "data": "25 expressions"}}
+    origin = origin_of(passport, PASSPORT)
+    [commit] = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.split()
+    staged = output_digests(recorded_stages(project / LOCK))["data/staged"]
+    assert (origin.commit, origin.data, origin.seed) == (commit[:12], staged[:12], 0)
+    assert origin.lock == hash_file(project / LOCK)[:12] and origin.passport == "runs/passport.json"
     (outside / "ran").unlink()
     replayed = replay(project, passport, "stage")
     assert (outside / "ran").read_text().split() == [step.name for step in STEPS]

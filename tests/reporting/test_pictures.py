@@ -17,6 +17,7 @@ from glus.reporting import write_overlay_video
 from glus.reporting.cards import shown_frames
 from glus.reporting.overlays import StripRow, draw_strip, font, overlay, wrap
 from glus.reporting.palette import COLOURS, INK, PAPER
+from glus.reporting.short_films import MOST_FRAMES, film_frames, write_short_film
 
 FRAME = np.full((40, 60, 3), 100, dtype=np.uint8)
 MASK = np.zeros((40, 60), dtype=bool)
@@ -45,6 +46,22 @@ def test_overlay_tints_inside_outlines_the_edge_and_leaves_the_rest() -> None:
     assert pixels[10, 20].tolist() == pixels[29, 29].tolist() == [255, 0, 0]
     red, green, _ = pixels[20, 20].tolist()
     assert 100 < red < 255 and 0 < green < 100
+
+
+def test_a_short_film_shows_each_frame_with_its_sides(tmp_path: Path) -> None:
+    frames = [np.full((30, 40, 3), 60 * number, dtype=np.uint8) for number in range(4)]
+    masks = np.zeros((4, 30, 40), dtype=bool)
+    masks[2, 5:25, 5:35] = True
+    write_short_film(frames, [(masks, (255, 0, 0)), (~masks, (0, 0, 255))], tmp_path / "film.webp")
+    with Image.open(tmp_path / "film.webp") as film:
+        assert (film.n_frames, film.size, film.info["loop"]) == (4, (488, 180), 0)
+        film.seek(2)
+        shown = np.asarray(film.convert("RGB")).astype(int)
+    left, right = shown[90, 120], shown[90, 368]
+    assert left[0] > left[2] + 20 and abs(right - 120).max() < 15  # tinted where the mask is, and nowhere else
+    assert abs(shown[5, 5] - 120).max() < 15 and shown[5, 253][2] > shown[5, 253][0] + 20
+    assert film_frames(1) == [0] and film_frames(5) == [0, 1, 2, 3, 4]
+    assert len(film_frames(500)) == MOST_FRAMES and (film_frames(500)[0], film_frames(500)[-1]) == (0, 499)
 
 
 @pytest.mark.parametrize("width", [40, 640, 1200])

@@ -2,12 +2,12 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from html_checks import check_page
+from phone import on_a_phone
 from PIL import Image
 
 from glus.ablations.report import paper_numbers
@@ -19,7 +19,7 @@ from glus.records.tables import write_table
 from glus.reporting.cards import AskedClip, Card
 from glus.reporting.page import PAGE, write_report
 from glus.reporting.palette import BAD, FAINT, GOOD, GROUND, INK, PAPER, UNSURE, Colour
-from glus.reporting.run_facts import PaperNumber, RunFacts, SeedSpread, StepCost, machine_in_words
+from glus.reporting.run_facts import Origin, PaperNumber, RunFacts, SeedSpread, StepCost, machine_in_words
 from glus.reporting.spread import read_spread
 from tests.reporting.test_results import SPLIT
 
@@ -30,7 +30,9 @@ COSTS = [StepCost("train", 100.4, 150.0, 900), StepCost("evaluate", 20.0, 30.6, 
 RUN = RunFacts(
     COSTS,
     ["stage"],
-    "Evaluated on 2 processors, no GPU",
+    Origin(
+        3, "abc", "1f", "2e", "models/glus 3d", "synthetic/test: mevis 1", "2 processors, no GPU", "runs/passport.json"
+    ),
     [SeedSpread("4", "Local Reasoning", "synthetic/test", "32.0 (± 2.8, 2 seeds)")],
     [PaperNumber("2", "GLUS-S (ours)", "mevis/valid", 50.3), PaperNumber("9", "another", "synthetic/test", 12.3)],
 )
@@ -41,7 +43,8 @@ def card(folder: Path, title: str, sentence: str) -> Card:
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (1348, 40)).save(picture)
     picture.with_suffix(".svg").write_text(SVG)
-    return Card(title, sentence, "J 50.0", picture, None)
+    Image.new("RGB", (648, 40)).save(picture.with_suffix(".webp"))
+    return Card(title, sentence, "J 50.0", picture, None, None)
 
 
 def write_project(project: Path, result: ScoredSplit, *, pictures: bool) -> Path:
@@ -117,12 +120,16 @@ def test_the_numbers_are_those_of_the_files(tmp_path: Path) -> None:
     assert cells(page, "train") == [["train", "100", "150", "900"]]
     assert cells(page, "together") == [["together", "120", "181", "900"]]
     assert cells(page, "4") == [["4", "Local Reasoning", "synthetic/test", "32.0 (± 2.8, 2 seeds)"]]
+    passport = [["seed", "3"], ["data", "2e"], ["weights", "models/glus 3d"], ["machine", "2 processors, no GPU"]]
+    assert [row for name, _ in passport for row in cells(page, name)] == passport
+    assert cells(page, "code") == [["code", "commit abc"]] and "glus replay runs/passport.json" in texts
     assert cells(page, "9") == [["9", "another", "12.3"]] and "50.3" not in texts  # of a split that is not shown
     assert "between 35.0 and 65.0 , the middle" in texts.replace(",", " ,") and "mean of 50.0 would lie" in texts
     assert "Asked 10 sentences about 2 videos, GLUS reaches a J&F of 60.0 of 100." in texts
     assert "the <b>blue</b> one" in texts and "Nothing is known of stage" in texts
     assert [texts.index(f"{title}: “{name}”") for title, name in (("best", "a"), ("typical", "b"), ("worst", "d"))]
     assert texts.index("1 more") < texts.index("typical: “c”")
+    assert page.count("data:image/webp;base64,") == texts.count("As a short film") == 4
 
 
 def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
@@ -139,7 +146,8 @@ def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
         assert sentence.lower() in texts.lower(), sentence
     assert "<img" not in page and page.count("<table") == 1  # of the scores
     write_report(tmp_path, RunFacts())
-    assert "No record of the steps is left here" in " ".join(check_page((tmp_path / PAGE).read_text()))
+    assert "No record of the steps is left here" in (texts := " ".join(check_page((tmp_path / PAGE).read_text())))
+    assert "No passport of the run is left here" in texts
 
 
 @pytest.mark.parametrize(
@@ -177,7 +185,7 @@ def test_costs_and_machines_in_words() -> None:
     assert StepCost.from_record("stage", record) == StepCost("stage", 2.0, 4.0, 5)
     assert StepCost.from_record("stage", record | {"peak_memory_largest_child_mib": 7}).peak_memory_mib == 7
     assert machine_in_words({}) == ""
-    assert machine_in_words({"cpus": 2, "cpu": "X", "gpus": ["Y", "Y"]}) == "Evaluated on 2 processors (X), Y, Y"
+    assert machine_in_words({"cpus": 2, "cpu": "X", "gpus": ["Y", "Y"]}) == "2 processors (X), Y, Y"
     [own] = [n for n in paper_numbers() if (n.table, n.row, n.split) == ("2", "GLUS-A (ours)", "mevis/valid")]
     assert own.jf == 51.3
 
@@ -193,21 +201,8 @@ def test_texts_have_the_contrast_of_wcag_aa(text: Colour, ground: Colour) -> Non
 
 
 def test_it_fits_a_phone_without_a_network(tmp_path: Path) -> None:
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make setup)")
     write_project(tmp_path, FULL, pictures=True)
     write_report(tmp_path, RUN)
-    with playwright.sync_playwright() as driver:
-        window = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = window.new_context(offline=True, viewport={"width": 390, "height": 800}).new_page()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((tmp_path / PAGE).as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
+    with on_a_phone(tmp_path / PAGE) as page:
         box = page.get_by_role("region", name="Scores by family")
         assert box.evaluate("box => box.scrollWidth > box.clientWidth")  # the table is whole, in its own box
-        window.close()
-    assert [url for url in asked if not url.startswith("data:")] == [(tmp_path / PAGE).as_uri()]

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from glus.errors import InputError
 from glus.masks import decode_rle, encode_rle, union
 from glus.media.sources import FrameSource
-from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, place_of, read_json, read_mask, records, text_of
+from glus.own.labels import (
+    BOXES_ONLY,
+    AnnotatedTrack,
+    AnnotatedVideo,
+    path_in,
+    place_of,
+    read_json,
+    read_mask,
+    records,
+    take_frame,
+    text_of,
+)
 from glus.own.videos import VideoFolder
 from glus.staging.faults import shown
 
@@ -50,9 +62,11 @@ def _of_videos(
             isinstance(files, list) and files and all(isinstance(file, str) for file in files)
         ):
             raise InputError(f"{place} has file_names {shown(files)}, expected a list of names. Export it again.")
-        said = text_of(record, "name", place) if "name" in record or not files else PurePosixPath(files[0]).parent.name
+        said = text_of(record, "name", place) if "name" in record or not files else path_in(files[0]).parent.name
         name, frames = videos.find(said, place)
-        places = [place_of(frames, file, place) for file in files] if files else list(range(len(frames)))
+        places = {} if files else dict.fromkeys(range(len(frames)), place)
+        for file in files or ():
+            take_frame(places, place_of(frames, path_in(file).name, place), frames, f"{place}, {file}")
         tracks = [_track(labels, item, frames, places, categories) for item in owned.pop(number, [])]
         if tracks:
             found.append(AnnotatedVideo(name, frames, tuple(sorted(places)), tuple(tracks)))
@@ -61,7 +75,7 @@ def _of_videos(
 
 
 def _track(
-    labels: Path, item: dict[str, Any], frames: FrameSource, places: list[int], categories: dict[str, str]
+    labels: Path, item: dict[str, Any], frames: FrameSource, places: Collection[int], categories: dict[str, str]
 ) -> AnnotatedTrack:
     number = text_of(item, "id", f"{labels}, annotations")
     where = f"{labels}, annotation {number}"
@@ -88,16 +102,16 @@ def _of_images(
 ) -> list[AnnotatedVideo]:
     owned = _by_owner(labels, annotations, "image_id")
     opened: dict[str, FrameSource] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[str, dict[int, str]] = defaultdict(dict)
     parts: dict[str, dict[tuple[str, str], dict[int, list[str]]]] = defaultdict(dict)
     for record in records(listed, f"{labels}, images"):
         number = text_of(record, "id", f"{labels}, images")
         where = f"{labels}, image {number}"
-        file = PurePosixPath(text_of(record, "file_name", where))
+        file = path_in(text_of(record, "file_name", where))
         name, frames = _video_of(labels, file, videos, where)
         opened[name] = frames
         at = place_of(frames, file.name, where)
-        places[name].append(at)
+        take_frame(places[name], at, frames, where)
         for item in owned.pop(number, []):
             key = _object(f"{where}, annotation {item.get('id')}", item, categories)
             if not item.get("segmentation") and item.get("bbox"):

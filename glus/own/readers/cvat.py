@@ -6,14 +6,14 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from glus.errors import InputError
 from glus.masks import encode_rle
 from glus.media.sources import FrameSource
-from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, place_of, read_mask
+from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, path_in, place_of, read_mask, take_frame
 from glus.own.readers.coco import united
 from glus.own.readers.cvat_xml import Document, Group, parse, texts
 from glus.own.videos import VideoFolder
@@ -120,16 +120,16 @@ def _of_images(labels: Path, document: Document, images: list[Group], videos: Vi
     if not images:
         raise InputError(f"{labels} holds no tracks and no images. Export a task that is labelled.")
     opened: dict[str, FrameSource] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[str, dict[int, str]] = defaultdict(dict)
     parts: dict[str, Parts] = defaultdict(dict)
     for image in images:
-        file = PurePosixPath(image.attributes.get("name", ""))
+        file = path_in(image.attributes.get("name", ""))
         where = f"{labels}, image {shown(str(file))}"
         in_folder = str(file.parent) != "."
         name, frames = videos.find(str(file.parent), where) if in_folder else _find(labels, document, videos)
         opened[name] = frames
         at = place_of(frames, file.name, where)
-        places[name].append(at)
+        take_frame(places[name], at, frames, where)
         for kind, attributes in image.shapes:
             label = _label(where, attributes)
             key = _loose_name(label, attributes), label
@@ -170,7 +170,7 @@ def _mask(where: str, kind: str, attributes: Mapping[str, str], frames: FrameSou
         return encode_rle(_decode_runs(where, attributes, frames))
     if kind == "box":
         raise InputError(BOXES_ONLY.format(labels, where.removeprefix(f"{labels}, ")))
-    raise InputError(f"{where} is a {kind}, expected a polygon or a mask. Draw it as one, or leave it out.")
+    raise InputError(f"{where} is of the kind {kind}, expected a polygon or a mask. Draw it as one, or leave it out.")
 
 
 def _decode_runs(where: str, attributes: Mapping[str, str], frames: FrameSource) -> np.ndarray:

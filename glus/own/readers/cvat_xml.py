@@ -10,6 +10,7 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from glus.errors import InputError
+from glus.own.labels import require_labels
 
 _OF_A_TASK = re.compile(r"^(project/tasks/task|[^/]+)/")
 SHAPES = ("box", "polygon", "mask", "polyline", "points", "ellipse", "cuboid", "skeleton")
@@ -38,6 +39,7 @@ def parse(file: Path) -> Document:
     Raises:
         InputError: it is no XML, has a document type, or is no export of CVAT; names the line.
     """
+    require_labels(file)
     builder = _Builder(file)
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = builder.refuse_document_type

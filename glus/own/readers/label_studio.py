@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from glus.errors import InputError
 from glus.masks import encode_rle
 from glus.media.sources import FrameSource
-from glus.own.labels import BOXES_ONLY, AnnotatedTrack, AnnotatedVideo, place_of, read_json, read_mask, records, text_of
+from glus.own.labels import (
+    BOXES_ONLY,
+    AnnotatedTrack,
+    AnnotatedVideo,
+    path_in,
+    place_of,
+    read_json,
+    read_mask,
+    records,
+    take_frame,
+    text_of,
+)
 from glus.own.readers.brush import decode_brush
 from glus.own.readers.coco import united
 from glus.own.videos import VideoFolder
@@ -33,7 +44,7 @@ def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
         InputError: something is missing, damaged or no mask; names the file and the task.
     """
     opened: dict[str, FrameSource] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    places: dict[str, dict[int, str]] = defaultdict(dict)
     parts: dict[str, dict[str, dict[int, list[str]]]] = defaultdict(dict)
     for task in records(read_json(labels), str(labels)):
         where = f"{labels}, task {task.get('id')}"
@@ -44,10 +55,8 @@ def read(labels: Path, videos: VideoFolder) -> list[AnnotatedVideo]:
             if result.get("type") in BOXES:
                 raise InputError(BOXES_ONLY.format(labels, f"task {task.get('id')}"))
         name, frames, at = _frame(task, videos, where)
-        if at in places[name]:
-            raise InputError(f"{where} is of frame {frames.frame_names[at]} of {name}, as another task is. Keep one.")
         opened[name] = frames
-        places[name].append(at)
+        take_frame(places[name], at, frames, where)
         labelled = {result.get("id") for result in results if _labels(result)}
         for result in results:
             if "id" in result and result["id"] in labelled and not _labels(result):
@@ -80,9 +89,14 @@ def _results(task: dict[str, Any], where: str) -> list[dict[str, Any]] | None:
 def _frame(task: dict[str, Any], videos: VideoFolder, where: str) -> tuple[str, FrameSource, int]:
     """The frame that a task shows: its video, all its frames, and its place among them."""
     data = entries(task.get("data"))
+    if "image" not in data:
+        raise InputError(
+            f"{where}, data has {', '.join(map(shown, data)) or 'nothing'}, expected image. Call the frame so in the"
+            ' labelling configuration (value="$image") and in the tasks.'
+        )
     address = urlsplit(text_of(data, "image", f"{where}, data"))
     local = parse_qs(address.query).get("d")  # files that Label Studio serves from a folder
-    path = PurePosixPath(local[0] if local else unquote(address.path))
+    path = path_in(local[0] if local else unquote(address.path))
     if "video" in data:
         said = text_of(data, "video", f"{where}, data")
     elif str(path).startswith(UPLOADED) or str(path.parent) in (".", "/"):
