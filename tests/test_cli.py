@@ -340,6 +340,15 @@ def test_a_folder_of_the_same_name_does_not_hide_an_editable_install() -> None:
         assert _simple_layout(packages, settings["package-dir"], ROOT)
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_hinder_nothing(closed: str) -> None:
+    """As some services start their programs; no file gets the number of such a stream, and the messages with it."""
+    command = f"exec {sys.executable} -m glus {{}} {closed}"
+    assert subprocess.run(["bash", "-c", command.format("--version")], cwd=ROOT).returncode == 0
+    done = subprocess.run(["bash", "-c", command.format("params no_such_key=1")], cwd=ROOT, capture_output=True)
+    assert done.returncode == 2
+
+
 def test_check_lists_faults_as_json(run: Run, shared: Path) -> None:
     code, out, _ = run("check", "--dataset", "mevis", "--root", str(shared / "realclips" / "mevis"), "--json")
     assert (code, [fault for fault in json.loads(out) if fault["severity"] == "error"]) == (0, [])
