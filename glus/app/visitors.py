@@ -50,8 +50,9 @@ class Visitors:
             return None
         tab, idle = min(self._there.items(), key=lambda item: item[1].seen)
         if time.monotonic() - idle.seen < IDLE_S:
+            tabs = f"{self._most} tab{'s' * (self._most > 1)}"
             raise InputError(
-                f"This page is in use in {self._most} tabs, and takes no more; try again when one of them is closed or"
+                f"This page is in use in {tabs}, and takes no more; try again when one of them is closed or"
                 " has been idle for half an hour, or start `glus app` with a higher --max-visitors."
             )
         return self._there.pop(tab)
