@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from glus.errors import ArtifactError
 from glus.files import hash_file, read_json
-from glus.manifest import Manifest, read_manifest, require_artifact, verify_files
+from glus.manifest import MANIFEST, Manifest, read_manifest, require_artifact, verify_files
 from glus.paths import EVALUATION_SPLITS, SELECTOR, STAGED, TRAINING_SPLITS
 from glus.pipeline.table import EARLY_STOP_MODEL, STEPS, Step
 from glus.pipeline.unneeded import WHY, is_empty, is_needed
@@ -112,12 +112,25 @@ def _check(name: str, config: Config) -> str:
             f" `dvc repro {made_by.name}`) again."
         )
     verify_files(path, manifest)
+    _check_listed_around(path, made_by, config)
     if changed := changed_inputs(manifest):
         raise ArtifactError(
             f"{path} was made from another {changed[0]} than the one that is there now. Run `glus {made_by.name}`"
             f" (or `dvc repro {made_by.name}`) first."
         )
     return manifest.content_sha256
+
+
+def _check_listed_around(path: Path, made_by: Step, config: Config) -> None:
+    """Checks that a model in a folder of models is the one that was made there, and no other one in its place."""
+    for output in map(Path, resolve(made_by.outputs, config)):
+        if path != output and path.is_relative_to(output) and (output / MANIFEST).is_file():
+            inner = path / MANIFEST
+            if read_manifest(output).files.get(inner.relative_to(output).as_posix()) != hash_file(inner):
+                raise ArtifactError(
+                    f"{path} is not the one that {output / MANIFEST} lists. Put it back, or run `glus {made_by.name}`"
+                    f" (or `dvc repro {made_by.name}`) again."
+                )
 
 
 def _listed_splits(config: Config) -> dict[Path, list[str]]:

@@ -347,7 +347,15 @@ def test_inputs_made_from_other_inputs_are_refused(labelled: Config) -> None:
     (checkpoint / "content").write_text("trained again")
     manifest = read_manifest(checkpoint)
     write_manifest(checkpoint, step="train", parameters=manifest.parameters, inputs=manifest.inputs)
+    make_artifact("models/glus", "train", labelled, manifest.inputs)
     with pytest.raises(ArtifactError, match=r"data/pseudolabels was made from another models/glus/step-"):
+        plan_step("selector", labelled)
+
+
+def test_another_model_in_the_place_of_one_is_refused(labelled: Config) -> None:
+    shutil.rmtree("models/glus/final")
+    shutil.copytree(labelled.pseudolabel.checkpoint, "models/glus/final")
+    with pytest.raises(ArtifactError, match=r"models/glus/final is not the one that models/glus/manifest\.json lists"):
         plan_step("selector", labelled)
 
 
