@@ -345,7 +345,7 @@ def test_tables_and_pictures(project: Config) -> None:
     assert greyed == pytest.approx(np.linspace(1, 0.5, 21)) and len(curves) == 1 + 4 * 21
     overlays = {path.name for path in Path("reports/synthetic/test/overlays").iterdir()}
     cards = ["memory_off", "first_frame", *(f"example-{index}" for index in range(4))]
-    assert overlays == {"asked.jpg"} | {f"{card}.{kind}" for card in cards for kind in ("jpg", "svg")}
+    assert overlays == {"asked.jpg"} | {f"{card}.{kind}" for card in cards for kind in ("jpg", "svg", "webp")}
     page = Path("reports/index.html").read_text()
     assert page.count("data:image/jpeg;base64,") == len(cards) + 4 + 2  # of mevis/valid 4; a clip of each
     charts = sorted(Path("reports/synthetic/test/charts").iterdir())
