@@ -17,6 +17,7 @@ from glus.ablations.report import METRICS_FILE, PLOTS_FILE, REPORT, write_report
 from glus.ablations.results import own_runs
 from glus.ablations.standing import Outcome, stand
 from glus.ablations.tables import tables
+from glus.commands.report import report
 from glus.pipeline.passport import write_passport
 
 JF = "mevis/valid_u/JF"
@@ -138,6 +139,16 @@ def test_the_report_says_how_all_numbers_stand_and_is_the_same_again(project: Pa
     assert (
         (project / REPORT).is_file() and not (project / METRICS_FILE).exists() and not (project / PLOTS_FILE).exists()
     )
+
+
+def test_tables_are_reported_where_the_project_itself_has_no_results(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    shutil.rmtree("metrics", ignore_errors=True)
+    report()
+    assert capsys.readouterr().out.startswith(f"{REPORT}: the paper's tables and ours (")
+    assert REPORT.is_file() and not Path("reports").exists()
 
 
 def test_the_report_fits_a_phone(project: Path) -> None:
