@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -115,8 +116,10 @@ def test_the_shards_of_a_lost_machine_go_to_another(
     with one_more_worker(server):
         list(spread(squares(8, partial(lose_machine, 6)), 2, open_cluster))
     assert content(squares(8)) == EXPECTED
-    assert sorted(made()) == list(range(8))
-    assert "A shard was lost" in caplog.text
+    times = Counter(made())
+    assert times.keys() == set(range(8))
+    lost = caplog.text.count("A shard was lost")  # each had one piece in hand at most; what it had finished is kept
+    assert 0 < lost and times.total() - len(times) <= lost
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
