@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from execution.test_ties import gone
 from local_imports import ROOT
+from patience import SECONDS, all_gone, comes_true
 
 from glus.commands.params import edited
 from glus.config import load_config
@@ -21,8 +21,6 @@ from glus.errors import ConfigError, GlusError, InputError, KilledError
 from glus.execution.endings import Cause, ExitReport
 from glus.launch import explained, find_rank
 from glus.pipeline.runner import Interrupted, run_step
-
-SECONDS = 180  # to start, on a machine that is busy with other tests too
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +52,19 @@ def started(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
             env=os.environ | {"PYTHONPATH": path, "STUB": action}, start_new_session=True,
         )  # fmt: skip
         running.append(process)
-        deadline = time.monotonic() + SECONDS
-        while not all((project / name).exists() for name in wait_for):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-            time.sleep(0.02)
-        time.sleep(0.2)  # what is written is there
-        pids = [int((project / name).read_text()) for name in wait_for if name.startswith("rank")]
-        return process, [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]  # some end at once
+        ended = comes_true(lambda: all((project / name).exists() for name in wait_for) or process.poll() is not None)
+        assert ended and all((project / name).exists() for name in wait_for), process.communicate()[1]
+        others = []
+        for name in wait_for:
+            with suppress(psutil.NoSuchProcess):  # some end at once
+                others += [psutil.Process(int((project / name).read_text()))] if name.startswith("rank") else []
+        return process, others
 
     yield start
     for process in running:
         for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         process.kill()
         process.communicate()
 
@@ -95,7 +94,7 @@ def test_the_failure_of_one_is_one_paragraph_with_its_exit_code(project, started
     paragraphs = said(process)
     assert process.returncode == code
     assert len(paragraphs) == 1 and paragraphs[0].startswith(words)
-    assert all(map(gone, others))
+    assert all_gone(others)
     assert_lock_is_free(project)
     record = project / "runs/train.json"  # a first process that has no time left writes none
     assert not record.exists() or json.loads(record.read_text())["outcome"] == "interrupted"
@@ -105,8 +104,8 @@ def test_the_failure_of_one_is_one_paragraph_with_its_exit_code(project, started
 def test_sigterm_ends_all_wherever_they_are(project, started, action, wait_for):
     process, others = started(action, "rank-0", "rank-1", *wait_for)
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=10) == 1
-    assert all(gone(each, 1) for each in others)
+    assert all_gone([psutil.Process(process.pid), *others])
+    assert process.wait() == 1
     assert said(process)[-1].startswith("glus: Interrupted")
     assert_lock_is_free(project)
 
@@ -114,7 +113,7 @@ def test_sigterm_ends_all_wherever_they_are(project, started, action, wait_for):
 def test_all_end_with_the_one_that_started_them(project, started):
     process, others = started("trains", "rank-0", "rank-1", "met-0", "met-1")
     process.kill()
-    assert all(map(gone, others))
+    assert all_gone(others)
     assert_lock_is_free(project)
 
 

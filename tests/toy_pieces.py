@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
 from local_imports import ROOT
+from patience import SECONDS
 
 from glus.errors import InputError
 from glus.execution.pieces import StepPieces
@@ -56,14 +58,13 @@ def leave(at: int, number: int) -> None:
         sys.exit(0)
 
 
-def lose_machine(at: int, number: int) -> None:
-    """Kills all up to the worker at once, as a machine that goes dark does."""
+def lose_machine(at: int, test: int, number: int) -> None:
+    """Kills all below the process of the test at once, the worker first, as a machine that goes dark does."""
     if number == at and not Path("lost").exists():
         Path("lost").touch()
-        for process in [*reversed(psutil.Process().parents()), psutil.Process()]:
-            if Path("lost").read_text() or "worker" in process.cmdline():
-                Path("lost").write_text("from the worker on")
-                process.kill()
+        machine = [psutil.Process(), *takewhile(lambda process: process.pid != test, psutil.Process().parents())]
+        for process in reversed(machine):
+            process.kill()
 
 
 def refuse(at: int, number: int) -> None:
@@ -75,9 +76,12 @@ def note_devices(_: int) -> None:
     Path(f"devices-{os.getpid()}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
 
 
-def wait(number: int) -> None:
-    Path("at-work").write_text(str(os.getpid()))
-    time.sleep(600)
+def wait(_: int) -> None:
+    """Names the process in `at-work`, which is whole once it is there, and goes on for ever."""
+    aside = Path(f"at-work-{os.getpid()}")
+    aside.write_text(str(os.getpid()))
+    aside.replace("at-work")
+    time.sleep(2 * SECONDS)
 
 
 def made() -> list[int]:

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import SECONDS
 from toy_pieces import environment
 
 from glus.config import load_config
@@ -46,7 +48,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
     program.write_text(NVIDIA_SMI)
@@ -57,6 +59,8 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     device_locks._gpus.cache_clear()
+    yield
+    device_locks._gpus.cache_clear()  # other tests ask for those of this machine
 
 
 def start(count: int, seconds: float) -> subprocess.Popen[str]:
@@ -71,7 +75,7 @@ def taken_by(process: subprocess.Popen[str]) -> list[str]:
 
 def test_no_two_tasks_hold_a_device_at_the_same_time() -> None:
     tasks = [start(count, 0.3) for count in (1, 2, 1, 2, 3)]
-    assert [task.wait(60) for task in tasks] == [0] * 5
+    assert [task.wait(SECONDS) for task in tasks] == [0] * 5
     for task in tasks:
         task.communicate()
     lines = [line.split() for line in Path("times").read_text().splitlines()]
@@ -95,10 +99,11 @@ def test_a_killed_holder_frees_its_devices_and_those_who_wait_are_told(caplog: p
     waiting.communicate()
 
 
-def test_whoever_waits_says_for_what(caplog: pytest.LogCaptureFixture) -> None:
+def test_whoever_waits_says_for_what(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level("INFO", "glus")
-    with start(3, 1.5) as holder:
+    with start(3, 600) as holder:
         taken_by(holder)
+        monkeypatch.setattr(time, "sleep", lambda _: (holder.kill(), holder.wait()))  # before the second look
         with held_devices(2, "propagate") as devices:
             assert devices == ["0", "1"]
         line = f"propagate: waits for 2 of the devices 0 (process {holder.pid}, a test); 1 (process {holder.pid}, a te"

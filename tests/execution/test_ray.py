@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from test_ties import gone
+from patience import SECONDS, all_gone, comes_true
 from toy_pieces import content, environment, kill_once, leave, made, squares
 
 pytest.importorskip("ray", reason="ray is not installed (pip install 'glus[ray]')")
@@ -65,10 +64,8 @@ list(spread(squares(2, wait), 1, open_cluster))
 
 def test_a_killed_step_leaves_no_shard() -> None:
     step = subprocess.Popen([sys.executable, "-c", STEP])
-    while not Path("at-work").exists() or not Path("at-work").read_text():
-        assert step.poll() is None
-        time.sleep(0.1)
+    assert comes_true(lambda: Path("at-work").exists() or step.poll() is not None)
     worker = psutil.Process(int(Path("at-work").read_text()))
     step.kill()
     step.wait()
-    assert gone(worker, 60)
+    assert all_gone([worker], SECONDS)

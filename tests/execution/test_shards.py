@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
-from test_ties import gone
+from patience import SECONDS, all_gone, comes_true
 from toy_pieces import (
     Machines,
     content,
@@ -25,6 +25,7 @@ from toy_pieces import (
 
 from glus.errors import InputError, KilledError
 from glus.execution.shards import signs
+from glus.execution.shards import spread as spreading
 from glus.execution.shards.request import Requests, Shard
 from glus.execution.shards.signs import Watch, signs_of_life
 from glus.execution.shards.spread import cut, spread
@@ -35,6 +36,7 @@ EXPECTED = [f"{number**2}\n".encode() * 1000 for number in range(8)]
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(spreading, "SECONDS_TO_SAY_SO", SECONDS)  # else a shard that is slow to end is told to
     return tmp_path
 
 
@@ -71,7 +73,7 @@ def test_what_is_always_lost_ends_the_step() -> None:
     with pytest.raises(KilledError, match=r"lost 3 times, with 2 videos to do from 0000006-0024\.txt on: exit code -9"):
         list(spread(squares(8, partial(kill_always, 6)), 2, machines))
     assert len(machines.processes) == 4
-    assert squares(8).missing() == [6, 7]
+    assert {4, 5, 6, 7} & set(squares(8).missing()) == {6, 7}  # the other shard may have been at work still
 
 
 def test_an_error_keeps_its_words_and_its_kind() -> None:
@@ -111,16 +113,11 @@ class Orphans(Machines):
 
 
 def test_a_shard_ends_with_the_step_that_asked_for_it() -> None:
-    first = subprocess.Popen([sys.executable, "-c", STEP], env=environment(), stdout=subprocess.PIPE)
-    try:
-        while not Path("at-work").exists():
-            time.sleep(0.05)
+    with subprocess.Popen([sys.executable, "-c", STEP], env=environment()) as first:
+        assert comes_true(lambda: Path("at-work").exists() or first.poll() is not None)
         worker = psutil.Process(int(Path("at-work").read_text()))
         first.terminate()
-        assert gone(worker)
-    finally:
-        first.kill()
-        first.communicate()
+        assert all_gone([worker])
 
 
 STEP = """
@@ -134,20 +131,25 @@ list(spread(squares(2, wait), 1, Orphans()))
 
 
 def test_signs_tell_the_living_from_the_dead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(signs, "time", clock)
     monkeypatch.setattr(signs, "SECONDS_BETWEEN_SIGNS", 0.02)
-    monkeypatch.setattr(signs, "SECONDS_TO_BELIEVE", 0.5)
     file = tmp_path / "lease"
     with signs_of_life(file, "a"):
         assert Watch(file, "a").is_there() and not Watch(file, "b").is_there()
-        watch = Watch(file, "a")
+        watch, seen = Watch(file, "a"), ""
         for _ in range(8):
+            assert comes_true(lambda seen=seen: file.read_text() != seen)
+            seen = file.read_text()
             assert not watch.is_silent()
-            time.sleep(0.1)
-        left = file.read_text()
+            clock.now += signs.SECONDS_TO_BELIEVE
     assert not watch.is_there()
-    file.write_text(left)  # as a killed writer leaves it
+    file.write_text(seen)  # as a killed writer leaves it
+    watch = Watch(file, "a")
     assert not watch.is_silent()
-    time.sleep(0.6)
+    clock.now += signs.SECONDS_TO_BELIEVE
+    assert not watch.is_silent()
+    clock.now += 1.0
     assert watch.is_silent() and watch.is_there()
 
 

@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from local_imports import ROOT
+from patience import SECONDS, all_gone
 
-SECONDS = 10.0
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 # A wait in C code that no signal interrupts: a lock taken twice.
@@ -40,25 +39,13 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def gone(process: psutil.Process, seconds: float = SECONDS) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 @pytest.mark.parametrize("tie", ORPHANS.values(), ids=ORPHANS)
 def test_a_deaf_process_ends_with_its_parent(tie: str) -> None:
     with start(PARENT, TOLD + tie + DEAF) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-        assert gone(child)
+        assert all_gone([child])
 
 
 @pytest.mark.parametrize("tie", ORPHANS.values(), ids=ORPHANS)
@@ -84,26 +71,27 @@ def test_a_command_whose_dvc_is_gone_says_so_and_does_nothing(parent: str, tmp_p
 
 
 SIGNALLED = (
-    "import os, signal\nfrom glus.execution.ties import *\n"
+    "import os, signal, sys\nfrom glus.execution.ties import *\n"
     "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, lambda *_: None)\n"
-    "with ending_within(0.5):\n    "
+    "with ending_within(float(sys.argv[1])):\n    "
 )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_deaf_process_in_time(number: int) -> None:
-    child = start(SIGNALLED + DEAF.replace("\n", "\n    "))
+    child = start(SIGNALLED + DEAF.replace("\n", "\n    "), "0.5")
     assert child.stdout is not None
     child.stdout.readline()
     child.send_signal(number)
-    _, errors = child.communicate(timeout=SECONDS)
+    assert all_gone([psutil.Process(child.pid)])
+    _, errors = child.communicate()
     assert child.returncode == 1
     assert errors == "glus: Interrupted, and stopped in the middle of a wait. What was finished is kept.\n"
 
 
 def test_a_signal_that_is_heard_leaves_the_time_to_end() -> None:
     code = SIGNALLED + "os.kill(os.getpid(), signal.SIGTERM)\nprint('through')"
-    assert start(code).communicate(timeout=SECONDS) == ("through\n", "")
+    assert start(code, str(2 * SECONDS)).communicate(timeout=SECONDS) == ("through\n", "")
 
 
 def test_a_process_ends_when_nobody_reads_what_it_writes() -> None:
@@ -112,6 +100,7 @@ def test_a_process_ends_when_nobody_reads_what_it_writes() -> None:
     child.stdout.readline()
     assert child.poll() is None
     child.stdout.close()
-    assert child.wait(timeout=SECONDS) != 0
+    assert all_gone([psutil.Process(child.pid)])
+    assert child.wait() != 0
     assert child.stderr is not None
     child.stderr.close()

@@ -3,15 +3,14 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from patience import SECONDS, all_gone, gone
 
 SUPERVISED = [sys.executable, "-m", "flows.supervisor"]
-SECONDS = 15.0
 
 # A command with a child of its own, which writes both process ids and waits.
 FAMILY = """
@@ -28,19 +27,6 @@ supervisor = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subpro
 print(supervisor.pid, supervisor.stdout.readline(), end="", flush=True)
 time.sleep(600)
 """
-
-
-def gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def all_gone(processes: list[psutil.Process]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if all(map(gone, processes)):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ import torch
 
 import glus.steps
 from glus.cli import main
+from glus.execution import ties
 from glus.execution.processes import map_in_processes
+from glus.pipeline import runner
 from glus.pipeline.context import StepContext
 
 
@@ -91,4 +93,7 @@ def stub(action: str) -> ModuleType:
 
 if __name__ == "__main__":
     sys.modules["glus.steps.stage"] = glus.steps.stage = stub(sys.argv[1])  # type: ignore[attr-defined]
+    if sys.argv[1] == "wait":  # it hears, and may take the time of a busy machine to put things in order
+        ties.SECONDS_TO_STOP = 600.0
+        runner.interrupted_by_sigterm = partial(runner.interrupted_by_sigterm, 600.0)  # type: ignore[attr-defined]
     main(sys.argv[2:])

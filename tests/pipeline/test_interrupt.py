@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from local_imports import ROOT
+from patience import SECONDS, all_gone, comes_true
 
 from glus.commands.params import edited
 from glus.files import hash_file
@@ -19,7 +20,6 @@ from glus.manifest import read_manifest
 from glus.pipeline.lock import step_lock
 
 STUB = [sys.executable, str(Path(__file__).with_name("stub.py"))]
-SECONDS = 120  # on a machine that is busy with other tests too
 
 
 @pytest.fixture
@@ -45,13 +45,6 @@ def working(project: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.communicate()
-
-
-def wait_until(condition: object, what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -99,7 +92,7 @@ def test_a_step_dies_with_its_parent(project: Path) -> None:
     assert step.is_running()
     parent.kill()
     parent.wait()
-    wait_until(lambda: not step.is_running() or step.status() == psutil.STATUS_ZOMBIE, "the step lives on")
+    assert all_gone([step])
     with step_lock("stage"):
         assert json.loads(Path("runs/stage.json").read_text())["outcome"] == "interrupted"
 
@@ -121,12 +114,16 @@ def test_a_signal_ends_a_step_that_waits_in_c(project: Path) -> None:
     )  # fmt: skip
     assert step.stdout is not None
     step.stdout.readline()
-    asleep = 0
-    while asleep < 20:  # until it waits for good: between its word and the wait it still hears
-        asleep = asleep + 1 if psutil.Process(step.pid).status() == psutil.STATUS_SLEEPING else 0
-        time.sleep(0.02)
+    asleep = [False] * 20
+
+    def waits_for_good() -> bool:  # between its word and the wait it still hears
+        asleep[:] = [*asleep[1:], psutil.Process(step.pid).status() == psutil.STATUS_SLEEPING]
+        return all(asleep)
+
+    assert comes_true(waits_for_good)
     step.terminate()
-    _, errors = step.communicate(timeout=10)
+    assert all_gone([psutil.Process(step.pid)])
+    _, errors = step.communicate()
     assert step.returncode == 1
     assert errors.splitlines()[-1].startswith("glus: Interrupted, and stopped in the middle of a wait.")
     with step_lock("stage"):

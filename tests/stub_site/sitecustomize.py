@@ -11,7 +11,8 @@ from types import ModuleType
 def work(_: object) -> None:
     """Tells its process id, meets the others and adds numbers up for ever, if nothing else was asked of it."""
     rank, action = int(os.environ["RANK"]), os.environ["STUB"]
-    Path(f"rank-{rank}").write_text(str(os.getpid()))
+    Path(f"written-{rank}").write_text(str(os.getpid()))
+    Path(f"written-{rank}").replace(f"rank-{rank}")  # whole once it is there
     if action == "is late" and rank == 1:
         time.sleep(600)
     import torch
