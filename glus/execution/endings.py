@@ -15,7 +15,7 @@ from pathlib import Path
 
 TOLD_ELSEWHERE = "GLUS_TOLD_ELSEWHERE"  # set by a launcher of ours: the processes leave it to it to speak
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
-SECONDS_TO_BE_SEEN = 0.5  # torch's agent looks every 0.1 s and names whom it sees first; who was killed tells nothing
+SECONDS_TO_BE_SEEN = 5.0  # at most: torch's agent, which looks every 0.1 s, names whom it sees first and ends the rest
 
 
 class Cause(IntEnum):

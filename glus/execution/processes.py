@@ -23,6 +23,8 @@ from glus.execution.ties import die_with_parent
 T = TypeVar("T")
 R = TypeVar("R")
 
+SECONDS_TO_END = 60.0  # of a process whose pipe has broken, on a busy machine; only then it says how it ended
+
 
 class _Process:
     """What this process knows of itself: its number among those at work."""
@@ -126,7 +128,7 @@ class Pool:
     def _fail(self, process: BaseProcess) -> GlusError:
         """Ends all processes because one has ended; what to say of it."""
         if self._failure is None:
-            process.join(1.0)
+            process.join(SECONDS_TO_END)
             self._failure = self._explained(process.exitcode)
         self._kill()
         return self._failure
