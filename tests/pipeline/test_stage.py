@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -237,17 +237,6 @@ def only(config: Config, splits: list[str], root: Path) -> Config:
     return with_splits(config, splits, roots={"mevis": str(root)}).model_copy(update={"data": data})
 
 
-def wait_for_pieces(process: subprocess.Popen[bytes], count: int) -> list[Path]:
-    """What a step at work has kept of single videos, as soon as there is some of it."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        pieces = [path for path in WORK.glob("stage/*/kept/mevis/valid/*.json") if not path.name.startswith(".")]
-        if len(pieces) >= count:
-            return pieces
-        time.sleep(0.002)
-    pytest.fail(f"the step ended ({process.poll()}) before it could be killed")
-
-
 def test_a_killed_run_goes_on_video_by_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 30
     write_clips(tmp_path / "raw", "valid", count, size=(640, 480))
@@ -261,13 +250,12 @@ def test_a_killed_run_goes_on_video_by_video(tmp_path: Path, monkeypatch: pytest
     run_step("stage", load_config())
     wanted = read_manifest(Path("data/staged"))
     monkeypatch.chdir(tmp_path / "killed")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-m", "glus", "stage"], env=environment, stderr=subprocess.DEVNULL)
-    wait_for_pieces(process, 3)
-    process.kill()
-    process.wait()
-    kept = wait_for_pieces(SimpleNamespace(poll=lambda: None), 3)  # type: ignore[arg-type]
-    assert len(kept) < count
+    path, pieces = os.pathsep.join([str(ROOT / "tests/killing_site"), str(ROOT)]), "stage/*/kept/mevis/valid/[!.]*.json"
+    environment = os.environ | {"PYTHONPATH": path, "KILL_AFTER": f"3 {WORK}/{pieces}"}
+    killed = subprocess.run([sys.executable, "-m", "glus", "stage"], env=environment, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    kept = list(WORK.glob(pieces))
+    assert 3 <= len(kept) < count
     assert not Path("data").exists()
     examined = []
     examine = VideoChecker._examine
