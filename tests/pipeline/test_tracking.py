@@ -5,19 +5,21 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from local_imports import ROOT
+from patience import SECONDS, comes_true
 from ruamel.yaml import YAML
 
 from glus.commands.params import edited
@@ -34,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(tracking, "SECONDS_TO_FINISH", 120.0)  # the machine may be busy with other tests too
+    monkeypatch.setattr(tracking, "SECONDS_TO_FINISH", SECONDS)  # the machine may be busy with other tests too
     return tmp_path
 
 
@@ -86,7 +88,7 @@ def test_steps_of_one_execution_share_a_run_and_a_kill_is_seen(project: Path) ->
     for pipe in (third._uploader.stdin, third._uploader.stdout):
         assert pipe is not None
         pipe.close()  # what a SIGKILL of the step looks like from the other end
-    third._uploader.wait(timeout=60)
+    third._uploader.wait(timeout=SECONDS)
 
     runs = {run["tags"]["glus.execution"]: run for run in stored_runs()}
     assert runs.keys() == {"one", "two"}
@@ -149,9 +151,7 @@ def test_what_a_killed_uploader_had_not_sent_is_sent_by_the_next_step(project: P
     tracker.log_artifact(picture, "reports")
     uploader = tracker._uploader
     assert uploader is not None
-    deadline = time.monotonic() + 60
-    while not list(project.glob(".glus/unsent/*/1/strip.png")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert comes_true(lambda: list(project.glob(".glus/unsent/*/1/strip.png")))
     picture.unlink()
     picture.write_bytes(b"as a later step made it")
     uploader.kill()
@@ -197,10 +197,7 @@ def test_a_kill_of_the_group_is_told(project: Path) -> None:
     assert b"run_id" in step.stdout.readline()
     os.killpg(step.pid, signal.SIGKILL)
     step.communicate()
-    deadline = time.monotonic() + 60
-    while (found := [run["status"] for run in stored_runs()]) == ["RUNNING"] and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert found == ["KILLED"]
+    assert comes_true(lambda: [run["status"] for run in stored_runs()] == ["KILLED"])
 
 
 def test_a_copied_project_keeps_its_pictures_to_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,14 +219,15 @@ def test_a_copied_project_keeps_its_pictures_to_itself(project: Path, monkeypatc
     assert len(list(new.rglob("strip.png"))) == 2
 
 
-def test_a_deleted_experiment_is_named_with_its_remedy(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_experiment_is_named_with_its_remedy(
+    project: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     start_tracking(describe("one")).finish("done")
     database = sqlite3.connect("mlflow.db")
     database.execute("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'tests'")
     database.commit()
-    start = time.monotonic()
     assert start_tracking(describe("two")).finish("done") is None
-    assert time.monotonic() - start < 60
+    assert "did not answer in time" not in caplog.text
     errors = capfd.readouterr().err
     assert len(errors.splitlines()) == 1
     assert "The MLflow experiment 'tests' was deleted. Bring it back with" in errors
@@ -245,11 +243,9 @@ def test_a_locked_database_is_tried_again(project: Path, capfd: pytest.CaptureFi
     database.execute("BEGIN EXCLUSIVE")
     tracker = start_tracking(describe("two"))
     tracker.log_metrics({"train/loss": 1.0})
-    for _ in range(600):
-        if errors := capfd.readouterr().err:
-            break
-        time.sleep(0.1)
-    assert errors.splitlines() == [
+    errors: list[str] = []
+    assert comes_true(lambda: errors.append(capfd.readouterr().err) or errors[-1])
+    assert errors[-1].splitlines() == [
         "MLflow's database sqlite:///mlflow.db is locked by another process. The step goes on, and MLflow is tried"
         " again until it ends."
     ]
@@ -303,17 +299,16 @@ def test_runs_are_told_apart_by_their_names(monkeypatch: pytest.MonkeyPatch) -> 
     assert named("tracking.variant=mine") == "mine"
 
 
-def test_a_server_that_is_away_costs_no_time_and_fails_nothing(
+def test_a_server_that_never_answers_is_not_waited_for_and_fails_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(tracking, "SECONDS_TO_FINISH", 1.0)
-    start = time.monotonic()
-    tracker = start_tracking(describe("away"))
-    for step in range(2_000):  # more than a pipe holds
-        tracker.log_metrics({"train/loss": 1.0, "train/dice": 0.5}, step=step)
-    assert time.monotonic() - start < 2.0
-    assert tracker.finish("done") is None
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        tracker = start_tracking(describe("away"))
+        for step in range(2_000):  # more than a pipe holds
+            tracker.log_metrics({"train/loss": 1.0, "train/dice": 0.5}, step=step)
+        assert tracker.finish("done") is None
     assert "MLflow did not answer in time" in caplog.text
 
 
@@ -336,7 +331,9 @@ def test_without_tracking_nothing_is_written(project: Path) -> None:
 
 def test_the_execution_is_the_flow_or_the_dvc_above(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLUS_EXECUTION", raising=False)
-    assert re.fullmatch(rf".+:{os.getpid()}:\d+\.\d\d", execution_key())
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "parents", lambda _: [])  # whoever runs the tests may be a dvc
+        assert re.fullmatch(rf".+:{os.getpid()}:\d+\.\d\d", execution_key())
     monkeypatch.setenv("GLUS_EXECUTION", "prefect:123")
     assert execution_key() == "prefect:123"
     monkeypatch.delenv("GLUS_EXECUTION")
