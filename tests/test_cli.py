@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local_imports import ROOT
+from patience import SECONDS
 from PIL import Image
 from setuptools import find_packages
 from setuptools.command.editable_wheel import _simple_layout
@@ -267,7 +268,7 @@ class Waits:
     def find_spec(self, name, *_):
         if name == "glus.cli":
             print("importing", flush=True)
-            time.sleep(60)
+            time.sleep(1200)
 
 sys.meta_path.insert(0, Waits())
 """
@@ -290,7 +291,7 @@ def test_ctrl_c_within_the_first_second_is_one_line_too(start: str) -> None:
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (1, "glus: Interrupted; nothing had begun.\n")
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == {"glus": "glus.__main__:main"}
 

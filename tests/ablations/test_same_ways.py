@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ablations.toy_project import computed, write_toy_project
 from local_imports import ROOT
+from patience import SECONDS
 
 ROWS = {"table-4": "local", "refinement": "round-2"}  # numbers and empty lists; a path
 RESULT = Path("metrics/evaluate.json")
@@ -19,7 +20,7 @@ import sys
 from prefect.testing.utilities import prefect_test_harness
 from flows.ablations import ablations
 
-with prefect_test_harness(server_startup_timeout=120):
+with prefect_test_harness(server_startup_timeout=600):
     assert ablations("4", (3,), only=(sys.argv[1],), return_state=True).is_completed()
 """
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@test"]
@@ -29,7 +30,7 @@ def call(project: Path, *command: str) -> str:
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     for name in ("AUTHOR", "COMMITTER"):
         variables |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@test"}
-    done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
