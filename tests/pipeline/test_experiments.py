@@ -7,15 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
-import time
 import venv
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from local_imports import ROOT
+from patience import SECONDS, comes_true
 from ruamel.yaml import YAML
 
 from glus.commands.params import edited
@@ -23,7 +23,6 @@ from glus.config import parse_config
 from glus.errors import InputError
 from glus.pipeline.project import external_paths, link_external, project_root
 
-SECONDS = 300
 SMALLEST = [
     "stage.splits=[synthetic/train]",
     "stage.synthetic.clips={train: {plain: 4}}",
@@ -71,7 +70,8 @@ def project(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([*git, "commit", "-qm", "start"], cwd=folder, check=True)
     yield folder
     for process in at_work_in(folder):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def at_work_in(folder: Path) -> list[psutil.Process]:
@@ -88,6 +88,7 @@ def at_work_in(folder: Path) -> list[psutil.Process]:
 def run(project: Path, program: Path, *arguments: str) -> None:
     variables = {
         "HOME": str(project.parent),
+        "DVC_SITE_CACHE_DIR": str(project.parent / "cache"),
         "PATH": os.defpath,
         "GIT_AUTHOR_NAME": "test",
         "GIT_AUTHOR_EMAIL": "test@test",
@@ -120,10 +121,7 @@ def test_two_experiments_at_once_are_two_runs_of_the_project(environment: Path, 
         "-S", "stage.synthetic.seed=2", "-S", "tracking.variant=second",
     )  # fmt: skip
     run(project, dvc, "queue", "start", "-j", "2")
-    deadline = time.monotonic() + SECONDS
-    while at_work_in(project):  # the workers end with their queue
-        assert time.monotonic() < deadline, at_work_in(project)
-        time.sleep(0.5)
+    assert comes_true(lambda: not at_work_in(project)), at_work_in(project)  # the workers end with their queue
     assert recorded(project) == {"one": ("FINISHED", "1"), "second": ("FINISHED", "2")}
     assert not (project / "data").exists()  # both ran in copies, which are gone
     left = [file for file in project.rglob("*") if file.is_file()]

@@ -112,6 +112,7 @@ def test_the_command_names_every_number_and_artifact_that_differs(project: Path)
     (project / "forged.json").write_text(json.dumps(values))
     command = [sys.executable, "-m", "glus", "replay", "forged.json", "--from", "evaluate", "--json"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": os.defpath, "HOME": str(project)}
+    environment["DVC_SITE_CACHE_DIR"] = os.environ["DVC_SITE_CACHE_DIR"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     found = {item["name"]: item["was"] for item in json.loads(done.stdout)["results"]}
