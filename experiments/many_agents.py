@@ -8,6 +8,7 @@ second and compute nothing.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -31,14 +32,17 @@ from flows.pipeline import Options, glus
 sys.exit(0 if glus(Options(until=sys.argv[1]), return_state=True).is_completed() else 1)
 """
 SECONDS_TO_START = 600
+PORTS = range(10_000, 30_000)  # below those of outgoing connections
 
 
 @contextmanager
 def prefect_server(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """A server of its own; yields its address. The settings may name a database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """A server of its own; yields its address. The settings may name a database.
+
+    Raises:
+        RuntimeError: it does not start; its log says why.
+    """
+    port = free_port()
     home.mkdir(parents=True)
     url = f"http://127.0.0.1:{port}/api"  # its page asks there, else where pyproject.toml says
     environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "DO_NOT_TRACK": "true"}
@@ -48,14 +52,29 @@ def prefect_server(home: Path, settings: Mapping[str, str] | None = None) -> Ite
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=tied())
     try:
         deadline = time.monotonic() + SECONDS_TO_START
-        while server.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
-                break
+        while not _answers(f"{url}/health"):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Prefect's server does not start:\n{(home / 'log').read_text()}")
             time.sleep(0.5)
         yield url
     finally:
         server.terminate()
         server.wait()
+
+
+def free_port() -> int:
+    """A port that nothing listens on, and that the kernel gives to nobody who does not ask for it."""
+    generator = random.SystemRandom()
+    while True:
+        port = generator.choice(PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def _answers(url: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(url, timeout=10):
+        return True
+    return False
 
 
 def run_agents(folders: list[Path], server: str, log: Path, until: str = NAMES[-1]) -> list[int]:

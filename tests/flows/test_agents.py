@@ -18,18 +18,12 @@ import pytest
 from local_imports import ROOT
 
 from experiments.light_project import computed, write_light_project
-from experiments.many_agents import prefect_server, run_agents
+from experiments.many_agents import free_port, prefect_server, run_agents
 from glus.execution.ties import tied
 
 STEPS = ["stage 0", "train 0"]
 KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "thing", "AWS_DEFAULT_REGION": "us-east-1"}
 pytestmark = pytest.mark.every_case
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

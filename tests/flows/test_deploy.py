@@ -15,8 +15,9 @@ import prefect.settings
 import pytest
 from local_imports import ROOT
 from ruamel.yaml import YAML
-from test_agents import free_port, postgres
+from test_agents import postgres
 
+from experiments.many_agents import free_port
 from glus.execution.ties import tied
 
 COMPOSE = YAML(typ="safe").load((ROOT / "deploy" / "compose.yaml").read_text())
@@ -78,7 +79,10 @@ def test_prefect_and_mlflow_know_their_options_and_variables() -> None:
     for service in SERVERS:
         words = filled(SERVICES[service]["command"], {}).split()
         program, options = words[: words.index("--host")], [word for word in words if word.startswith("--")]
-        asked = subprocess.run([sys.executable, "-m", *program, "--help"], capture_output=True, text=True, check=True)
+        asked = subprocess.run(
+            [sys.executable, "-m", *program, "--help"], env=os.environ | {"COLUMNS": "200"}, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
         assert len(options) >= 2 and all(option in asked.stdout for option in options)
         for name in SERVICES[service]["environment"]:
             assert hasattr(prefect.settings, name) or f'"{name}"' in mlflow or name.startswith(("AWS_", "DO_NOT_"))

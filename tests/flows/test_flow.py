@@ -5,7 +5,6 @@ import fcntl
 import inspect
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +12,7 @@ from uuid import UUID
 
 import pytest
 from local_imports import ROOT
+from patience import SECONDS, comes_true
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import Crashed, Running, State
 from prefect.testing.utilities import prefect_test_harness
@@ -46,7 +46,7 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=int(SECONDS)):
         yield
 
 
@@ -81,14 +81,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     return seen
 
 
-def task_names(client: SyncPrefectClient) -> list[str]:
-    """Names of the task runs; the server learns them from events, some time after the flow has ended."""
-    for _ in range(60):
-        names = sorted(task.name for task in client.read_task_runs())
-        if names == sorted(NAMES):
-            break
-        time.sleep(0.5)
-    return names
+def task_names(client: SyncPrefectClient, flow_run: UUID | None) -> list[str]:
+    """Names of a flow run's tasks."""
+    return sorted(task.name for task in client.read_task_runs() if task.flow_run_id == flow_run)
 
 
 def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path, commands: Commands) -> None:
@@ -100,9 +95,9 @@ def test_seven_tasks_in_order_and_a_page_to_look_at(server: None, project: Path,
     execution = f"prefect:{state.state_details.flow_run_id}"
     assert {(place.folder, place.execution) for _, place in commands} == {(project, execution)}
     with get_client(sync_client=True) as client:
-        names = task_names(client)
-        artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts()}
-    assert names == sorted(NAMES)
+        run = state.state_details.flow_run_id  # the server learns of its tasks from events, some time after its end
+        assert comes_true(lambda: task_names(client, run) == sorted(NAMES))
+        artifacts = {each.key: each.data for each in client.read_artifacts() if each.flow_run_id == run}
     assert len(json.loads(artifacts["results"])) == 5
     assert base64.b64encode(b"a picture").decode() in artifacts["overlay"]
     assert "http://127.0.0.1:5000/#/experiments/1/runs/abc" in artifacts["mlflow-run"]
@@ -191,11 +186,11 @@ def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: 
         states.crash_lost_task_runs()
         assert names([running, crashed]) == [("Running", "Running"), ("Crashed", "Crashed")]
         monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(running[0]))
-        sleeper = subprocess.Popen(["sleep", "60"])  # stands for a flow that is at work
-        states.crash_lost_flow_runs("gone")
-        assert names([running]) == [("Running", "Running")]
-        sleeper.kill()
-        sleeper.wait()
+        with subprocess.Popen(["sleep", str(2 * SECONDS)]) as sleeper:  # stands for a flow that is at work
+            states.crash_lost_flow_runs("gone")
+            found = names([running])
+            sleeper.kill()
+        assert found == [("Running", "Running")]
         states.crash_lost_flow_runs("gone")
         assert names([running]) == [("Crashed", "Crashed")]
 

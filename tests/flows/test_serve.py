@@ -45,17 +45,18 @@ def test_what_is_put_right_is_put_right_on_the_server_that_was_started(
 
 
 @pytest.mark.parametrize(
-    ("ports", "named"),
+    ("port", "named"),
     [
-        ({"MLFLOW_PORT": "many"}, "MLFLOW_PORT is 'many', expected a port number"),
-        ({"MLFLOW_PORT": "70000"}, "MLFLOW_PORT is '70000'"),
-        ({"MLFLOW_PORT": "61998", "PREFECT_SERVER_API_PORT": "61998"}, "are both 61998"),
+        ("many", "MLFLOW_PORT is 'many', expected a port number"),
+        ("70000", "MLFLOW_PORT is '70000'"),
+        (None, "PREFECT_SERVER_API_PORT and MLFLOW_PORT are both "),
     ],
 )
-def test_ports_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, ports: dict[str, str], named: str) -> None:
-    for variable in serve.PORTS:
-        monkeypatch.setitem(serve.PORTS, variable, "61999" if variable == "MLFLOW_PORT" else "61997")
-    assert serve.port_problem() is None
-    for variable, port in ports.items():
-        monkeypatch.setitem(serve.PORTS, variable, port)
-    assert named in str(serve.port_problem())
+def test_ports_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, port: str | None, named: str) -> None:
+    with socket.socket() as one, socket.socket() as other:  # bound, so that nobody else gets them, and not listening
+        for bound, variable in zip((one, other), serve.PORTS, strict=True):
+            bound.bind(("127.0.0.1", 0))
+            monkeypatch.setitem(serve.PORTS, variable, str(bound.getsockname()[1]))
+        assert serve.port_problem() is None
+        monkeypatch.setitem(serve.PORTS, "MLFLOW_PORT", port or serve.PORTS["PREFECT_SERVER_API_PORT"])
+        assert named in str(serve.port_problem())

@@ -1,10 +1,10 @@
 """Shards as runs of `glus/shard` on a worker: the same bytes, a killed one asked for again, cancelled with the step."""
 
+import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,29 +12,29 @@ from pathlib import Path
 import psutil
 import pytest
 from local_imports import ROOT
+from patience import SECONDS, all_gone, comes_true
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
-from test_supervisor import all_gone
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from toy_pieces import content, environment, kill_once, lose_machine, made, squares
 
+from experiments.many_agents import prefect_server
 from glus.errors import InputError
 from glus.execution.shards import signs
+from glus.execution.shards import spread as spreading
 from glus.execution.shards.prefect_engine import open_cluster
 from glus.execution.shards.spread import spread
+from glus.execution.ties import tied
 
 EXPECTED = [f"{number**2}\n".encode() * 1000 for number in range(8)]
-SECONDS = 120
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A server, and the environment of those who use it."""
-    with prefect_test_harness(server_startup_timeout=120):
-        url = PREFECT_API_URL.value()
-        assert url
+    home = tmp_path_factory.mktemp("server") / "home"
+    with prefect_server(home) as url, temporary_settings({PREFECT_API_URL: url}):
         yield environment() | {
             "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path_factory.mktemp("home")),
             "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -55,7 +55,9 @@ def worker(server: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def one_more_worker(server: dict[str, str]) -> Iterator[None]:
     command = [*PREFECT, "worker", "start", "--pool", "shards", "--type", "process", "--limit", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, env=server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=tied()
+    )
     try:
         yield
     finally:
@@ -66,6 +68,7 @@ def one_more_worker(server: dict[str, str]) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(spreading, "SECONDS_TO_SAY_SO", SECONDS)  # else a run that is slow to end is cancelled
 
 
 def states(client: SyncPrefectClient) -> list[str]:
@@ -98,13 +101,13 @@ list(spread(squares(8, wait), 4, open_cluster))
 
 def test_the_runs_of_a_step_that_is_stopped_are_cancelled(worker: object, server: dict[str, str]) -> None:
     step = subprocess.Popen([sys.executable, "-c", STEP], env=server)
-    wait_until(lambda: Path("at-work").exists() and Path("at-work").read_text() != "")
+    assert comes_true(lambda: Path("at-work").exists() or step.poll() is not None)
     at_work = psutil.Process(int(Path("at-work").read_text()))
     step.terminate()
     assert step.wait(SECONDS) == 1
     assert all_gone([at_work])
     with get_client(sync_client=True) as client:
-        wait_until(lambda: not {"RUNNING", "CANCELLING", "SCHEDULED", "PENDING"} & set(states(client)))
+        assert comes_true(lambda: not {"RUNNING", "CANCELLING", "SCHEDULED", "PENDING"} & set(states(client)))
         assert states(client).count("CANCELLED") == 4
 
 
@@ -114,16 +117,9 @@ def test_the_shards_of_a_lost_machine_go_to_another(
     monkeypatch.setattr(signs, "SECONDS_TO_BELIEVE", 30.0)
     monkeypatch.setattr(signs, "SECONDS_TO_BEGIN", 60.0)  # both may be lost, one of them before its first sign
     with one_more_worker(server):
-        list(spread(squares(8, partial(lose_machine, 6)), 2, open_cluster))
+        list(spread(squares(8, partial(lose_machine, 6, os.getpid())), 2, open_cluster))
     assert content(squares(8)) == EXPECTED
     times = Counter(made())
     assert times.keys() == set(range(8))
     lost = caplog.text.count("A shard was lost")  # each had one piece in hand at most; what it had finished is kept
     assert lost > 0 and times.total() - len(times) <= lost
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
