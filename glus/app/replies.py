@@ -17,6 +17,8 @@ from glus.app.visitors import Visitors
 from glus.errors import GlusError, is_out_of_memory
 from glus.files import write_refusal
 
+SECONDS_TO_READ = 20.0  # of a sentence in the corner of the page
+
 Shown = list[Any]  # view, timelines, scrubber, sentence chooser, status; what else a method names
 
 
@@ -143,4 +145,4 @@ def _told() -> Iterator[None]:
 
 
 def _sentence(text: str) -> gr.Error:
-    return gr.Error(text, duration=20, print_exception=False)
+    return gr.Error(text, duration=SECONDS_TO_READ, print_exception=False)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from patience import SECONDS
 from PIL import Image
 
 from glus import segment_video
@@ -152,11 +153,11 @@ def test_stop_ends_the_selector_while_others_work(always_seg, folder, tmp_path):
     found: list[int] = []
     looking = threading.Thread(target=lambda: found.extend(one.segment()), daemon=True)
     looking.start()
-    assert selector.looked.wait(20)
+    assert selector.looked.wait(SECONDS)
     assert list(islice(other.segment(), 2)) == [0, 1]
     assert looking.is_alive()
     one.stop()
-    looking.join(20)
+    looking.join(SECONDS)
     assert not looking.is_alive() and not found and one.sentences[0].key_frame is None
 
 
