@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,13 +20,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.ports import free_port
 from glus.ablations.tables import find_table
 from glus.execution.ties import tied
 
 if TYPE_CHECKING:
     from playwright.sync_api import FloatRect, Page, ViewportSize
 
-SECONDS = 180
+SECONDS = 600  # of a busy machine
 SIZE: ViewportSize = {"width": 1500, "height": 950}
 SHOWN: FloatRect = {
     "x": 198,
@@ -55,7 +55,7 @@ def opened_comparison(project: Path, number: str) -> Iterator[Page]:
     with mlflow_server(project) as uri, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE)
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * SECONDS)
         page.goto(comparison_address(uri, number))
         page.get_by_text("eval/synthetic/test/JF", exact=True).first.wait_for()
         yield page
@@ -79,9 +79,7 @@ def comparison_address(uri: str, number: str) -> str:
 @contextmanager
 def mlflow_server(project: Path) -> Iterator[str]:
     """A server of the project's runs on a free port, for as long as it is needed; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     uri, program = f"http://127.0.0.1:{port}", [sys.executable, "-m", "mlflow", "server"]
     store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "./mlartifacts"]
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

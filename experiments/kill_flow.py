@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from ruamel.yaml import YAML
 
 from experiments.kill_anything import HOME as UNDISTURBED
 from experiments.kill_anything import TRAINING, content, processes_in, undisturbed
+from experiments.ports import free_port
 from glus.execution.ties import tied
 from glus.pipeline.table import STEPS, Step
 
@@ -291,9 +291,7 @@ def main(words: list[str]) -> None:
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
     make_project(STEPS[0])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}/api"
+    url = f"http://127.0.0.1:{free_port()}/api"
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_HOME": str(HOME / "home"), "DO_NOT_TRACK": "true"}
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # as pyproject.toml says
     os.environ.pop("PYTHONPATH", None)  # the project's own code is run

@@ -8,9 +8,7 @@ second and compute nothing.
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from experiments.light_project import computed, write_light_project
+from experiments.ports import free_port
 from glus.execution.ties import tied
 from glus.pipeline.table import STEPS
 
@@ -32,7 +31,6 @@ from flows.pipeline import Options, glus
 sys.exit(0 if glus(Options(until=sys.argv[1]), return_state=True).is_completed() else 1)
 """
 SECONDS_TO_START = 600
-PORTS = range(10_000, 30_000)  # below those of outgoing connections
 
 
 @contextmanager
@@ -60,15 +58,6 @@ def prefect_server(home: Path, settings: Mapping[str, str] | None = None) -> Ite
     finally:
         server.terminate()
         server.wait()
-
-
-def free_port() -> int:
-    """A port that nothing listens on, and that the kernel gives to nobody who does not ask for it."""
-    generator = random.SystemRandom()
-    while True:
-        port = generator.choice(PORTS)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def _answers(url: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from contextlib import chdir, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.ports import free_port
 from glus.execution.ties import tied
 from glus.pipeline.tracking import RunDescription, Tracker, start_tracking
 
@@ -54,9 +54,7 @@ class Server:
     """An MLflow server on a port of its own that can be killed and started again."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = str(probe.getsockname()[1])
+        self._port = str(free_port())
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 

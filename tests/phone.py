@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import SECONDS
 
 WIDTH_PX = 390
 
@@ -22,6 +23,7 @@ def on_a_phone(page: Path) -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         window = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         shown = window.new_context(offline=True, viewport={"width": WIDTH_PX, "height": 800}).new_page()
+        shown.set_default_timeout(1000 * SECONDS)
         shown.on("request", lambda request: asked.append(request.url))
         shown.goto(page.as_uri())
         assert shown.evaluate("document.documentElement.scrollWidth") == WIDTH_PX

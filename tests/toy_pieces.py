@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 from local_imports import ROOT
-from patience import SECONDS
+from patience import SECONDS, comes_true
 
 from glus.errors import InputError
 from glus.execution.pieces import StepPieces
@@ -59,9 +59,14 @@ def leave(at: int, number: int) -> None:
 
 
 def lose_machine(at: int, test: int, number: int) -> None:
-    """Kills all below the process of the test at once, the worker first, as a machine that goes dark does."""
-    if number == at and not Path("lost").exists():
-        Path("lost").touch()
+    """Kills all below the process of the test, the worker first, as a machine that goes dark; once piece 0 is begun."""
+    begun, lost = Path("begun"), Path("lost")
+    if number == 0:
+        begun.touch()
+        comes_true(lost.exists)
+    if number == at and not lost.exists():
+        comes_true(begun.exists)
+        lost.touch()
         machine = [psutil.Process(), *takewhile(lambda process: process.pid != test, psutil.Process().parents())]
         for process in reversed(machine):
             process.kill()

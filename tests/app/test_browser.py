@@ -18,7 +18,7 @@ import pytest
 from local_imports import ROOT
 from patience import SECONDS, all_gone, comes_true
 
-from experiments.many_agents import free_port
+from experiments.ports import free_port
 from glus.app import replies
 from glus.app.serving import is_loopback, opened_page, require_port
 from glus.app.visitor import Service, Visitor

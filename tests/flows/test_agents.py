@@ -18,7 +18,8 @@ import pytest
 from local_imports import ROOT
 
 from experiments.light_project import computed, write_light_project
-from experiments.many_agents import free_port, prefect_server, run_agents
+from experiments.many_agents import prefect_server, run_agents
+from experiments.ports import free_port
 from glus.execution.ties import tied
 
 STEPS = ["stage 0", "train 0"]

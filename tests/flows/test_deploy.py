@@ -17,7 +17,7 @@ from local_imports import ROOT
 from ruamel.yaml import YAML
 from test_agents import postgres
 
-from experiments.many_agents import free_port
+from experiments.ports import free_port
 from glus.execution.ties import tied
 
 COMPOSE = YAML(typ="safe").load((ROOT / "deploy" / "compose.yaml").read_text())

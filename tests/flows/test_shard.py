@@ -114,8 +114,7 @@ def test_the_runs_of_a_step_that_is_stopped_are_cancelled(worker: object, server
 def test_the_shards_of_a_lost_machine_go_to_another(
     worker: object, server: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(signs, "SECONDS_TO_BELIEVE", 30.0)
-    monkeypatch.setattr(signs, "SECONDS_TO_BEGIN", 60.0)  # both may be lost, one of them before its first sign
+    monkeypatch.setattr(signs, "SECONDS_TO_BELIEVE", 60.0)
     with one_more_worker(server):
         list(spread(squares(8, partial(lose_machine, 6, os.getpid())), 2, open_cluster))
     assert content(squares(8)) == EXPECTED

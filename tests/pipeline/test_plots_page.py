@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
+from patience import SECONDS
 
 
 def test_plots_are_drawn_without_a_network(tmp_path: Path) -> None:
@@ -26,6 +27,7 @@ def test_plots_are_drawn_without_a_network(tmp_path: Path) -> None:
     with playwright.sync_playwright() as driver:
         window = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = window.new_context(offline=True).new_page()
+        page.set_default_timeout(1000 * SECONDS)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(shown.as_uri())
