@@ -131,7 +131,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(run: Run) -> None:
     code, out, _ = run("stage", "--dry-run", "--json")
     assert code == 0
     plan = json.loads(out)
-    assert plan["parameters"] == ["stage", "data"]
+    assert plan["parameters"] == ["stage"]
     assert plan["outputs"] == ["data/staged", "data/raw/synthetic"]
     assert not plan["resumes"]
     assert [path.name for path in Path().iterdir()] == ["params.yaml"]

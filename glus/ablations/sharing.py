@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 
 from glus.files import hash_json, replace_by_text
 from glus.paths import RUNS
+from glus.pipeline.sources import derived_state
 from glus.pipeline.table import STEPS
-from glus.pipeline.unneeded import is_needed
 from glus.pipeline.versions import LOCK
 from glus.publishing import publish
 
@@ -37,7 +37,7 @@ def step_keys(config: Config) -> dict[str, str]:
     """What each step makes, named by its parameters and those of the steps before it."""
     keys: dict[str, str] = {}
     for step in STEPS:
-        decides = [list(keys.values()), config.parameters(step.parameters), is_needed(step, config)]
+        decides = [list(keys.values()), config.parameters(step.parameters), derived_state(step, config)]
         keys[step.name] = f"{step.name}-{hash_json(decides)[:16]}"
     return keys
 

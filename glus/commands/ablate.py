@@ -88,14 +88,18 @@ def _show(runs: list[Run], project: Path, at_once: int | None) -> None:
     """Who makes each step: the first that needs it, unless it was made before; as JSON where `at_once` is told."""
     from glus.ablations.sharing import step_keys
     from glus.ablations.variants import made_in
+    from glus.pipeline.table import STEPS
+    from glus.pipeline.unneeded import is_needed
 
     made, maker = made_in(project), dict[str, str]()
     rows: list[dict[str, Any]] = []
     for run in runs:
-        computes = []
-        for step, key in step_keys(run.config()).items():
+        config, computes = run.config(), []
+        keys = step_keys(config)
+        for step in (step for step in STEPS if is_needed(step, config)):
+            key = keys[step.name]
             if maker.setdefault(key, "before" if made.has(key) else run.name) == run.name:
-                computes.append(step)
+                computes.append(step.name)
         facts = {"variant": run.variant.name, "row": run.variant.row, "seed": run.seed, "changes": run.variant.changes}
         rows.append({**facts, "computes": computes, "by_hand": run.by_hand()})
     table = runs[0].table

@@ -194,5 +194,7 @@ def _name(path: str) -> str:
     """What a person calls a dependency."""
     if Path(path).parent != SOURCES:
         return path
-    optional = any(step.for_selector for step in STEPS if step.name == Path(path).stem)
-    return "given weights, or whether a selector is needed" if optional else "raw data or given weights"
+    [step] = [step for step in STEPS if step.name == Path(path).stem]
+    if step.lists_splits:
+        return "raw data, or the splits of data.train and data.evaluation"
+    return "given weights, or whether a selector is needed" if step.for_selector else "given weights or files"

@@ -53,3 +53,8 @@ class DataConfig(Section):
 
     train: Annotated[list[MixtureEntry], Field(min_length=1)]
     evaluation: Annotated[list[SplitName], Field(min_length=1)]
+
+    @property
+    def splits(self) -> dict[str, list[str]]:
+        """Names of the splits of both lists, whatever their order and weights: all that staging has to know of them."""
+        return {"train": sorted({entry.split for entry in self.train}), "evaluation": sorted(set(self.evaluation))}

@@ -230,6 +230,8 @@ def _dilate(words: np.ndarray, disk: Sequence[DiskRow]) -> np.ndarray:
     """Dilates packed masks: a pixel is set where the disk around it holds a set one."""
     height = words.shape[-2]
     dilated = np.zeros_like(words)
+    if not disk:  # OpenCV reads a disk without a pixel as its first place: everything moves on by a row and a column
+        dilated[..., 1:, :] = _left_neighbour(words)[..., :-1, :]
     span, before, after = words, 0, 0
     for row in disk:
         while before < row.before or after < row.after:
@@ -274,7 +276,8 @@ def _disk_rows(radius: float) -> Iterator[DiskRow]:
 def _off_centre_rows(radius: float) -> Iterator[DiskRow]:
     """The disk that scikit-image makes of a radius that is no whole number, its narrowest rows first.
 
-    Its pixels lie at -radius, -radius + 1, ... from the middle, so that its anchor is not in the middle.
+    Its pixels lie at -radius, -radius + 1, ... from the middle, so that its anchor is not in the middle. Below 0.59 px
+    (frames with a diagonal below 73 px) it has none.
     """
     places = np.arange(-radius, radius + 1)
     anchor = len(places) // 2

@@ -47,8 +47,8 @@ def input_hashes(step: Step, config: Config) -> dict[str, str]:
     """
     found = {path: _check(path, config) for path in resolve(needed_inputs(step, config), config)}
     if step.devices:  # its model sees the frames
-        for listed, names in _listed_splits(config).items():
-            for name in names if str(listed) in found else ():
+        for listed in (TRAINING_SPLITS, EVALUATION_SPLITS):
+            for name in config.data.splits[listed.stem] if str(listed) in found else ():
                 _check_frames(name)
     return found
 
@@ -133,14 +133,6 @@ def _check_listed_around(path: Path, made_by: Step, config: Config) -> None:
                 )
 
 
-def _listed_splits(config: Config) -> dict[Path, list[str]]:
-    """The splits that `data/staged/train.json` and `evaluation.json` list."""
-    return {
-        TRAINING_SPLITS: [entry.split for entry in config.data.train],
-        EVALUATION_SPLITS: config.data.evaluation,
-    }
-
-
 def _check_frames(name: str) -> None:
     """Checks frames that lie outside of the staged split; those inside are listed in its manifest."""
     extra = read_manifest(STAGED / name).extra
@@ -151,15 +143,15 @@ def _check_frames(name: str) -> None:
 
 def _check_staged_list(path: Path, config: Config) -> str:
     """Checks `data/staged/train.json` or `evaluation.json` against the configuration and the splits it names."""
-    wanted = _listed_splits(config)[path]
+    wanted = config.data.splits[path.stem]
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; run `glus stage` (or `dvc repro stage`) first.")
     listed = read_json(path).get("splits")
     if not isinstance(listed, dict):
         raise ArtifactError(f"{path} lists no splits. Run `glus stage` (or `dvc repro stage`) again.")
-    if sorted(listed) != sorted(set(wanted)):
+    if sorted(listed) != wanted:
         raise ArtifactError(
-            f"{path} lists {', '.join(sorted(listed))}, but data.{path.stem} is {', '.join(sorted(set(wanted)))}."
+            f"{path} lists {', '.join(sorted(listed))}, but data.{path.stem} is {', '.join(wanted)}."
             " Run `glus stage` (or `dvc repro stage`) first."
         )
     for name, expected in listed.items():

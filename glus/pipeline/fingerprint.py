@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ruamel.yaml import YAML
 
 from glus.files import hash_file, hash_json
-from glus.pipeline.sources import outside_state
+from glus.pipeline.sources import derived_state, outside_state
 from glus.pipeline.table import Step
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def fingerprint(step: Step, config: Config, inputs: Mapping[str, str]) -> str:
         "parameters": config.parameters(step.parameters),
         "inputs": dict(inputs),
         "outside": outside,
+        "derived": derived_state(step, config),
         "code": code_hash(step.name),
     }
     return hash_json(decides)[:16]

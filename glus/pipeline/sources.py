@@ -1,6 +1,6 @@
 """What the pipeline reads from outside of it: raw data sets and given weights, known by their state without being read.
 
-Beside it stands whether a step is needed at all, see `glus.pipeline.unneeded`.
+Beside it stands what follows from other parameters than a step's own (`derived_state`).
 
 `sources/<step>.json` holds the state for DVC, which would have to read hundreds of gigabytes to know it by content: the
 always-changed stage `sources` of `dvc.yaml` brings the files up to date before DVC looks at the steps that depend on
@@ -38,12 +38,17 @@ def update_sources(config: Config) -> list[str]:
         file = SOURCES / f"{step.name}.json"
         before = read_note(file)
         found = {name: path_state(path) or before.get(name) for name, path in outside_paths(step, config)}
-        if step.for_selector:
-            found[NEEDED] = is_needed(step, config)
+        found |= derived_state(step, config)
         if found != before or not file.is_file() or not file.stat().st_size:
             write_json(found, file)
             changed.append(step.name)
     return changed
+
+
+def derived_state(step: Step, config: Config) -> dict[str, Any]:
+    """What of other parameters decides a step: whether it is needed at all, and the names of the splits it lists."""
+    needed = {NEEDED: is_needed(step, config)} if step.for_selector else {}
+    return needed | ({"splits": config.data.splits} if step.lists_splits else {})
 
 
 def outside_paths(step: Step, config: Config) -> Iterator[tuple[str, Path]]:

@@ -43,6 +43,7 @@ class Step:
         devices: a model runs in it, on a GPU where there is one.
         shards: its videos can be spread over machines (`compute.engine`).
         for_selector: it is there for the key-frame selector alone, which some sources of key frames do without.
+        lists_splits: it lists the splits of `data`, whose names decide its result, and not their weights.
     """
 
     name: str
@@ -55,11 +56,12 @@ class Step:
     devices: bool = False
     shards: bool = False
     for_selector: bool = False
+    lists_splits: bool = False
 
     @property
     def has_state(self) -> bool:
         """Whether `sources/<name>.json` tells DVC what it depends on besides artifacts and parameters."""
-        return bool(self.outside) or self.for_selector
+        return bool(self.outside) or self.for_selector or self.lists_splits
 
 
 EARLY_STOP_MODEL = "${pseudolabel.checkpoint}"  # filled by DVC, and by `glus.pipeline.artifacts.resolve`
@@ -70,7 +72,15 @@ def _paths(*artifacts: Path | str) -> tuple[str, ...]:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("stage", ("stage", "data"), (), _paths(STAGED, GENERATED), "datasets into Parquet tables", ("stage.roots",)),
+    Step(
+        "stage",
+        ("stage",),
+        (),
+        _paths(STAGED, GENERATED),
+        "datasets into Parquet tables",
+        ("stage.roots",),
+        lists_splits=True,
+    ),
     Step(
         "train",
         ("seed", "data.train", "model", "train", "compute.precision"),

@@ -197,10 +197,7 @@ def _report(faults: Faults, keep_going: bool) -> None:
 
 def _write_lists(context: StepContext, staged: Path) -> None:
     """`train.json` and `evaluation.json`: the splits that later steps depend on, with their content."""
-    data = context.config.data
-    for listed, names in (
-        (TRAINING_SPLITS, [entry.split for entry in data.train]),
-        (EVALUATION_SPLITS, data.evaluation),
-    ):
-        splits = {name: read_manifest(staged / name).content_sha256 for name in sorted(set(names))}
+    for listed in (TRAINING_SPLITS, EVALUATION_SPLITS):
+        names = context.config.data.splits[listed.stem]
+        splits = {name: read_manifest(staged / name).content_sha256 for name in names}
         write_json({"splits": splits}, staged / listed.name)

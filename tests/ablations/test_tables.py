@@ -50,6 +50,14 @@ def test_table_c_and_table_4_share_two_rows() -> None:
     assert end("5", "fine-tuned") == end("6", "glus") == end("4", "glu-mb-oc-kfs") != end("5", "no-selector")
 
 
+def test_ratios_of_table_7_share_what_is_staged() -> None:
+    """How often a split is drawn from decides training, and not what is staged of it."""
+    table = find_table("7")
+    keys = [step_keys(Run(table, row, 0, PRESETS / "glus_s.yaml").config()) for row in table.variants]
+    assert len({of_row["stage"] for of_row in keys}) == 1
+    assert len({of_row["train"] for of_row in keys}) == len(table.variants)
+
+
 def test_rounds_of_refinement_share_the_model_and_end_where_the_next_would_be_the_same() -> None:
     table = find_table("refinement")
     keys = [step_keys(Run(table, variant, 0, PRESETS / "smoke.yaml").config()) for variant in table.variants]
@@ -85,6 +93,7 @@ def test_a_dry_run_says_who_computes_what(tmp_path, monkeypatch, root) -> None:
     trainings = [(run["variant"], run["seed"]) for run in plan["runs"] if "train" in run["computes"]]
     assert trainings == [("no-memory", 0), ("stride-1", 0), ("no-memory", 1), ("stride-1", 1)]
     assert [run["seed"] for run in plan["runs"] if "stage" in run["computes"]] == [0]
+    assert not [run for run in plan["runs"] if "selector" in run["computes"]]  # first frames need none
 
 
 def test_a_row_without_its_files_is_left_out_and_refused_where_it_is_asked_for(tmp_path, monkeypatch, root) -> None:

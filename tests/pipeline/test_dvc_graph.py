@@ -160,6 +160,7 @@ FROM_TRAIN = set(NAMES) - {"stage"}
         (["keyframes.comparisons=[]"], {"keyframes"}, {"keyframes", "propagate", "evaluate"}),
         (["propagate.memory_stride=2"], {"propagate"}, {"propagate", "evaluate"}),
         (["evaluate.seed=1"], {"evaluate"}, {"evaluate"}),
+        (["data.train=[{split: synthetic/train, weight: 2.0}]"], {"train", "selector"}, FROM_TRAIN),
         (["tracking.variant=other"], set(), set()),
         (["compute.threads=2", "compute.device=cpu"], set(), set()),
         (["compute.precision=bfloat16"], FROM_TRAIN - {"evaluate"}, FROM_TRAIN),

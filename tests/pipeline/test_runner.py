@@ -53,7 +53,7 @@ def test_a_step_publishes_and_leaves_a_record_and_no_scratch(configure: Callable
     config = configure()
     run_step("stage", config)
     manifest = read_manifest(Path("data/staged"))
-    assert manifest.parameters == config.parameters(["stage", "data"])
+    assert manifest.parameters == config.parameters(["stage"])
     assert manifest.files.keys() == {"table"}
     assert list((WORK / "stage").iterdir()) == []
     record = json.loads(Path("runs/stage.json").read_text())
