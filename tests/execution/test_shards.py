@@ -113,11 +113,15 @@ class Orphans(Machines):
 
 
 def test_a_shard_ends_with_the_step_that_asked_for_it() -> None:
-    with subprocess.Popen([sys.executable, "-c", STEP], env=environment()) as first:
+    first = subprocess.Popen([sys.executable, "-c", STEP], env=environment())
+    try:
         assert comes_true(lambda: Path("at-work").exists() or first.poll() is not None)
         worker = psutil.Process(int(Path("at-work").read_text()))
         first.terminate()
         assert all_gone([worker])
+    finally:
+        first.kill()
+        first.wait()
 
 
 STEP = """

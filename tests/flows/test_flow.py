@@ -186,11 +186,13 @@ def test_what_a_killed_flow_leaves_is_marked_crashed(server: None, monkeypatch: 
         states.crash_lost_task_runs()
         assert names([running, crashed]) == [("Running", "Running"), ("Crashed", "Crashed")]
         monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(running[0]))
-        with subprocess.Popen(["sleep", str(2 * SECONDS)]) as sleeper:  # stands for a flow that is at work
+        sleeper = subprocess.Popen(["sleep", str(2 * SECONDS)])  # stands for a flow that is at work
+        try:
             states.crash_lost_flow_runs("gone")
-            found = names([running])
+            assert names([running]) == [("Running", "Running")]
+        finally:
             sleeper.kill()
-        assert found == [("Running", "Running")]
+            sleeper.wait()
         states.crash_lost_flow_runs("gone")
         assert names([running]) == [("Crashed", "Crashed")]
 
