@@ -25,16 +25,14 @@ from glus.ablations.tables import find_table
 from glus.execution.ties import tied
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect, Page, ViewportSize
+    from playwright.sync_api import Page
+
+    from glus.ablations.tables import Table
 
 SECONDS = 600  # of a busy machine
-SIZE: ViewportSize = {"width": 1500, "height": 950}
-SHOWN: FloatRect = {
-    "x": 198,
-    "y": 8,
-    "width": 911,
-    "height": 934,
-}  # the comparison, without what MLflow has on both sides
+METRIC = "eval/synthetic/test/JF"
+BESIDE_PX, COLUMN_PX = 590, 200  # what MLflow has on both sides; each run, and the names of rows
+HEIGHT_PX = 1900
 
 
 def main() -> None:
@@ -42,33 +40,46 @@ def main() -> None:
     parser.add_argument("table", help="4, C, ...")
     parser.add_argument("--output", type=Path, default=Path("docs/images/ablations.png"))
     options = parser.parse_args()
-    with opened_comparison(Path.cwd(), find_table(options.table).number) as page:
-        page.screenshot(path=options.output, clip=SHOWN)
+    with opened_comparison(Path.cwd(), find_table(options.table)) as page:
+        page.locator("table", has_text="Run Name:").wait_for()
+        fold_to_what_differs(page)
+        page.locator(".CompareRunView").screenshot(path=options.output)
     print(options.output)
 
 
+def fold_to_what_differs(page: Page) -> None:
+    """Leaves the names of the runs, the parameters that differ, and the metrics around J&F."""
+    page.get_by_text("Visualizations", exact=True).click()
+    for part in ("Parameters", "Metrics"):
+        page.get_by_label(f"{part} - Show diff only").click()
+    page.get_by_text(METRIC, exact=True).last.scroll_into_view_if_needed()
+
+
 @contextmanager
-def opened_comparison(project: Path, number: str) -> Iterator[Page]:
-    """A browser's page in which MLflow compares all runs of a table, parameters and metrics unfolded."""
+def opened_comparison(project: Path, table: Table) -> Iterator[Page]:
+    """A browser's page in which MLflow compares all runs of a table, wide enough for its rows."""
     from playwright.sync_api import sync_playwright
 
     with mlflow_server(project) as uri, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE)
+        width = BESIDE_PX + COLUMN_PX * (1 + len(table.variants))
+        page = browser.new_page(viewport={"width": width, "height": HEIGHT_PX})
         page.set_default_timeout(1000 * SECONDS)
-        page.goto(comparison_address(uri, number))
-        page.get_by_text("eval/synthetic/test/JF", exact=True).first.wait_for()
+        page.goto(comparison_address(uri, table))
+        page.get_by_text(METRIC, exact=True).first.wait_for()
         yield page
         browser.close()
 
 
-def comparison_address(uri: str, number: str) -> str:
-    """The page that compares the runs of a table."""
+def comparison_address(uri: str, table: Table) -> str:
+    """The page that compares the runs of a table, in its order."""
     import mlflow
 
     client = mlflow.MlflowClient(uri)
     experiments = [each.experiment_id for each in client.search_experiments()]
-    runs = client.search_runs(experiments, f"params.`table` = '{number}'", order_by=["params.`variant`"])
+    runs = list(client.search_runs(experiments, f"params.`table` = '{table.number}'", order_by=["params.`seed`"]))
+    order = [variant.name for variant in table.variants]
+    runs.sort(key=lambda run: order.index(run.data.params["variant"]))
     lists = {
         "runs": json.dumps([run.info.run_id for run in runs]),
         "experiments": json.dumps(sorted({run.info.experiment_id for run in runs})),

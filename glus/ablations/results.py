@@ -15,6 +15,7 @@ from glus.files import read_json
 from glus.paths import EVALUATION_METRICS
 from glus.pipeline.origin import origin_of
 from glus.pipeline.passport import PARAMETERS, PASSPORT, read_passport
+from glus.pipeline.table import STEPS
 from glus.pipeline.tracking import numbers
 from glus.reporting.run_facts import Origin
 
@@ -31,6 +32,8 @@ class OwnRun:
         row: its label in the paper, or our own.
         values: numbers of `metrics/evaluate.json` by place, e.g. `mevis/valid_u/JF`, in percent.
         splits: what the file says of each split.
+        parameters: those that decide its scores, by dotted key; all but the seed.
+        changes: keys that the row is about.
         pretrained: whether it began from given weights, as the paper does, or from nothing.
         origin: what its passport says; None where there is none.
         seconds: wall seconds of the steps that this run computed itself; None where no record of them is left.
@@ -41,9 +44,21 @@ class OwnRun:
     seed: int
     values: Mapping[str, float]
     splits: Mapping[str, Mapping[str, Any]]
+    parameters: Mapping[str, Any]
+    changes: tuple[str, ...]
     pretrained: bool
     origin: Origin | None
     seconds: float | None
+
+    def differences(self, other: OwnRun) -> list[str]:
+        """Why the two cannot be compared: parameters that differ, though neither row is about them."""
+        about = () if self.row == other.row else (*self.changes, *other.changes)
+        return [
+            key
+            for key in sorted({*self.parameters, *other.parameters})
+            if self.parameters.get(key) != other.parameters.get(key)
+            and not any(key == changed or key.startswith(f"{changed}.") for changed in about)
+        ]
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,19 @@ class Spread:
         return f"{self.mean:.1f} ({spread})"
 
 
+def comparable_groups(runs: Sequence[OwnRun]) -> list[list[OwnRun]]:
+    """Runs of one table, apart where they were made on top of different parameters; in their order."""
+    groups: list[list[OwnRun]] = []
+    for run in runs:
+        fitting = (group for group in groups if not any(member.differences(run) for member in group))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([run])
+        else:
+            group.append(run)
+    return groups
+
+
 def own_runs(project: Path) -> list[OwnRun]:
     """All runs of rows of tables that lie in a project.
 
@@ -80,7 +108,8 @@ def _ablations(project: Path) -> Iterator[OwnRun]:
             folders = (project / RESULTS / table.folder / variant.name).glob("seed-*")
             for folder in sorted(folders, key=lambda folder: (len(folder.name), folder.name)):
                 if (folder / EVALUATION_METRICS).is_file():
-                    yield _run(project, table.number, variant.row, folder, folder / PASSPORT.name)
+                    changes = tuple(table.changes(variant))
+                    yield _run(project, (table.number, variant.row), changes, folder, folder / PASSPORT.name)
 
 
 def _presets(project: Path) -> Iterator[OwnRun]:
@@ -88,21 +117,32 @@ def _presets(project: Path) -> Iterator[OwnRun]:
         return
     row = PRESETS.get(load_config(project / PARAMETERS).tracking.variant)
     for number in "23" if row else "":
-        yield _run(project, number, str(row), project, project / PASSPORT)
+        yield _run(project, (number, str(row)), (), project, project / PASSPORT)
 
 
-def _run(project: Path, table: str, row: str, folder: Path, file: Path) -> OwnRun:
+def _run(project: Path, place: tuple[str, str], changes: tuple[str, ...], folder: Path, file: Path) -> OwnRun:
     read_results(folder / EVALUATION_METRICS)  # its errors name what is damaged
     passport = read_passport(file) if file.is_file() else None
     spent = [cost["wall_s"] for cost in passport.cost.values()] if passport else []
     config, scores = load_config(folder / PARAMETERS), read_json(folder / EVALUATION_METRICS)
+    decides = {key for step in STEPS for key in step.parameters} - {"seed"}
     return OwnRun(
-        table,
-        row,
+        *place,
         config.seed,
         numbers(scores, ""),
         {f"{dataset}/{split}": facts for dataset, splits in scores.items() for split, facts in splits.items()},
+        dict(_leaves(config.parameters(decides), "")),
+        changes,
         config.model.base is not None,
         origin_of(passport, file.relative_to(project)) if passport else None,
         sum(spent) if spent else None,
     )
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Values by dotted key; a list is one value."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from glus.ablations.paper import STEPS, PaperCell
-from glus.ablations.results import PRESETS, OwnRun, Spread
+from glus.ablations.results import PRESETS, OwnRun, Spread, comparable_groups
 from glus.ablations.tables import tables
 from glus.metrics.protocols import RELEASES
 
@@ -47,7 +47,10 @@ class Standing:
 
 
 def stand(cell: PaperCell, runs: Sequence[OwnRun]) -> Standing:
-    """Compares a number with our runs of the same row; only the same data and pretrained weights count."""
+    """Compares a number with our runs of the same row; only the same data and pretrained weights count.
+
+    Of runs with different parameters those with the most seeds.
+    """
     command = _command(cell)
     if cell.place == STEPS:
         return Standing(cell, Outcome.NOT_RUN, "we compare scores, not the step of the best checkpoint")
@@ -58,6 +61,7 @@ def stand(cell: PaperCell, runs: Sequence[OwnRun]) -> Standing:
     comparable = [run for run in scored if not _unlike(cell, run)]
     if not comparable:
         return Standing(cell, Outcome.NOT_RUN, _why(cell, mine, scored), command=command)
+    comparable = max(comparable_groups(comparable), key=len)
     ours = Spread.over(comparable, cell.place)
     within = abs(ours.mean - cell.value) <= max(TOLERANCE, 2 * (ours.sd or 0.0))
     outcome = Outcome.REPRODUCED if within else Outcome.DIFFERS

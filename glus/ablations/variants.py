@@ -70,7 +70,10 @@ class Run:
         try:
             return replaced(self.origin, {**self.changes(), "tracking.variant": self.name}, PARAMETERS)
         except ConfigError as error:
-            raise ConfigError(f"{self.name}, on top of {self.origin}: {error}") from error
+            raise ConfigError(
+                f"{self.name}, on top of {self.origin}: {str(error).rstrip('.')}. `--preset` takes other parameters to"
+                " change (docs/ablations.md says which tables need which)."
+            ) from error
 
     def changes(self) -> dict[str, Any]:
         """All that decides its numbers and that it changes, by dotted key."""

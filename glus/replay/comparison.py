@@ -32,7 +32,7 @@ class Replayed:
         num_artifacts: compared by DVC's MD5.
         num_values: compared number by number.
         results: metrics and artifacts that differ.
-        causes: code and libraries that differ from those of the run.
+        causes: code, libraries, raw data and given files that differ from those of the run.
     """
 
     num_artifacts: int
@@ -52,7 +52,7 @@ def compare(passport: Passport, folder: Path) -> Replayed:
         len(made),
         sum(len(file.values) for file in metrics.values()),
         (*numbers, *artifacts),
-        (*_different(_code(before), _code(now)), *_different(passport.packages, installed_packages())),
+        (*_different(_read(before), _read(now)), *_different(passport.packages, installed_packages())),
     )
 
 
@@ -61,9 +61,14 @@ def _of_steps(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str,
     return {name: stage for name, stage in stages.items() if name != "sources"}
 
 
-def _code(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _read(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What steps read that none of them has made: code, and the state of raw data and given files."""
     deps = [dep for stage in stages.values() for dep in stage.get("deps", []) if "md5" in dep]
-    return {dep["path"]: dep["md5"] for dep in deps if Path(dep["path"]).parts[0] == "glus"}
+    return {_named(Path(dep["path"])): dep["md5"] for dep in deps if Path(dep["path"]).parts[0] in ("glus", "sources")}
+
+
+def _named(path: Path) -> str:
+    return path.as_posix() if path.parts[0] == "glus" else f"raw data or given files of {path.stem}, by size and time"
 
 
 def _different(was: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Change]:

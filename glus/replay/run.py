@@ -29,9 +29,9 @@ def replay(project: Path, passport: Passport, first: str) -> Replayed:
         first: the first step to compute; what the ones before it made comes from DVC's cache, by digest.
 
     Raises:
-        InputError: the passport is of code that no commit holds, or says too little.
+        InputError: the passport is of code that no commit holds, or none that is here, or says too little.
         BusyError: the same replay is under way.
-        GlusError: the commit is not here, or a step failed.
+        GlusError: a step failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; what was finished is kept.
     """
     _refuse_dirty(passport)

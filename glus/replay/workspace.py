@@ -26,8 +26,8 @@ def workspace(project: Path, passport: Passport, first: str) -> Path:
         first: the first step to compute; what the ones before it have made is taken from the cache.
 
     Raises:
-        InputError: the passport does not say enough.
-        GlusError: the commit or what is to be taken over is not here.
+        InputError: the passport does not say enough, or its commit is not here.
+        GlusError: what is to be taken over is not here.
     """
     folder = project / COPIES / f"{passport.digest}-{first}"
     if folder.is_dir():
@@ -64,7 +64,7 @@ def _check_out(project: Path, commit: str, folder: Path) -> None:
     for command in (clone, ["git", "-C", str(folder), "checkout", "--quiet", "--detach", commit]):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            raise GlusError(
+            raise InputError(
                 f"Commit {commit[:12]} of the run cannot be checked out: {' '.join(done.stderr.split())}. If it was"
                 " made in another clone, fetch it (`git fetch`) and start again."
             )

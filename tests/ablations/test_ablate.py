@@ -187,7 +187,7 @@ def test_a_browser_shows_variants_and_metric_in_one_comparison(made: Made) -> No
     if shutil.which("chromium") is None:
         pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make setup)")
-    with opened_comparison(made.project, "4") as page:
+    with opened_comparison(made.project, find_table("4")) as page:
         for name in VARIANTS:
             page.get_by_text(f"table-4/{name}/seed-0", exact=True).first.wait_for()
             page.get_by_text(name, exact=True).first.wait_for()

@@ -18,6 +18,7 @@ from glus.ablations.results import own_runs
 from glus.ablations.standing import Outcome, stand
 from glus.ablations.tables import tables
 from glus.commands.report import report
+from glus.config.editing import replaced
 from glus.pipeline.passport import write_passport
 
 JF = "mevis/valid_u/JF"
@@ -139,6 +140,47 @@ def test_the_report_says_how_all_numbers_stand_and_is_the_same_again(project: Pa
     assert (
         (project / REPORT).is_file() and not (project / METRICS_FILE).exists() and not (project / PLOTS_FILE).exists()
     )
+
+
+def test_runs_on_top_of_different_parameters_stand_apart(tmp_path: Path) -> None:
+    """A seed of another preset is not averaged in; what a row is about may differ. Rows without an end are named."""
+    for variant, seed, jf, preset in (("local", 0, 30, "smoke"), ("local", 1, 34, "smoke"), ("local", 2, 90, "tiny")):
+        leave_run(tmp_path, variant, seed, "synthetic/test", jf, preset, "25 expressions")
+    leave_run(tmp_path, "glu", 2, "synthetic/test", 80, "tiny", "25 expressions")
+    leave_run(tmp_path, "glu-mb", 0, "synthetic/test", 50, "smoke", "25 expressions")
+    file = tmp_path / "ablations/table-4/glu-mb/seed-0/params.yaml"
+    file.write_text(replaced(file, {"propagate.use_memory": False, "propagate.memory_stride": 2}, file))
+    (tmp_path / ".glus/ablations/work/table-4/global/seed-1").mkdir(parents=True)
+    write_report(tmp_path)
+    rows = list(csv.DictReader((tmp_path / PLOTS_FILE).open()))
+    assert [(row["table"], row["row"], row["JF"], row["seeds"]) for row in rows] == [
+        ("4", "Local Reasoning", "32.0", "2"),
+        ("4 (2)", "Local Reasoning", "90.0", "1"),
+        ("4 (2)", "+ GLU", "80.0", "1"),
+        ("4 (3)", "+ GLU + MB", "50.0", "1"),  # Table 4 is about the use of memory, and not about its stride
+    ]
+    page, text = (tmp_path / REPORT).read_text(), (tmp_path / REPORT.with_suffix(".md")).read_text()
+    assert ", 4 (3), made on top of other\nparameters than the first ones (propagate.memory_stride):\n\n| row" in text
+    for shown in (page, text):
+        assert "Begun here and not finished: Global Reasoning, seed 1. The same" in shown
+    check_page(page)
+
+
+def test_figure_4_stands_by_training_step(tmp_path: Path) -> None:
+    for seed, ways in enumerate(({"6": 10.0, "10": 20.0}, {"6": 30.0})):
+        leave_run(tmp_path, "glu", seed, "synthetic/test", 50.0, "smoke", "25 expressions")
+        file = tmp_path / f"ablations/table-4/glu/seed-{seed}/metrics/evaluate.json"
+        values = json.loads(file.read_text())
+        of_overall = {"num_expressions": 2, "main": 40.0 + 2 * seed, "ways": ways}
+        values["synthetic"]["test"]["training_steps"] = of_overall | {"families": {}}
+        file.write_text(json.dumps(values))
+    (tmp_path / "ablations/table-4").rename(tmp_path / "ablations/figure-4")
+    write_report(tmp_path)
+    page, text = (tmp_path / REPORT).read_text(), (tmp_path / REPORT.with_suffix(".md")).read_text()
+    row = "| GLU | synthetic/test | 20.0 (± 14.1, 2 seeds) | 41.0 (± 1.4, 2 seeds) |"  # not all were scored after 10
+    assert f"\n| row | split | 6 | last |\n|---|---|---|---|\n{row}\n" in text
+    assert page.count("<td>20.0 (± 14.1, 2 seeds)</td><td>41.0 (± 1.4, 2 seeds)</td>") == 1
+    check_page(page)
 
 
 def test_tables_are_reported_where_the_project_itself_has_no_results(

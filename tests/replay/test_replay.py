@@ -13,9 +13,10 @@ from ruamel.yaml import YAML
 from glus.errors import GlusError, InputError
 from glus.files import hash_file
 from glus.pipeline.origin import origin_of
-from glus.pipeline.passport import PASSPORT, complete_passport, read_passport, write_passport
+from glus.pipeline.passport import PASSPORT, Passport, complete_passport, read_passport, write_passport
 from glus.pipeline.table import STEPS
 from glus.pipeline.versions import LOCK, output_digests, recorded_stages
+from glus.replay.comparison import compare
 from glus.replay.lookup import find_passport
 from glus.replay.run import replay
 from glus.replay.workspace import COPIES
@@ -117,6 +118,24 @@ def test_the_command_names_every_number_and_artifact_that_differs(project: Path)
     assert done.returncode == 1, done.stderr
     found = {item["name"]: item["was"] for item in json.loads(done.stdout)["results"]}
     assert found == {"metrics/evaluate.json: synthetic/test/JF": 50.0, "data/propagate": "1" * 32}
+
+
+def test_raw_data_that_is_not_as_it_was_is_named_as_a_cause(project: Path) -> None:
+    values = json.loads((project / PASSPORT).read_text())
+    assert compare(Passport.model_validate(values), project).causes == ()
+    values["lock"]["stage"]["deps"].append({"path": "sources/stage.json", "md5": "1" * 32})
+    [cause] = compare(Passport.model_validate(values), project).causes
+    assert str(cause).startswith("raw data or given files of stage, by size and time: was 1111")
+
+
+def test_a_commit_that_is_not_here_is_named_and_leaves_nothing(project: Path) -> None:
+    values = json.loads((project / PASSPORT).read_text())
+    values["code"]["commit"] = "0" * 40
+    with pytest.raises(
+        InputError, match=r"Commit 000000000000 of the run cannot be checked out: .* made in another clone"
+    ):
+        replay(project, Passport.model_validate(values), "stage")
+    assert not [path for path in (project / COPIES).iterdir() if path.is_dir()]
 
 
 def test_code_that_no_commit_holds_is_refused(project: Path) -> None:
