@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # whatever machine this is; before torch, which the next line imports
 pytest_plugins = ["tests.model_fixtures"]
 
 # the same examples in every run, however long a busy machine takes to draw them
@@ -44,7 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(home.cleanup)
     for name in OF_OTHERS:
         os.environ.pop(name, None)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.update(OURS | {name: str(Path(home.name, name)) for name in FOLDERS})
 
 

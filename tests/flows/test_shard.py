@@ -23,6 +23,7 @@ from glus.errors import InputError
 from glus.execution.shards import signs
 from glus.execution.shards import spread as spreading
 from glus.execution.shards.prefect_engine import open_cluster
+from glus.execution.shards.request import Requests
 from glus.execution.shards.spread import spread
 from glus.execution.ties import tied
 
@@ -122,3 +123,12 @@ def test_the_shards_of_a_lost_machine_go_to_another(
     assert times.keys() == set(range(8))
     lost = caplog.text.count("A shard was lost")  # each had one piece in hand at most; what it had finished is kept
     assert lost > 0 and times.total() - len(times) <= lost
+
+
+def test_what_is_asked_for_twice_is_one_run(worker: object) -> None:
+    """Prefect's client asks again where the server is slow to answer."""
+    shard = Requests(squares(3)).write([0])
+    with open_cluster() as cluster:
+        first, again = (cluster.submit(shard, 0) for _ in range(2))
+        cluster.cancel([first])
+    assert first == again

@@ -41,9 +41,13 @@ class FlowRuns:
         self._answers = True
 
     def submit(self, shard: Shard, devices: int) -> str:
-        """Asks for a run; the shard itself waits for its devices where it runs."""
-        parameters = {"shard": asdict(shard)}
-        run = self._client.create_flow_run_from_deployment(self._deployment, parameters=parameters)
+        """Asks for a run; the shard itself waits for its devices where it runs.
+
+        Once, by the name of its request: where a busy server answers late, the client asks again.
+        """
+        run = self._client.create_flow_run_from_deployment(
+            self._deployment, parameters={"shard": asdict(shard)}, idempotency_key=shard.request
+        )
         return str(run.id)
 
     def states(self, runs: Sequence[str]) -> dict[str, RunState]:
