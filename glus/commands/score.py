@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from glus.metrics.davis import ObjectScores
     from glus.metrics.results import Scores
 
+OWN_SHARES = (
+    "absent_empty and present_answered are our own definition, not the N-acc and T-acc of MeViS v2"
+    " (docs/evaluation.md)."
+)
+
 
 def score(
     dataset: Annotated[str, typer.Option(help="Name of the dataset, e.g. mevis.")],
@@ -44,6 +49,7 @@ def score(
 
 def _show(found: Scorecard) -> None:
     from glus.evaluation.scorecard import num_missing
+    from glus.metrics.presence import ABSENT_EMPTY
 
     print_table(*_table(found))
     heading = found.heading
@@ -52,7 +58,8 @@ def _show(found: Scorecard) -> None:
     if found.missing:
         masks, expressions = num_missing(found.missing), len(found.missing)
         rule += f" Scored 0 because they are MISSING: {masks} masks ({expressions} expressions)."
-    for line in (rule, *(f"Note: {note}" for note in found.notes)):
+    notes = [*found.notes, *([OWN_SHARES] if ABSENT_EMPTY in found.table["all"].measures else [])]
+    for line in (rule, *(f"Note: {note}" for note in notes)):
         typer.echo(line)
 
 

@@ -87,6 +87,15 @@ def test_the_table_names_protocol_and_release(run: Callable[..., Any], mevis: No
     assert "mevis/valid_u (v1, 6 expressions), protocol mevis, version 1" in out
 
 
+def test_shares_of_empty_answers_are_said_to_be_our_own(run: Callable[..., Any], mevis: None) -> None:
+    command = ("score", "--dataset", "mevis", "--split", "valid_u", "--root", "data", "--predictions", "predictions")
+    assert "our own definition" not in run(*command)[1]  # every sentence has a target
+    meta = json.loads(Path("data/valid_u/meta_expressions.json").read_text())
+    meta["videos"]["a"]["expressions"]["0"] |= {"obj_id": [], "anno_id": []}
+    write_json(meta, Path("data/valid_u/meta_expressions.json"))
+    assert "absent_empty and present_answered are our own definition, not the N-acc" in run(*command)[1]
+
+
 def test_an_incomplete_set_is_refused_or_scores_0(score: Score, mevis: None) -> None:
     Path("predictions/b/2/00005.png").unlink()
     shutil.rmtree("predictions/a/0")
