@@ -36,6 +36,7 @@ train.image.families=[appearance, greyed, starts_grey, pairs, position]
 train.tracking.families=[appearance, greyed, reappearing]
 train.clip.steps=900
 train.clip.families=[greyed, starts_grey, glimpsed, opposed, reappearing, one_colour, pairs, position]
+train.clip.optimiser.rate_factors={lora: 0.2, embeddings: 0.1, mm_projector: 0.1, text_hidden_fcs: 0.1}
 train.early_stop_step=1340
 pseudolabel.checkpoint=models/glus/step-001340
 tracking.variant=claims""",
