@@ -33,7 +33,11 @@ OURS = {
     "GIT_CONFIG_VALUE_1": os.devnull,
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
+    "PREFECT_API_REQUEST_TIMEOUT": "600",  # Prefect's server gives up (503) what a busy machine does not do in 10 s
+    "PREFECT_CLIENT_MAX_RETRIES": "8",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "600",
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "600",
     "TERM": "xterm",
 }
 FOLDERS = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SITE_CACHE_DIR", "DVC_SYSTEM_CONFIG_DIR", "GLUS_DEVICE_LOCKS", "PREFECT_HOME")

@@ -94,7 +94,7 @@ def _show(runs: list[Run], project: Path, at_once: int | None) -> None:
     made, maker = made_in(project), dict[str, str]()
     rows: list[dict[str, Any]] = []
     for run in runs:
-        config, computes = run.config(), []
+        config, computes = run.config(), list[str]()
         keys = step_keys(config)
         for step in (step for step in STEPS if is_needed(step, config)):
             key = keys[step.name]
