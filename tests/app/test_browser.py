@@ -81,8 +81,8 @@ def film(tmp_path) -> Path:
 def reads(tab: Any, text: str) -> None:
     """The page says it, and has closed the stream of its replies.
 
-    Gradio's client loses what is clicked between the server's last word and the client's hearing of it: the reply then
-    waits on the server for the next click.
+    Gradio's client opens no stream for a click while it takes the last one for open, though the server may have closed
+    that already; nobody would then read the reply.
     """
     tab.get_by_text(text).wait_for()
     tab.wait_for_function("window.streams === 0")
