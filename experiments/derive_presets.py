@@ -30,13 +30,12 @@ glimpsed: 16, opposed: 16, reappearing: 16, one_colour: 16, pairs: 16, position:
 stage.synthetic.clips.test={plain: 48, greyed: 16, starts_grey: 24, \
 glimpsed: 32, opposed: 32, reappearing: 32, one_colour: 32, pairs: 32, position: 32}
 stage.synthetic.other_sentences={train: 2, valid_u: 2, test: 1}
-model.token_pool=1
+model.token_pool=2
 train.image.steps=1000
 train.image.families=[appearance, greyed, starts_grey, pairs, position]
 train.tracking.families=[appearance, greyed, reappearing]
 train.clip.steps=900
 train.clip.families=[greyed, starts_grey, glimpsed, opposed, reappearing, one_colour, pairs, position]
-train.clip.optimiser.rate_factors={lora: 0.2, embeddings: 0.1, mm_projector: 0.1, text_hidden_fcs: 0.1}
 train.early_stop_step=1340
 pseudolabel.checkpoint=models/glus/step-001340
 tracking.variant=claims""",
