@@ -6,6 +6,7 @@ Run from a project's root after `glus ablate 4`: `.venv/bin/python -m experiment
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from experiments.ports import free_port
 from glus.ablations.tables import find_table
 from glus.execution.ties import tied
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 SECONDS = 600  # of a busy machine
 METRIC = "eval/synthetic/test/JF"
-BESIDE_PX, COLUMN_PX = 590, 200  # what MLflow has on both sides; each run, and the names of rows
+BESIDE_PX, COLUMN_PX = 800, 200  # what MLflow has on both sides; each run, and the names of rows
 HEIGHT_PX = 1900
 
 
@@ -43,7 +46,7 @@ def main() -> None:
     with opened_comparison(Path.cwd(), find_table(options.table)) as page:
         page.locator("table", has_text="Run Name:").wait_for()
         fold_to_what_differs(page)
-        page.locator(".CompareRunView").screenshot(path=options.output)
+        picture_of_tables(page).save(options.output)
     print(options.output)
 
 
@@ -53,6 +56,16 @@ def fold_to_what_differs(page: Page) -> None:
     for part in ("Parameters", "Metrics"):
         page.get_by_label(f"{part} - Show diff only").click()
     page.get_by_text(METRIC, exact=True).last.scroll_into_view_if_needed()
+
+
+def picture_of_tables(page: Page) -> Image.Image:
+    """The page down to where artifacts could be chosen."""
+    view, artifacts = page.locator(".CompareRunView"), page.get_by_text("Artifacts", exact=True).last
+    picture = Image.open(io.BytesIO(view.screenshot()))
+    height = artifacts.evaluate("end => end.getBoundingClientRect().top") - view.evaluate(
+        "top => top.getBoundingClientRect().top"
+    )
+    return picture.crop((0, 0, picture.width, round(height)))
 
 
 @contextmanager
