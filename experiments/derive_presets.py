@@ -23,21 +23,24 @@ TITLES = {
 
 OVERRIDES = {
     "claims": """\
-stage.synthetic.clips.train={plain: 120, greyed: 80, starts_grey: 60, \
-glimpsed: 80, opposed: 80, reappearing: 80, one_colour: 80, pairs: 60, position: 360}
+stage.synthetic.clips.train={plain: 240, greyed: 120, starts_grey: 100, \
+glimpsed: 80, opposed: 500, reappearing: 80, one_colour: 80, pairs: 160, position: 360}
 stage.synthetic.clips.valid_u={plain: 32, greyed: 8, starts_grey: 8, \
 glimpsed: 16, opposed: 16, reappearing: 16, one_colour: 16, pairs: 16, position: 16}
 stage.synthetic.clips.test={plain: 48, greyed: 16, starts_grey: 24, \
 glimpsed: 32, opposed: 32, reappearing: 32, one_colour: 32, pairs: 32, position: 32}
 stage.synthetic.other_sentences={train: 2, valid_u: 2, test: 1}
-model.token_pool=2
-train.image.steps=1000
-train.image.families=[appearance, greyed, starts_grey, pairs, position]
+train.alignment.steps=1400
+train.alignment.families=[opposed]
+train.image.steps=1200
+train.image.num_context_frames=4
+train.image.families=[appearance, greyed, starts_grey, pairs, position, opposed]
 train.tracking.families=[appearance, greyed, reappearing]
 train.clip.steps=900
 train.clip.families=[greyed, starts_grey, glimpsed, opposed, reappearing, one_colour, pairs, position]
-train.early_stop_step=1340
-pseudolabel.checkpoint=models/glus/step-001340
+train.grounding.families=[opposed, position]
+train.early_stop_step=2940
+pseudolabel.checkpoint=models/glus/step-002940
 tracking.variant=claims""",
     "realclips": """\
 stage.splits=[synthetic/train, synthetic/valid_u, synthetic/test, mevis/valid_u, refer_youtube_vos/train]

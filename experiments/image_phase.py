@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glus.config import load_config
+from glus.config import ImagePhaseConfig, load_config
 from glus.masks import encode_rle
 from glus.metrics.scoring import TRIVIAL_BASELINES, ExpressionScore, VideoTask, score_video
 from glus.model.glus import GlusModel
 from glus.model.sam2 import resize_logits
 from glus.pipeline.artifacts import open_split
+from glus.processing.context_frames import centre_context_frames
 from glus.processing.conversation import INFERENCE_ANSWER, INFERENCE_QUESTION
 from glus.records.split import StagedSplit
 from glus.records.video import Video
@@ -42,13 +43,12 @@ def main() -> None:
     every = parser.parse_args().every
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = load_config()
-    split, steps = open_split(config, SPLIT), config.train.image.steps
-    families = set(config.train.image.families)
+    split, image = open_split(config, SPLIT), config.train.image
 
     def on_step(step: int) -> None:
-        if step % every == 0 or step == steps:
+        if step % every == 0 or step == image.steps:
             model.eval()
-            report(step, [score for video in split.videos.values() for score in scores(model, split, video, families)])
+            report(step, [score for video in split.videos.values() for score in scores(model, split, video, image)])
             model.train()
 
     with open_engine(config.compute) as engine:
@@ -75,20 +75,21 @@ def report(step: int, found: list[ExpressionScore]) -> None:
 
 
 @torch.no_grad()
-def scores(model: GlusModel, split: StagedSplit, video: Video, families: set[str]) -> Iterator[ExpressionScore]:
+def scores(model: GlusModel, split: StagedSplit, video: Video, image: ImagePhaseConfig) -> Iterator[ExpressionScore]:
     """Scores of one frame of a clip, for the sentences whose target is seen there."""
     frame = video.num_frames // 2
     annotated = {name: track for name, track in split.mask_rles(video.video_id).items() if frame in track}
     asked = [
         item
         for item in split.expressions[video.video_id]
-        if item.family in families and annotated.keys() >= set(item.annotation_ids)
+        if item.family in image.families and annotated.keys() >= set(item.annotation_ids)
     ]
     if frame in video.ambiguous_frames or not asked:
         return
+    context = centre_context_frames(video.num_frames, image.num_context_frames)
     texts = ([[INFERENCE_QUESTION]] * len(asked), [[INFERENCE_ANSWER]] * len(asked))
     builder = BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame)
-    batch = builder.build([ClipSample(VideoDraw(split, video, asked), [], [frame], asked, *texts)])
+    batch = builder.build([ClipSample(VideoDraw(split, video, asked), context, [frame], asked, *texts)])
     prompts = model.seg_prompts(seg_hidden(model, batch).seg)
     features = encode_clip(model, batch.sam2_pixels)[batch.clip_of]
     logits = model.masks.decode(model.masks.condition(features, []), features, prompts[:, 0], dynamic_multimask=False)

@@ -83,7 +83,7 @@ def pixels_in_two_annotations(split: StagedSplit, expression: Expression) -> int
 def config_of(seed: int, overrides: Sequence[str]) -> Config:
     """The parameters of `params.yaml` with a short clip phase, in one process."""
     phases = parse_config(_plain(edited(PARAMS, [])), PARAMS).train
-    early = phases.image.steps + phases.tracking.steps + 1  # nobody labels with it
+    early = phases.steps_before_clip + 1  # nobody labels with it
     changed = [
         f"seed={seed}", f"train.clip.steps={CLIP_STEPS}", f"train.early_stop_step={early}",
         f"pseudolabel.checkpoint=models/glus/step-{early:06d}", "compute.processes=1", "compute.workers=0", *overrides,

@@ -19,9 +19,12 @@ from glus.config.selection import (
     SelectorModelConfig,
 )
 from glus.config.training import (
+    ALIGNMENT_PARTS,
     IMAGE_PARTS,
     TRACKING_PARTS,
     ContrastiveConfig,
+    GroundingConfig,
+    ImagePhaseConfig,
     LossConfig,
     OptimiserConfig,
     PhaseConfig,
@@ -29,6 +32,7 @@ from glus.config.training import (
 )
 
 __all__ = [
+    "ALIGNMENT_PARTS",
     "DATASETS",
     "IMAGE_PARTS",
     "PRESETS",
@@ -37,6 +41,8 @@ __all__ = [
     "ComputeConfig",
     "Config",
     "ContrastiveConfig",
+    "GroundingConfig",
+    "ImagePhaseConfig",
     "KeyFrameSourceName",
     "KeyframesConfig",
     "LanguageConfig",

@@ -20,6 +20,7 @@ from glus.config.shapes import clips_are_long_enough, selector_shapes_fit, shape
 from glus.config.training import PhaseConfig
 from glus.paths import FINAL_MODEL, checkpoint
 
+WITH_FAMILIES = (*PHASES, "grounding")  # sections of `train`
 EVERYTHING = "all"  # in `propagate.comparisons`, beside names of families
 COMPARISONS = ("memory_off", "key_frames", "strided", "training_steps")
 
@@ -43,7 +44,7 @@ def nothing_is_listed_twice(config: Config) -> Iterator[str]:
         "stage.splits": config.stage.splits,
         "data.train": [entry.split for entry in config.data.train],
         "data.evaluation": config.data.evaluation,
-        **{f"train.{name}.families": getattr(config.train, name).families for name in PHASES},
+        **{f"train.{name}.families": getattr(config.train, name).families for name in WITH_FAMILIES},
         "train.trainable": config.train.trainable,
         "selector.trainable": config.selector.trainable,
         "model.lora.targets": config.model.lora.targets,
@@ -83,7 +84,7 @@ def generated_splits_are_described(config: Config) -> Iterator[str]:
 def labelling_model_is_written(config: Config) -> Iterator[str]:
     """The model that labels is the final one, or the early-stop one, from within the phase that the paper trains."""
     train = config.train
-    before, last = train.image.steps + train.tracking.steps, train.total_steps
+    before, last = train.steps_before_clip, train.total_steps
     if train.early_stop_step > last:
         yield f"train.early_stop_step: {train.early_stop_step} is beyond the last step {last}"
     elif not before < train.early_stop_step < last:
@@ -130,7 +131,7 @@ def families_exist(config: Config) -> Iterator[str]:
     """Families that are trained on or compared by exist, and generated clips to train on are spoken of in them."""
     known = {family for families in FAMILIES.values() for family in families}
     comparisons = config.propagate.comparisons
-    named = {f"train.{name}": (getattr(config.train, name).families, known) for name in PHASES}
+    named = {f"train.{name}": (getattr(config.train, name).families, known) for name in WITH_FAMILIES}
     named |= {f"propagate.comparisons.{key}": (getattr(comparisons, key), known | {EVERYTHING}) for key in COMPARISONS}
     for key, (families, there) in named.items():
         if unknown := sorted(set(families) - there):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from glus.config.root import Config
-from glus.config.training import IMAGE_PARTS, TRACKING_PARTS
+from glus.config.training import ALIGNMENT_PARTS, IMAGE_PARTS, TRACKING_PARTS
 
-PHASES = ("image", "tracking", "clip")
+PHASES = ("alignment", "image", "tracking", "clip")
 FEWEST_LABELLED = 2  # videos: a selector is trained on one and validated on another
 
 
@@ -82,9 +82,9 @@ def training_has_a_start_and_clips(config: Config) -> Iterator[str]:
         )
     generated = _num_generated_clips(config)
     for name in PHASES:
-        samples = getattr(train, name).samples
-        if generated is not None and samples > generated:
-            yield f"train.{name}.samples: {samples} per step, but data.train has {generated} clips"
+        phase = getattr(train, name)
+        if generated is not None and phase.steps and phase.samples > generated:
+            yield f"train.{name}.samples: {phase.samples} per step, but data.train has {generated} clips"
     yield from _labelling_leaves_enough(config, generated)
     if config.model.base is None and train.image.steps == 0:
         yield "model.base: no pretrained weights named, and train.image.steps is 0: nothing to start from"
@@ -119,6 +119,7 @@ def phases_can_be_optimised(config: Config) -> Iterator[str]:
     """A warm-up ends within its phase, and rates are given to what the phase trains."""
     train, selector = config.train, config.selector
     for key, steps, optimiser, parts in (
+        ("train.alignment", train.alignment.steps, train.alignment.optimiser, ALIGNMENT_PARTS),
         ("train.image", train.image.steps, train.image.optimiser, IMAGE_PARTS),
         ("train.tracking", train.tracking.steps, train.tracking.optimiser, TRACKING_PARTS),
         ("train.clip", train.clip.steps, train.clip.optimiser, train.trainable),

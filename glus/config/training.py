@@ -32,10 +32,27 @@ class PhaseConfig(Section):
     optimiser: OptimiserConfig
 
 
-class ImagePhaseConfig(PhaseConfig):
-    """Single frames, no memory: what stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
+class AlignmentPhaseConfig(PhaseConfig):
+    """Frames and words, no masks: what stands for LLaVA's pretraining at the tiny size (0 steps with real weights)."""
 
     word_prediction: Weight  # of the loss by which [SEG] states have to predict the words of their conversation
+
+
+class ImagePhaseConfig(PhaseConfig):
+    """One frame to segment, no memory: stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
+
+    num_context_frames: Count  # that the one frame has before it, from the whole video
+    word_prediction: Weight  # of the loss by which [SEG] states have to predict the words of their conversation
+
+
+class GroundingConfig(Section):
+    """Looking for what only other frames tell, which a language model from scratch does not learn from masks."""
+
+    families: list[
+        str
+    ]  # families of expressions that ask for it, in all phases with words; empty: none, as in the paper
+    naming: Weight  # of the loss by which visual tokens have to predict the words for what they show
+    pointing: Weight  # of the loss by which [SEG] prompts have to name a place in SAM-2's code for points
 
 
 class TrackingPhaseConfig(PhaseConfig):
@@ -79,6 +96,7 @@ Trainable = Literal[
 ]  # fmt: skip
 
 
+ALIGNMENT_PARTS: tuple[Trainable, ...] = ("vision_tower", "mm_projector", "language", "embeddings", "text_hidden_fcs")
 IMAGE_PARTS: tuple[Trainable, ...] = (
     "vision_tower", "mm_projector", "language", "embeddings", "lm_head", "text_hidden_fcs",
     "image_encoder", "mask_decoder", "prompt_encoder", "memory_attention",
@@ -91,9 +109,11 @@ TRACKING_PARTS: tuple[Trainable, ...] = (
 class TrainConfig(Section):
     """Step 2, paper 4.1 to 4.3, B.2, Table A."""
 
+    alignment: AlignmentPhaseConfig
     image: ImagePhaseConfig
     tracking: TrackingPhaseConfig
     clip: ClipPhaseConfig
+    grounding: GroundingConfig
     loss: LossConfig
     loss_mean: Literal["micro_batch", "global"]  # over the masks of each batch, then over batches; over all of a step
     contrastive: ContrastiveConfig
@@ -107,7 +127,12 @@ class TrainConfig(Section):
     @property
     def total_steps(self) -> int:
         """Steps of all phases."""
-        return self.image.steps + self.tracking.steps + self.clip.steps
+        return self.steps_before_clip + self.clip.steps
+
+    @property
+    def steps_before_clip(self) -> int:
+        """Steps of the phases that stand for pretraining."""
+        return self.alignment.steps + self.image.steps + self.tracking.steps
 
     @property
     def steps_to_keep(self) -> list[int]:

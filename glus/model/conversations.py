@@ -36,7 +36,12 @@ class Conversations:
 
 
 def pack_conversations(
-    rows: Sequence[list[int]], clip_of: Sequence[int], visual_tokens_per_clip: int, asked: Sequence[Sequence[int]]
+    rows: Sequence[list[int]],
+    clip_of: Sequence[int],
+    visual_tokens_per_clip: int,
+    asked: Sequence[Sequence[int]],
+    *,
+    ask_visual: bool = False,
 ) -> Conversations:
     """Packs whole conversations, whose beginnings are compared token by token.
 
@@ -45,6 +50,8 @@ def pack_conversations(
         clip_of: for each of them, the clip that its images are of, in order.
         visual_tokens_per_clip: of all frames of a clip.
         asked: positions in each of them whose states are wanted.
+        ask_visual: the states of all visual tokens are wanted too, behind the others, as the first conversation about
+            each clip reads them.
 
     Raises:
         InputError: a conversation has another number of places for visual tokens.
@@ -57,6 +64,9 @@ def pack_conversations(
         sequences.append([-1 - next(images) if token == IMAGE_ID else token for token in read])
     forest = share_beginnings(sequences)
     wanted = [path[position] for path, positions in zip(forest.paths, asked, strict=True) for position in positions]
+    if ask_visual:
+        for clip in sorted(set(clip_of)):
+            wanted += [place for place in forest.paths[clip_of.index(clip)] if forest.tokens[place] < 0]
     tokens = torch.tensor(forest.tokens)
     is_word = tokens >= 0
     return Conversations(

@@ -5,6 +5,7 @@ Shapes: N frames, P visual tokens per frame, D language width, B expressions, L 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,18 +29,27 @@ class HiddenStates:
     Attributes:
         last: after the last layer and the final norm, what the LM head reads.
         seg: what [SEG] embeddings are read from: `last`, or the output of the layer before (`seg_layer`).
+        penultimate: the output of the layer before, which is what the last one reads of other positions.
     """
 
     last: Tensor
     seg: Tensor
+    penultimate: Tensor
 
     def unflatten(self, rows: int) -> HiddenStates:
         """States of equally many positions for each of some rows, [rows, positions, D]."""
-        return HiddenStates(*(states.unflatten(0, (rows, -1)) for states in (self.last, self.seg)))
+        return self._each(lambda states: states.unflatten(0, (rows, -1)))
+
+    def first(self, number: int) -> HiddenStates:
+        """The first of them, [number, ...]."""
+        return self._each(lambda states: states[:number])
 
     def flatten(self) -> HiddenStates:
         """The same states as rows, [positions, D]."""
-        return HiddenStates(self.last.flatten(0, -2), self.seg.flatten(0, -2))
+        return self._each(lambda states: states.flatten(0, -2))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> HiddenStates:
+        return HiddenStates(change(self.last), change(self.seg), change(self.penultimate))
 
 
 class MultimodalLanguageModel(nn.Module):
@@ -109,7 +119,7 @@ class MultimodalLanguageModel(nn.Module):
         words = self.language_model.get_input_embeddings()(conversations.words)
         embeddings = functional.embedding(conversations.sources, torch.cat([words, visual_tokens.to(words.dtype)]))
         last, penultimate = read_packed(self.language_model.model, embeddings, conversations.layout)
-        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last)
+        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last, penultimate)
 
     def read_context(self, input_ids: Tensor, image_tokens: Tensor) -> SharedCache:
         """Reads the beginning that all conversations about a video share.
@@ -156,7 +166,7 @@ class MultimodalLanguageModel(nn.Module):
             positions,
             before.continued(keep=False),
         )
-        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last)
+        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last, penultimate)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -65,6 +65,8 @@ def fine_tuning(folder: Path, base: Path, steps: int) -> list[str]:
         f"model.base={base.as_posix()!r}",
         "stage.exclude={}",
         "train.kept_steps=[]",
+        "train.alignment.steps=0",
+        "train.grounding.families=[]",
         "train.image.steps=0",
         "train.tracking.steps=0",
         f"train.clip.steps={steps}",

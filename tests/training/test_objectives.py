@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from glus.config import MemoryConfig
-from glus.training.segmentation.objectives import mask_losses, segment_window, word_prediction_loss
+from glus.training.segmentation.objectives import mask_losses, segment_window
+from glus.training.segmentation.pretraining import word_prediction_loss
 
 
 @pytest.mark.parametrize("detach", [False, True])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from glus.model.conversations import Conversations
+from glus.training.segmentation.grounding import Grounding
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ClipBatch:
         targets: one [n, Nq, H, W] for each clip, in the order of its n expressions: bool, or uint8 where annotations
             are summed as published.
         keys: Nq keys for each of the B expressions.
+        grounding: what there is to name and to point at, where the states of visual tokens are asked behind those of
+            [SEG]; else None.
     """
 
     clip_pixels: Tensor
@@ -46,6 +49,7 @@ class ClipBatch:
     clip_of: Tensor
     targets: tuple[Tensor, ...]
     keys: tuple[tuple[TokenKey, ...], ...]
+    grounding: Grounding | None = None
 
     @property
     def num_masks(self) -> int:
@@ -60,7 +64,9 @@ class ClipBatch:
     def to(self, device: torch.device) -> ClipBatch:
         """The batch on another device."""
         tensors: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor | Conversations)
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor | Conversations | Grounding)
         }
         return replace(self, **tensors, targets=tuple(target.to(device) for target in self.targets))
 

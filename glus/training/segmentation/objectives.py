@@ -7,9 +7,8 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from glus.config import ContrastiveConfig, LossConfig, MemoryConfig
+from glus.config import ContrastiveConfig, GroundingConfig, LossConfig, MemoryConfig
 from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
 from glus.model.mllm import HiddenStates
@@ -17,6 +16,7 @@ from glus.model.sam2 import FrameFeatures, MaskBranch, Memory, resize_logits
 from glus.training.loop.group import gather_in_order
 from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
 from glus.training.segmentation.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
+from glus.training.segmentation.grounding import grounding_losses, weighted
 from glus.training.segmentation.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 
 _MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
@@ -31,6 +31,7 @@ class ClipObjective(nn.Module):
         contrastive: weight and settings of the contrastive term.
         memory: stride, number of memories, whether they are cut off from the graph; None: frames without memory.
         bank: tokens of earlier steps; `end_step` adds those of the step.
+        grounding: weights of naming and pointing; None: no batch asks for them.
         pick: draws positives and negatives of the contrastive term; the parity tests give one that repeats what the
             published code drew.
     """
@@ -42,16 +43,18 @@ class ClipObjective(nn.Module):
         contrastive: ContrastiveConfig,
         memory: MemoryConfig | None,
         bank: TokenBank,
+        grounding: GroundingConfig | None = None,
         pick: Picker = pick_at_random,
     ) -> None:
         super().__init__()
         self.model, self.loss, self.contrastive, self.memory = model, loss, contrastive, memory
-        self.bank, self.pick = bank, pick
+        self.bank, self.grounding, self.pick = bank, grounding, pick
         self._spoken: list[tuple[list[TokenKey], Tensor]] = []  # by the batches of this step
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch: `loss`, and its unweighted parts."""
-        hidden = seg_hidden(self.model, batch)
+        asked = read_asked(self.model, batch)
+        hidden = asked.first(batch.num_masks).unflatten(len(batch.clip_of))
         prompts = self.model.seg_prompts(hidden.seg)
         ce = seg_cross_entropy(self.model.seg_logits(hidden.last), self.model.seg_id)
         features = encode_clip(self.model, batch.sam2_pixels)
@@ -59,6 +62,9 @@ class ClipObjective(nn.Module):
         bce, dice = mask_losses(logits, batch.targets)
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
         losses = {"ce": ce, "bce": bce, "dice": dice}
+        if self.grounding is not None and batch.grounding is not None:
+            found = grounding_losses(self.model, asked, prompts.flatten(0, 1), batch.grounding, batch.targets)
+            total, losses = total + weighted(found, self.grounding), losses | found
         if self.contrastive.weight:
             term = self._contrastive_term(prompts.flatten(0, 1), list(chain.from_iterable(batch.keys)))
             if term is not None:
@@ -89,56 +95,6 @@ class ClipObjective(nn.Module):
         self._spoken = []
 
 
-class ImageObjective(nn.Module):
-    """Single frames, for a model without pretrained weights.
-
-    The cross entropy of [SEG] trains the LM head only: its target is the same at every position, and from scratch it
-    would turn all [SEG] states into one direction before the words are learned. What a pretrained language model brings
-    instead is that its states know what was said: see `word_prediction_loss`.
-
-    Args:
-        word_prediction: weight of that.
-    """
-
-    def __init__(self, model: GlusModel, loss: LossConfig, word_prediction: float) -> None:
-        super().__init__()
-        self.model, self.loss, self.word_prediction = model, loss, word_prediction
-
-    def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
-        """Losses of a batch with one query frame."""
-        hidden = seg_hidden(self.model, batch)
-        prompts = self.model.seg_prompts(hidden.seg)
-        ce = seg_cross_entropy(self.model.seg_logits(hidden.last.detach()), self.model.seg_id)
-        embeddings = self.model.language_model.model.embed_tokens.weight
-        words = word_prediction_loss(hidden.seg[:, 0], batch.input_ids, embeddings)
-        features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
-        conditioned = self.model.masks.condition(features, [])
-        logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False)
-        bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
-        total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice + self.word_prediction * words
-        parts = {"ce": ce, "bce": bce, "dice": dice, "word_prediction": words}
-        return {"loss": total, **{name: value.detach() for name, value in parts.items()}}
-
-
-def word_prediction_loss(states: Tensor, input_ids: Tensor, embeddings: Tensor) -> Tensor:
-    """How well states name the words by which the conversations of a batch differ.
-
-    Cross entropy between the softmax over all words, read through their input embeddings, and the uniform distribution
-    over the words of a conversation that are not in every other one. Without it the prompts of different expressions
-    run together on some seeds, and the words are found hundreds of steps later.
-
-    Args:
-        states: float [B, D].
-        input_ids: int [B, L], negative where an image stands.
-        embeddings: float [V, D].
-    """
-    said = torch.zeros(len(input_ids), len(embeddings), device=states.device)
-    said.scatter_(1, input_ids.clamp(min=0), 1.0)
-    telling = said * (said.mean(dim=0) < 1)
-    target = telling / telling.sum(dim=1, keepdim=True).clamp(min=1)
-    return -(target * functional.log_softmax(states @ embeddings.T, dim=1)).sum(dim=1).mean()
-
-
 class TrackingObjective(nn.Module):
     """A true first mask carried on through memory, without words: the prompt is SAM-2's "not a point" embedding."""
 
@@ -164,9 +120,14 @@ class TrackingObjective(nn.Module):
 
 
 def seg_hidden(model: GlusModel, batch: ClipBatch) -> HiddenStates:
-    """States at the positions that predict the [SEG] tokens: float [B, Nq, D]."""
+    """States at the positions that predict the [SEG] tokens, where no others are asked: float [B, Nq, D]."""
+    return read_asked(model, batch).unflatten(len(batch.clip_of))
+
+
+def read_asked(model: GlusModel, batch: ClipBatch) -> HiddenStates:
+    """States of all positions that are asked: float [A, D]."""
     tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
-    return model.mllm(batch.conversations, tokens.flatten(0, 1)).unflatten(len(batch.clip_of))
+    return model.mllm(batch.conversations, tokens.flatten(0, 1))
 
 
 def encode_clip(model: GlusModel, sam2_pixels: Tensor) -> FrameFeatures:

@@ -1,4 +1,4 @@
-"""The phases of training GLUS, from parameters: image, tracking (both only from scratch), clip (the paper's)."""
+"""The phases of training GLUS, from parameters: alignment, image, tracking (only from scratch), clip (the paper's)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glus.config import IMAGE_PARTS, TRACKING_PARTS, MemoryConfig, ModelConfig, PhaseConfig, TrainConfig
+from glus.config import (
+    ALIGNMENT_PARTS,
+    IMAGE_PARTS,
+    TRACKING_PARTS,
+    GroundingConfig,
+    MemoryConfig,
+    ModelConfig,
+    PhaseConfig,
+    TrainConfig,
+)
 from glus.model.assembly import build_text_hidden_fcs
 from glus.model.glus import GlusModel
 from glus.records.split import StagedSplit
@@ -19,8 +28,15 @@ from glus.training.loop.phase import Phase
 from glus.training.loop.sampling import Mixture
 from glus.training.loop.trainable import select_parameters
 from glus.training.segmentation.contrastive import TokenBank
-from glus.training.segmentation.objectives import ClipObjective, ImageObjective, TrackingObjective
-from glus.training.segmentation.samples import BatchBuilder, ClipPhaseBatches, ImagePhaseBatches, TrackingPhaseBatches
+from glus.training.segmentation.objectives import ClipObjective, TrackingObjective
+from glus.training.segmentation.pretraining import AlignmentObjective, ImageObjective
+from glus.training.segmentation.samples import (
+    BatchBuilder,
+    ClipPhaseBatches,
+    Grounder,
+    SingleQueryBatches,
+    TrackingPhaseBatches,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +57,8 @@ def build_phases(
         seed: of all that is drawn.
     """
     phases = []
+    if train.alignment.steps:
+        phases.append(_alignment_phase(model, splits, train, shape.num_context_frames, seed))
     if train.image.steps:
         phases.append(_image_phase(model, splits, train, seed))
     if train.tracking.steps:
@@ -57,21 +75,42 @@ def _mixture(name: str, phase: PhaseConfig, splits: Splits, min_frames: int) -> 
     return mixture
 
 
-def _builder(model: GlusModel, *, sum_annotations: bool = False) -> BatchBuilder:
-    return BatchBuilder(model.tokenizer, model.transform, model.mllm.tokens_per_frame, sum_annotations=sum_annotations)
+def _builder(model: GlusModel, grounding: GroundingConfig, *, sum_annotations: bool = False) -> BatchBuilder:
+    tokenizer, per_frame = model.tokenizer, model.mllm.tokens_per_frame
+    ground = Grounder(grounding.families, tokenizer, model.mllm.num_patches, per_frame) if grounding.families else None
+    return BatchBuilder(tokenizer, model.transform, per_frame, sum_annotations=sum_annotations, ground=ground)
+
+
+def _alignment_phase(model: GlusModel, splits: Splits, train: TrainConfig, num_context_frames: int, seed: int) -> Phase:
+    phase = train.alignment
+    batches = SingleQueryBatches(
+        "alignment",
+        _mixture("alignment", phase, splits, min_frames=1),
+        _builder(model, train.grounding),
+        seed,
+        phase.samples,
+        num_context_frames,
+        phase.max_expressions,
+        train.vary_conversation,
+    )
+    objective = AlignmentObjective(model, phase.word_prediction, train.grounding)
+    return _phase("alignment", phase, model, ALIGNMENT_PARTS, batches, objective)
 
 
 def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
     phase = train.image
-    batches = ImagePhaseBatches(
+    batches = SingleQueryBatches(
+        "image",
         _mixture("image", phase, splits, min_frames=1),
-        _builder(model),
+        _builder(model, train.grounding),
         seed,
         phase.samples,
+        phase.num_context_frames,
         phase.max_expressions,
         train.vary_conversation,
     )
-    return _phase("image", phase, model, IMAGE_PARTS, batches, ImageObjective(model, train.loss, phase.word_prediction))
+    objective = ImageObjective(model, train.loss, phase.word_prediction, train.grounding)
+    return _phase("image", phase, model, IMAGE_PARTS, batches, objective)
 
 
 def _tracking_phase(model: GlusModel, splits: Splits, train: TrainConfig, memory: MemoryConfig, seed: int) -> Phase:
@@ -94,7 +133,7 @@ def _clip_phase(
     phase = train.clip
     batches = ClipPhaseBatches(
         _mixture("clip", phase, splits, min_frames=shape.num_query_frames),
-        _builder(model, sum_annotations=phase.sum_annotations),
+        _builder(model, train.grounding, sum_annotations=phase.sum_annotations),
         seed,
         phase.samples,
         shape.num_context_frames,
@@ -105,7 +144,7 @@ def _clip_phase(
         train.vary_conversation,
     )
     memory = shape.memory if phase.use_memory else None
-    objective = ClipObjective(model, train.loss, train.contrastive, memory, bank)
+    objective = ClipObjective(model, train.loss, train.contrastive, memory, bank, train.grounding)
     clip = replace(_phase("clip", phase, model, train.trainable, batches, objective), end_step=objective.end_step)
     if phase.fresh_text_hidden_fcs:
         return replace(clip, start=partial(_draw_text_hidden_fcs, model, seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from glus.processing.conversation import (
     QUESTIONS,
     training_prompt,
 )
+from glus.processing.coverage import coverage
 from glus.processing.sentences import SEG, require_sentences, taught_to_glus
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
@@ -34,6 +35,7 @@ from glus.training.loop.sampling import (
     sample_window,
 )
 from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
+from glus.training.segmentation.grounding import Grounding, by_referent, telling_words
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,50 @@ class ClipSample:
     answers: list[list[int]]
 
 
+class Grounder:
+    """Finds what there is to name and to point at in samples.
+
+    Args:
+        families: of the expressions that only other frames tell apart.
+        num_patches: of a frame, before pooling.
+        tokens_per_frame: after it.
+    """
+
+    def __init__(
+        self, families: Collection[str], tokenizer: LlamaSentencePiece, num_patches: int, tokens_per_frame: int
+    ) -> None:
+        self._families, self._tokenizer = frozenset(families), tokenizer
+        self._num_patches, self._tokens_per_frame = num_patches, tokens_per_frame
+
+    def __call__(self, samples: Sequence[ClipSample]) -> Grounding:
+        """All that is said of a clip is named, not just the expressions that were drawn."""
+        pointed = [item.family in self._families for sample in samples for item in sample.expressions]
+        return Grounding.of_clips([self._of_clip(sample) for sample in samples], pointed)
+
+    def _of_clip(self, sample: ClipSample) -> tuple[torch.Tensor, torch.Tensor]:
+        """Words [R, V] and coverage [R, T]; later query frames follow words, which their tokens could repeat."""
+        groups = by_referent(item for item in sample.draw.expressions if item.family in self._families)
+        said = [
+            {token for item in group for token in self._tokenizer.encode(taught_to_glus(item.text))} for group in groups
+        ]
+        words = telling_words(said, len(self._tokenizer))
+        num_frames = len(sample.context_frames) + len(sample.query_frames)
+        shown = torch.zeros(len(groups), num_frames * self._tokens_per_frame)
+        if groups:
+            frames = [*sample.context_frames, sample.query_frames[0]]
+            masks = np.stack([union_target(sample.draw.split, group[0], frames) for group in groups])
+            before = coverage(torch.from_numpy(masks), self._num_patches, self._tokens_per_frame)
+            shown[:, : before.shape[1]] = before
+        return words, shown
+
+
 class BatchBuilder:
     """Turns drawn samples into a `ClipBatch`: reads frames and masks, builds and tokenises the conversations.
 
     Args:
         sum_annotations: add the annotations of an expression up, as published (a pixel of two counts 2), instead of
             taking their union.
+        ground: finds what there is to name and to point at, for phases that ask for it.
     """
 
     def __init__(
@@ -63,10 +103,12 @@ class BatchBuilder:
         tokens_per_frame: int,
         *,
         sum_annotations: bool = False,
+        ground: Grounder | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.transform = transform
         self.tokens_per_frame = tokens_per_frame
+        self._ground = ground
         self._target = summed_target if sum_annotations else union_target
         self._seg_id = tokenizer.token_id(SEG)
 
@@ -84,10 +126,13 @@ class BatchBuilder:
             ),
             sam2_pixels=torch.stack([self.transform.sam2(frames) for frames in query]),
             input_ids=pad_ids(rows, self.tokenizer.pad_id),
-            conversations=pack_conversations(rows, clip_of, num_frames * self.tokens_per_frame, asked),
+            conversations=pack_conversations(
+                rows, clip_of, num_frames * self.tokens_per_frame, asked, ask_visual=self._ground is not None
+            ),
             clip_of=torch.tensor(clip_of),
             targets=tuple(self._targets(sample) for sample in samples),
             keys=tuple(_keys(sample, expression) for sample in samples for expression in sample.expressions),
+            grounding=self._ground(samples) if self._ground else None,
         )
 
     def _conversation(self, sample: ClipSample, number: int) -> list[int]:
@@ -171,24 +216,26 @@ class ClipPhaseBatches:
                 self.into_ambiguous,
             ),
             expressions,
-            *_draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
+            *draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
         )
 
 
 @dataclass(frozen=True)
-class ImagePhaseBatches:
-    """Single frames with one expression for each object: what stands for LISA's pretraining."""
+class SingleQueryBatches:
+    """One query frame with one expression for each object: what stands for LLaVA's and LISA's pretraining."""
 
+    name: str  # of the phase
     mixture: Mixture
     builder: BatchBuilder
     seed: int
     num_samples: int
+    num_context_frames: int
     max_expressions: int
     vary_conversation: bool
 
     def __call__(self, number: int) -> ClipBatch:
         """The batch of a number."""
-        generator = batch_generator(self.seed, "image", number)
+        generator = batch_generator(self.seed, self.name, number)
         return self.builder.build([self._sample(generator) for _ in range(self.num_samples)])
 
     def _sample(self, generator: np.random.Generator) -> ClipSample:
@@ -196,11 +243,12 @@ class ImagePhaseBatches:
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
         clear = [index for index in range(draw.video.num_frames) if index not in draw.video.ambiguous_frames]
         frame = int(generator.choice(clear))
-        texts = _draw_texts(len(expressions), 1, self.vary_conversation, generator)
-        return ClipSample(draw, [], [frame], expressions, *texts)
+        texts = draw_texts(len(expressions), 1, self.vary_conversation, generator)
+        context = sample_context_frames(draw.video.num_frames, self.num_context_frames, generator)
+        return ClipSample(draw, context, [frame], expressions, *texts)
 
 
-def _draw_texts(
+def draw_texts(
     num_expressions: int, num_frames: int, vary: bool, generator: np.random.Generator
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Question and answer texts of each expression and query frame."""
