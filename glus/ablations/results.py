@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from glus.ablations.tables import tables
-from glus.config import load_config
+from glus.config import load_config, read_parameters
 from glus.evaluation.results import read_results
 from glus.files import read_json
 from glus.paths import EVALUATION_METRICS
@@ -124,16 +124,17 @@ def _run(project: Path, place: tuple[str, str], changes: tuple[str, ...], folder
     read_results(folder / EVALUATION_METRICS)  # its errors name what is damaged
     passport = read_passport(file) if file.is_file() else None
     spent = [cost["wall_s"] for cost in passport.cost.values()] if passport else []
-    config, scores = load_config(folder / PARAMETERS), read_json(folder / EVALUATION_METRICS)
-    decides = {key for step in STEPS for key in step.parameters} - {"seed"}
+    parameters = dict(_leaves(read_parameters(folder / PARAMETERS), ""))  # of whichever version wrote them
+    scores = read_json(folder / EVALUATION_METRICS)
+    decides = tuple(f"{key}." for step in STEPS for key in step.parameters if key != "seed")
     return OwnRun(
         *place,
-        config.seed,
+        parameters["seed"],
         numbers(scores, ""),
         {f"{dataset}/{split}": facts for dataset, splits in scores.items() for split, facts in splits.items()},
-        dict(_leaves(config.parameters(decides), "")),
+        {key: value for key, value in parameters.items() if f"{key}.".startswith(decides)},
         changes,
-        config.model.base is not None,
+        parameters["model.base"] is not None,
         origin_of(passport, file.relative_to(project)) if passport else None,
         sum(spent) if spent else None,
     )

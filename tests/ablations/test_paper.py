@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -164,6 +165,20 @@ def test_runs_on_top_of_different_parameters_stand_apart(tmp_path: Path) -> None
     for shown in (page, text):
         assert "Begun here and not finished: Global Reasoning, seed 1. The same" in shown
     check_page(page)
+
+
+def test_a_run_of_a_version_with_fewer_parameters_stands_apart(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        leave_run(tmp_path, "glu", seed, "synthetic/test", 50 + seed, "smoke", "25 expressions")
+    file = tmp_path / "ablations/table-4/glu/seed-1/params.yaml"
+    older, removed = re.subn(r"\n  grounding:.*\n    families:.*\n    naming:.*\n    pointing:.*", "", file.read_text())
+    assert removed == 1
+    file.write_text(older)
+    write_report(tmp_path)
+    rows = list(csv.DictReader((tmp_path / PLOTS_FILE).open()))
+    assert [(row["table"], row["JF"]) for row in rows] == [("4", "50.0"), ("4 (2)", "51.0")]
+    differing = "(train.grounding.families; train.grounding.naming; train.grounding.pointing)"
+    assert differing in (tmp_path / REPORT.with_suffix(".md")).read_text().replace("\n", " ")
 
 
 def test_figure_4_stands_by_training_step(tmp_path: Path) -> None:
