@@ -77,6 +77,7 @@ ROWS: list[tuple[str, str]] = [
     # frames beyond the clip
     ("model.num_context_frames=13", "model.num_context_frames"),
     ("model.num_query_frames=13", "model.num_query_frames"),
+    ("train.image.num_context_frames=13", "train.image.num_context_frames"),
     ("train.tracking.num_frames=13", "train.tracking.num_frames"),
     ("selector.num_context_frames=[8, 13]", "selector.num_context_frames"),
     ("selector.num_context_frames=[9, 8]", "selector.num_context_frames"),
@@ -138,17 +139,29 @@ ROWS: list[tuple[str, str]] = [
     ("model.lora.rank=0", "train.trainable"),
     ("selector.model.lora.rank=0", "selector.trainable"),
     ("train.loss={ce: 0.0, bce: 0.0, dice: 0.0}", "train.loss"),
+    ("train.alignment.steps=100 train.alignment.word_prediction=0.0", "train.alignment.word_prediction"),
+    (
+        "train.alignment.steps=100 train.alignment.word_prediction=0.0"
+        " train.grounding={families: [appearance], naming: 0.0, pointing: 0.0}",
+        "train.alignment.word_prediction",
+    ),
     ("selector.score_weight=0.0 selector.ce_weight=0.0", "selector.score_weight"),
     ("train.contrastive.num_negatives=512", "train.contrastive.num_negatives"),
     ("train.clip.optimiser.warmup_steps=451", "train.clip.optimiser.warmup_steps"),
     ("selector.optimiser.warmup_steps=251", "selector.optimiser.warmup_steps"),
     ("train.clip.optimiser.rate_factors={vision_tower: 0.1}", "train.clip.optimiser.rate_factors"),
+    ("train.alignment.steps=49", "train.alignment.optimiser.warmup_steps"),
+    (
+        "train.alignment.steps=50 train.alignment.optimiser.rate_factors={mask_decoder: 0.1}",
+        "train.alignment.optimiser.rate_factors",
+    ),
     ("train.image.optimiser.rate_factors={lora: 0.1}", "train.image.optimiser.rate_factors"),
     ("selector.optimiser.rate_factors={no_such_part: 0.1}", "selector.optimiser.rate_factors"),
     ("train.image.steps=0 train.early_stop_step=300 pseudolabel.checkpoint=models/glus/step-000300", "model.base"),
     ("train.clip.samples=100000", "train.clip.samples"),
     ("train.checkpoint_every=7", "train.checkpoint_every"),
     ("selector.checkpoint_every=7", "selector.checkpoint_every"),
+    ("train.alignment.accumulation=3", "train.alignment.accumulation"),
     ("train.image.accumulation=3", "train.image.accumulation"),
     ("selector.accumulation=3", "selector.accumulation"),
     # the early stop: beyond the end, on each border, before the paper's training
@@ -171,6 +184,8 @@ ROWS: list[tuple[str, str]] = [
     ("stage.synthetic.other_sentences={train: 0}", "stage.synthetic.other_sentences"),
     ("stage.roots={no_such_set: elsewhere}", "stage.roots.no_such_set"),
     ("stage.roots={synthetic: elsewhere}", "stage.roots.synthetic"),
+    ("train.grounding.families=[no_such_family]", "train.grounding.families"),
+    ("train.grounding.families=[opposed]", "train.grounding.families"),
     ("train.clip.families=[no_such_family]", "train.clip.families"),
     ("train.image.families=[appearance, no_such_family]", "train.image.families"),
     ("train.image.families=[appearance, motion]", "train.image.families"),  # the default has no such sentences there

@@ -17,7 +17,7 @@ from glus.config.learning import (
 from glus.config.paths import outside_paths_are_safe, sam2_is_described
 from glus.config.root import Config
 from glus.config.shapes import clips_are_long_enough, selector_shapes_fit, shapes_fit
-from glus.config.training import PhaseConfig
+from glus.config.training import GroundingConfig, PhaseConfig
 from glus.paths import FINAL_MODEL, checkpoint
 
 WITH_FAMILIES = (*PHASES, "grounding")  # sections of `train`
@@ -141,9 +141,10 @@ def families_exist(config: Config) -> Iterator[str]:
     if len(generated) < len(config.data.train):
         return  # what a data set tells apart is for its reader to say
     has = {family for split in generated for family in _families_of(config, split)}
-    for name in PHASES:
-        phase: PhaseConfig = getattr(config.train, name)
-        if phase.steps and (absent := sorted(set(phase.families) & known - has)):
+    for name in WITH_FAMILIES:
+        section: PhaseConfig | GroundingConfig = getattr(config.train, name)
+        drawn = set(section.families) if isinstance(section, GroundingConfig) or section.steps else set()
+        if absent := sorted(drawn & known - has):
             yield f"train.{name}.families: no clip of data.train has {', '.join(absent)} (there are: {_listed(has)})"
 
 

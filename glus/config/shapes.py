@@ -26,6 +26,7 @@ def clips_are_long_enough(config: Config) -> Iterator[str]:
     drawn = {
         "model.num_context_frames": config.model.num_context_frames,
         "model.num_query_frames": config.model.num_query_frames,
+        "train.image.num_context_frames": config.train.image.num_context_frames if config.train.image.steps else 0,
         "train.tracking.num_frames": config.train.tracking.num_frames if config.train.tracking.steps else 0,
         "selector.num_context_frames": most,
         "selector.num_query_frames": selector.num_query_frames,
