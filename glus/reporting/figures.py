@@ -31,7 +31,9 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#eceef2",
     "axes.axisbelow": True,
 }
-LOSSES = ("loss", "ce", "bce", "dice", "contrastive")
+LOSSES = {  # columns of the curves, and how they are called
+    "loss": "loss", "ce": "ce", "bce": "bce", "dice": "dice", "con": "contrastive", "naming": "naming", "pointing": "pointing",
+}  # fmt: skip
 
 
 def draw_training_curves(path: Path) -> str:
@@ -51,10 +53,10 @@ def _draw_loss(panel: Axes, table: pd.DataFrame, name: str) -> None:
         if len(rows):
             colour, line = hex_colour(COLOURS[number % len(COLOURS)]), LINES[number % len(LINES)]
             panel.plot(rows["step"], rows[name], color=colour, linestyle=line, label=str(phase))
-    panel.set_title(name, loc="left", fontsize=9, color=hex_colour(INK))
+    panel.set_title(LOSSES[name], loc="left", fontsize=9, color=hex_colour(INK))
     panel.set_ylim(bottom=0)
     panel.set_xlabel("step", color=hex_colour(FAINT))
-    if name == LOSSES[0]:
+    if name == next(iter(LOSSES)):
         panel.legend(frameon=False, fontsize=8)
 
 

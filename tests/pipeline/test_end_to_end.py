@@ -70,7 +70,8 @@ def test_every_step_leaves_its_artifacts(finished: Path) -> None:
     }  # fmt: skip
     for folder in ("models/glus/final", "data/pseudolabels", "models/selector", "data/keyframes", "predictions"):
         assert read_manifest(finished / folder).files
-    assert (finished / "reports/index.html").is_file()
+    page = (finished / "reports/index.html").read_text()
+    assert all(f">{loss}</text>" in page for loss in ("ce", "bce", "dice", "contrastive"))
 
 
 def test_no_secret_of_the_environment_is_in_the_report_or_a_record(finished: Path) -> None:

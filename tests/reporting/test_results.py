@@ -135,7 +135,7 @@ def test_page_shows_training_and_selector_where_they_ran(tmp_path: Path) -> None
     section = SplitSection("synthetic/test", RULE, RESULT, CHARTS, [], [])
     write_page([section], tmp_path / "without.html", tmp_path)
     (tmp_path / "train_curves.csv").write_text(
-        "step,phase,loss,ce,bce,dice,contrastive\n10,image,3,1,1,1,\n20,image,2,.5,1,.5,\n30,clip,1,.2,.5,.3,2\n"
+        "step,phase,loss,ce,bce,dice,con\n10,image,3,1,1,1,\n20,image,2,.5,1,.5,\n30,clip,1,.2,.5,.3,2\n"
     )
     (tmp_path / "selector.json").write_text(json.dumps({"held_out": {"correlation": 0.625}, "name": "not a number"}))
     write_page([section], tmp_path / "with.html", tmp_path)
