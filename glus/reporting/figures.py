@@ -32,7 +32,8 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
 }
 LOSSES = {  # columns of the curves, and how they are called
-    "loss": "loss", "ce": "ce", "bce": "bce", "dice": "dice", "con": "contrastive", "naming": "naming", "pointing": "pointing",
+    "loss": "loss", "ce": "ce", "bce": "bce", "dice": "dice", "con": "contrastive",
+    "naming": "naming", "pointing": "pointing",
 }  # fmt: skip
 
 
