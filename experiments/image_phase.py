@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glus.config import ImagePhaseConfig, load_config
+from glus.config import SingleQueryPhaseConfig, load_config
 from glus.masks import encode_rle
 from glus.metrics.scoring import TRIVIAL_BASELINES, ExpressionScore, VideoTask, score_video
 from glus.model.glus import GlusModel
@@ -75,7 +75,9 @@ def report(step: int, found: list[ExpressionScore]) -> None:
 
 
 @torch.no_grad()
-def scores(model: GlusModel, split: StagedSplit, video: Video, image: ImagePhaseConfig) -> Iterator[ExpressionScore]:
+def scores(
+    model: GlusModel, split: StagedSplit, video: Video, image: SingleQueryPhaseConfig
+) -> Iterator[ExpressionScore]:
     """Scores of one frame of a clip, for the sentences whose target is seen there."""
     frame = video.num_frames // 2
     annotated = {name: track for name, track in split.mask_rles(video.video_id).items() if frame in track}

@@ -77,6 +77,7 @@ ROWS: list[tuple[str, str]] = [
     # frames beyond the clip
     ("model.num_context_frames=13", "model.num_context_frames"),
     ("model.num_query_frames=13", "model.num_query_frames"),
+    ("train.alignment.steps=100 train.alignment.num_context_frames=13", "train.alignment.num_context_frames"),
     ("train.image.num_context_frames=13", "train.image.num_context_frames"),
     ("train.tracking.num_frames=13", "train.tracking.num_frames"),
     ("selector.num_context_frames=[8, 13]", "selector.num_context_frames"),

@@ -24,10 +24,10 @@ from glus.config.training import (
     TRACKING_PARTS,
     ContrastiveConfig,
     GroundingConfig,
-    ImagePhaseConfig,
     LossConfig,
     OptimiserConfig,
     PhaseConfig,
+    SingleQueryPhaseConfig,
     TrainConfig,
 )
 
@@ -42,7 +42,6 @@ __all__ = [
     "Config",
     "ContrastiveConfig",
     "GroundingConfig",
-    "ImagePhaseConfig",
     "KeyFrameSourceName",
     "KeyframesConfig",
     "LanguageConfig",
@@ -56,6 +55,7 @@ __all__ = [
     "PseudolabelConfig",
     "SelectorConfig",
     "SelectorModelConfig",
+    "SingleQueryPhaseConfig",
     "SyntheticConfig",
     "TrackerName",
     "TrainConfig",

@@ -22,12 +22,13 @@ def clips_are_long_enough(config: Config) -> Iterator[str]:
         )
     if all(not entry.split.startswith("synthetic/") for entry in config.data.train):
         return
-    num_frames = config.stage.synthetic.num_frames
+    train, num_frames = config.train, config.stage.synthetic.num_frames
     drawn = {
         "model.num_context_frames": config.model.num_context_frames,
         "model.num_query_frames": config.model.num_query_frames,
-        "train.image.num_context_frames": config.train.image.num_context_frames if config.train.image.steps else 0,
-        "train.tracking.num_frames": config.train.tracking.num_frames if config.train.tracking.steps else 0,
+        "train.alignment.num_context_frames": train.alignment.num_context_frames if train.alignment.steps else 0,
+        "train.image.num_context_frames": train.image.num_context_frames if train.image.steps else 0,
+        "train.tracking.num_frames": train.tracking.num_frames if train.tracking.steps else 0,
         "selector.num_context_frames": most,
         "selector.num_query_frames": selector.num_query_frames,
     }

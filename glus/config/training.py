@@ -32,25 +32,17 @@ class PhaseConfig(Section):
     optimiser: OptimiserConfig
 
 
-class AlignmentPhaseConfig(PhaseConfig):
-    """Frames and words, no masks: what stands for LLaVA's pretraining at the tiny size (0 steps with real weights)."""
+class SingleQueryPhaseConfig(PhaseConfig):
+    """Words and one query frame: what stands for LLaVA's and LISA's pretraining (0 steps with real weights)."""
 
-    word_prediction: Weight  # of the loss by which [SEG] states have to predict the words of their conversation
-
-
-class ImagePhaseConfig(PhaseConfig):
-    """One frame to segment, no memory: stands for LISA's pretraining at the tiny size (0 steps with real weights)."""
-
-    num_context_frames: Count  # that the one frame has before it, from the whole video
+    num_context_frames: Count  # that the query frame has before it, from the whole video
     word_prediction: Weight  # of the loss by which [SEG] states have to predict the words of their conversation
 
 
 class GroundingConfig(Section):
     """Looking for what only other frames tell, which a language model from scratch does not learn from masks."""
 
-    families: list[
-        str
-    ]  # families of expressions that ask for it, in all phases with words; empty: none, as in the paper
+    families: list[str]  # of expressions that ask for it, in all phases with words; empty: none, as in the paper
     naming: Weight  # of the loss by which visual tokens have to predict the words for what they show
     pointing: Weight  # of the loss by which [SEG] prompts have to name a place in SAM-2's code for points
 
@@ -109,8 +101,8 @@ TRACKING_PARTS: tuple[Trainable, ...] = (
 class TrainConfig(Section):
     """Step 2, paper 4.1 to 4.3, B.2, Table A."""
 
-    alignment: AlignmentPhaseConfig
-    image: ImagePhaseConfig
+    alignment: SingleQueryPhaseConfig  # without masks
+    image: SingleQueryPhaseConfig
     tracking: TrackingPhaseConfig
     clip: ClipPhaseConfig
     grounding: GroundingConfig

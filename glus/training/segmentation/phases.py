@@ -19,6 +19,7 @@ from glus.config import (
     MemoryConfig,
     ModelConfig,
     PhaseConfig,
+    SingleQueryPhaseConfig,
     TrainConfig,
 )
 from glus.model.assembly import build_text_hidden_fcs
@@ -58,7 +59,7 @@ def build_phases(
     """
     phases = []
     if train.alignment.steps:
-        phases.append(_alignment_phase(model, splits, train, shape.num_context_frames, seed))
+        phases.append(_alignment_phase(model, splits, train, seed))
     if train.image.steps:
         phases.append(_image_phase(model, splits, train, seed))
     if train.tracking.steps:
@@ -81,27 +82,13 @@ def _builder(model: GlusModel, grounding: GroundingConfig, *, sum_annotations: b
     return BatchBuilder(tokenizer, model.transform, per_frame, sum_annotations=sum_annotations, ground=ground)
 
 
-def _alignment_phase(model: GlusModel, splits: Splits, train: TrainConfig, num_context_frames: int, seed: int) -> Phase:
-    phase = train.alignment
-    batches = SingleQueryBatches(
-        "alignment",
-        _mixture("alignment", phase, splits, min_frames=1),
-        _builder(model, train.grounding),
-        seed,
-        phase.samples,
-        num_context_frames,
-        phase.max_expressions,
-        train.vary_conversation,
-    )
-    objective = AlignmentObjective(model, phase.word_prediction, train.grounding)
-    return _phase("alignment", phase, model, ALIGNMENT_PARTS, batches, objective)
-
-
-def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
-    phase = train.image
-    batches = SingleQueryBatches(
-        "image",
-        _mixture("image", phase, splits, min_frames=1),
+def _single_query_batches(
+    name: str, model: GlusModel, splits: Splits, train: TrainConfig, seed: int
+) -> SingleQueryBatches:
+    phase: SingleQueryPhaseConfig = getattr(train, name)
+    return SingleQueryBatches(
+        name,
+        _mixture(name, phase, splits, min_frames=1),
         _builder(model, train.grounding),
         seed,
         phase.samples,
@@ -109,8 +96,18 @@ def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int
         phase.max_expressions,
         train.vary_conversation,
     )
-    objective = ImageObjective(model, train.loss, phase.word_prediction, train.grounding)
-    return _phase("image", phase, model, IMAGE_PARTS, batches, objective)
+
+
+def _alignment_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
+    batches = _single_query_batches("alignment", model, splits, train, seed)
+    objective = AlignmentObjective(model, train.alignment.word_prediction, train.grounding)
+    return _phase("alignment", train.alignment, model, ALIGNMENT_PARTS, batches, objective)
+
+
+def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
+    batches = _single_query_batches("image", model, splits, train, seed)
+    objective = ImageObjective(model, train.loss, train.image.word_prediction, train.grounding)
+    return _phase("image", train.image, model, IMAGE_PARTS, batches, objective)
 
 
 def _tracking_phase(model: GlusModel, splits: Splits, train: TrainConfig, memory: MemoryConfig, seed: int) -> Phase:
