@@ -72,7 +72,7 @@ def test_prompts_point_at_their_mask():
     all_of_second = math.log(2 + math.exp(1) + math.exp(2))
     second = (all_of_second - 1) * 2 / 3 + (all_of_second - 2) / 3
     pointed = torch.tensor([True, True, True, False])
-    loss = pointing_loss(prompts, places, [masks[:1], masks[1:]], pointed)
+    loss = pointing_loss(2 * prompts, places, [masks[:1], masks[1:]], pointed)  # 2: the root of four dimensions
     assert math.isclose(float(loss), (first + second) / 2, rel_tol=1e-5)
     assert float(pointing_loss(prompts, places, [masks], pointed & False)) == 0.0
 
@@ -81,7 +81,7 @@ def test_each_query_frame_has_its_own_place():
     """Two frames of one expression: the mask is on the left in the first, on the right in the second."""
     masks = torch.zeros(1, 2, 2, 2, dtype=torch.bool)
     masks[0, 0, :, 0] = masks[0, 1, :, 1] = True
-    places = torch.tensor([[[9.0, 0.0]], [[0.0, 9.0]]])
+    places = math.sqrt(2) * torch.tensor([[[9.0, 0.0]], [[0.0, 9.0]]])
     right, wrong = torch.eye(2), torch.eye(2).flip(0)
     assert float(pointing_loss(right, places, [masks], torch.tensor([True]))) < 1e-3
     assert math.isclose(float(pointing_loss(wrong, places, [masks], torch.tensor([True]))), 9, rel_tol=1e-3)
