@@ -1,7 +1,7 @@
 """What the image phase learns by itself: J&F and referent of single frames, by family (a table of docs/LOG.md).
 
-Trains the image phase of `params.yaml` in one process and scores the middle frame of each clip of the validation split
-on the way. Needs `glus stage`. Run from the project's root: `.venv/bin/python -m experiments.image_phase`.
+Trains the image phase of `params.yaml`, and the alignment phase where it has steps, in one process, and scores the middle
+frame of each clip of the validation split on the way. Needs `glus stage`. Run from the project's root: `.venv/bin/python -m experiments.image_phase`.
 """
 
 import argparse
@@ -43,17 +43,17 @@ def main() -> None:
     every = parser.parse_args().every
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = load_config()
-    split, image = open_split(config, SPLIT), config.train.image
+    split, image, before = open_split(config, SPLIT), config.train.image, config.train.alignment.steps
 
     def on_step(step: int) -> None:
-        if step % every == 0 or step == image.steps:
+        if step > before and ((step - before) % every == 0 or step == before + image.steps):
             model.eval()
             report(step, [score for video in split.videos.values() for score in scores(model, split, video, image)])
             model.train()
 
     with open_engine(config.compute) as engine:
         model, trainer = build_trainer(config, WORK, engine, Hooks(on_step=on_step), Curves())
-        trainer.phases = trainer.phases[:1]
+        trainer.phases = [phase for phase in trainer.phases if phase.name in ("alignment", "image")]
         trainer.run()
 
 
