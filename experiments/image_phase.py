@@ -1,7 +1,8 @@
 """What the image phase learns by itself: J&F and referent of single frames, by family (a table of docs/LOG.md).
 
-Trains the image phase of `params.yaml`, and the alignment phase where it has steps, in one process, and scores the middle
-frame of each clip of the validation split on the way. Needs `glus stage`. Run from the project's root: `.venv/bin/python -m experiments.image_phase`.
+Trains the image phase of `params.yaml`, and the alignment phase where it has steps, in one process, and scores the
+middle frame of each clip of the validation split on the way. Needs `glus stage`. Run from the project's root:
+`.venv/bin/python -m experiments.image_phase`.
 """
 
 import argparse
