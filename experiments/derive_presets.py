@@ -32,15 +32,16 @@ glimpsed: 32, opposed: 32, reappearing: 32, one_colour: 32, pairs: 32, position:
 stage.synthetic.other_sentences={train: 2, valid_u: 2, test: 1}
 train.alignment.steps=1400
 train.alignment.families=[opposed]
-train.image.steps=1200
+train.image.steps=1400
 train.image.num_context_frames=4
+train.image.word_prediction=1.0
 train.image.families=[appearance, greyed, starts_grey, pairs, position, opposed]
 train.tracking.families=[appearance, greyed, reappearing]
 train.clip.steps=900
 train.clip.families=[greyed, starts_grey, glimpsed, opposed, reappearing, one_colour, pairs, position]
 train.grounding.families=[opposed, position]
-train.early_stop_step=2940
-pseudolabel.checkpoint=models/glus/step-002940
+train.early_stop_step=3140
+pseudolabel.checkpoint=models/glus/step-003140
 tracking.variant=claims""",
     "realclips": """\
 stage.splits=[synthetic/train, synthetic/valid_u, synthetic/test, mevis/valid_u, refer_youtube_vos/train]
