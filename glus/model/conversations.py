@@ -22,26 +22,24 @@ class Conversations:
         words: int64 [W], ids of the words.
         sources: int64 [T], which of the words, or, counted from W on, of the batch's visual tokens stands where.
         layout: who reads whom, and what is asked: conversation after conversation.
+        visual: int64, places of all visual tokens, clip after clip, as the first conversation about each reads them.
         longest: positions of the longest one, as far as it is read.
     """
 
     words: Tensor
     sources: Tensor
     layout: Layout
+    visual: Tensor
     longest: int
 
     def to(self, device: torch.device) -> Conversations:
         """The same on another device."""
-        return Conversations(self.words.to(device), self.sources.to(device), self.layout.to(device), self.longest)
+        words, sources, visual = (index.to(device) for index in (self.words, self.sources, self.visual))
+        return Conversations(words, sources, self.layout.to(device), visual, self.longest)
 
 
 def pack_conversations(
-    rows: Sequence[list[int]],
-    clip_of: Sequence[int],
-    visual_tokens_per_clip: int,
-    asked: Sequence[Sequence[int]],
-    *,
-    ask_visual: bool = False,
+    rows: Sequence[list[int]], clip_of: Sequence[int], visual_tokens_per_clip: int, asked: Sequence[Sequence[int]]
 ) -> Conversations:
     """Packs whole conversations, whose beginnings are compared token by token.
 
@@ -50,8 +48,6 @@ def pack_conversations(
         clip_of: for each of them, the clip that its images are of, in order.
         visual_tokens_per_clip: of all frames of a clip.
         asked: positions in each of them whose states are wanted.
-        ask_visual: the states of all visual tokens are wanted too, behind the others, as the first conversation about
-            each clip reads them.
 
     Raises:
         InputError: a conversation has another number of places for visual tokens.
@@ -64,14 +60,13 @@ def pack_conversations(
         sequences.append([-1 - next(images) if token == IMAGE_ID else token for token in read])
     forest = share_beginnings(sequences)
     wanted = [path[position] for path, positions in zip(forest.paths, asked, strict=True) for position in positions]
-    if ask_visual:
-        for clip in sorted(set(clip_of)):
-            wanted += [place for place in forest.paths[clip_of.index(clip)] if forest.tokens[place] < 0]
+    first = [forest.paths[clip_of.index(clip)] for clip in sorted(set(clip_of))]
     tokens = torch.tensor(forest.tokens)
     is_word = tokens >= 0
     return Conversations(
         tokens[is_word],
         torch.where(is_word, is_word.cumsum(0), is_word.sum() - tokens) - 1,
         lay_out(forest.lengths, forest.parents, wanted),
+        torch.tensor([place for path in first for place in path if forest.tokens[place] < 0], dtype=torch.long),
         max(map(len, sequences)),
     )

@@ -5,7 +5,6 @@ Shapes: N frames, P visual tokens per frame, D language width, B expressions, L 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,7 @@ from transformers import CLIPVisionModel, LlamaForCausalLM
 from glus.errors import InputError
 from glus.model.clip import patch_features
 from glus.model.conversations import Conversations
-from glus.model.packing import read_packed, reads_branches
+from glus.model.packing import read_packed, reads_branches, take
 from glus.model.sharing import SharedCache, read_shared, read_states
 from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import place_visual_tokens
@@ -29,27 +28,21 @@ class HiddenStates:
     Attributes:
         last: after the last layer and the final norm, what the LM head reads.
         seg: what [SEG] embeddings are read from: `last`, or the output of the layer before (`seg_layer`).
-        penultimate: the output of the layer before, which is what the last one reads of other positions.
+        visual: of all visual tokens of a batch, clip after clip: what the last layer reads of them; none where they
+            were read before.
     """
 
     last: Tensor
     seg: Tensor
-    penultimate: Tensor
+    visual: Tensor
 
     def unflatten(self, rows: int) -> HiddenStates:
         """States of equally many positions for each of some rows, [rows, positions, D]."""
-        return self._each(lambda states: states.unflatten(0, (rows, -1)))
-
-    def first(self, number: int) -> HiddenStates:
-        """The first of them, [number, ...]."""
-        return self._each(lambda states: states[:number])
+        return HiddenStates(self.last.unflatten(0, (rows, -1)), self.seg.unflatten(0, (rows, -1)), self.visual)
 
     def flatten(self) -> HiddenStates:
         """The same states as rows, [positions, D]."""
-        return self._each(lambda states: states.flatten(0, -2))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> HiddenStates:
-        return HiddenStates(change(self.last), change(self.seg), change(self.penultimate))
+        return HiddenStates(self.last.flatten(0, -2), self.seg.flatten(0, -2), self.visual)
 
 
 class MultimodalLanguageModel(nn.Module):
@@ -118,8 +111,9 @@ class MultimodalLanguageModel(nn.Module):
         self.require_fit(conversations.longest)
         words = self.language_model.get_input_embeddings()(conversations.words)
         embeddings = functional.embedding(conversations.sources, torch.cat([words, visual_tokens.to(words.dtype)]))
-        last, penultimate = read_packed(self.language_model.model, embeddings, conversations.layout)
-        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last, penultimate)
+        last, before = read_packed(self.language_model.model, embeddings, conversations.layout)
+        seg = take(before, conversations.layout.asked) if self.seg_layer == "penultimate" else last
+        return HiddenStates(last, seg, take(before, conversations.visual))
 
     def read_context(self, input_ids: Tensor, image_tokens: Tensor) -> SharedCache:
         """Reads the beginning that all conversations about a video share.
@@ -166,7 +160,8 @@ class MultimodalLanguageModel(nn.Module):
             positions,
             before.continued(keep=False),
         )
-        return HiddenStates(last, penultimate if self.seg_layer == "penultimate" else last, penultimate)
+        seg = penultimate if self.seg_layer == "penultimate" else last
+        return HiddenStates(last, seg, last.new_zeros(0, last.shape[-1]))
 
     @property
     def _dtype(self) -> torch.dtype:

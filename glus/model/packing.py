@@ -134,7 +134,7 @@ def _padded(rows: list[Tensor]) -> Tensor:
 
 
 def read_packed(model: LlamaModel, embeddings: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    """States of the tokens that are asked; the last layer computes those and no others.
+    """States of the tokens that are asked, of which alone the last layer's are computed, and those that it reads.
 
     Args:
         model: of a language model that `reads_branches`.
@@ -142,16 +142,16 @@ def read_packed(model: LlamaModel, embeddings: Tensor, layout: Layout) -> tuple[
         layout: see `lay_out`, on the same device.
 
     Returns:
-        float [A, D] twice: after the last layer and the final norm, and after the layer before.
+        float [A, D], after the last layer and the final norm; float [T, D], of all tokens, after the layer before.
     """
     hidden = embeddings.unsqueeze(0)
     rotation = model.rotary_emb(hidden, position_ids=layout.positions.unsqueeze(0))
     for layer in model.layers[:-1]:
         hidden = layer(hidden, position_embeddings=rotation, branches=layout.every)
-    chosen = _take(hidden[0], layout.asked).unsqueeze(0)
+    chosen = take(hidden[0], layout.asked).unsqueeze(0)
     of_chosen = tuple(part[:, layout.asked] for part in rotation)
     states = last_layer(model, hidden, rotation, chosen, of_chosen, branches=layout.last)
-    return model.norm(states)[0], chosen[0]
+    return model.norm(states)[0], hidden[0]
 
 
 def reads_branches(language_model: LlamaForCausalLM) -> None:
@@ -174,14 +174,14 @@ def _attend(
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     answers = []
     for part in branches.parts:
-        asking = _take(query, part.asking).transpose(1, 2)
-        keys, values = (_take(read, part.read).transpose(1, 2) for read in (key, value))
+        asking = take(query, part.asking).transpose(1, 2)
+        keys, values = (take(read, part.read).transpose(1, 2) for read in (key, value))
         found, _ = sdpa_attention_forward(module, asking, keys, values, part.visible, **options)
         answers.append(found.flatten(0, 1))
-    return _take(torch.cat(answers), branches.places).unsqueeze(0), None
+    return take(torch.cat(answers), branches.places).unsqueeze(0), None
 
 
-def _take(rows: Tensor, index: Tensor) -> Tensor:
+def take(rows: Tensor, index: Tensor) -> Tensor:
     """Some of the rows [n, ...], by an index of any shape; its gradient has one order of sums on every device."""
     return functional.embedding(index, rows.flatten(1)).unflatten(-1, rows.shape[1:])
 

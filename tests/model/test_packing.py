@@ -85,22 +85,19 @@ def test_states_and_gradients_are_those_of_whole_conversations(model, config, se
             torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()), rtol=0)
 
 
-def test_visual_tokens_that_are_asked_come_behind_the_others_clip_by_clip(model):
-    """As the first conversation about each clip reads them, which is that of a plain language model."""
+def test_of_visual_tokens_is_given_what_the_last_layer_reads_clip_by_clip(model):
+    """As in the first conversation about each clip, which is that of a plain language model."""
     rows = [[1, *[IMAGE_ID] * 2, 5, IMAGE_ID, IMAGE_ID, 6], [1, *[IMAGE_ID] * 2, 5, IMAGE_ID, IMAGE_ID, 7, 8]]
     rows += [[9, 1, *[IMAGE_ID] * 2, 5, IMAGE_ID, IMAGE_ID, 6]]
     tokens = torch.randn(8, model.language_model.config.hidden_size)
-    conversations = pack_conversations(rows, [0, 0, 1], 4, [[6], [7], [7]], ask_visual=True)
-    found = model.mllm(conversations, tokens).last
-    assert len(found) == 3 + 8
-    for row, clip, place in ((0, 0, 6), (2, 1, 7)):
+    found = model.mllm(pack_conversations(rows, [0, 0, 1], 4, [[6], [7], [7]]), tokens).visual
+    assert len(found) == 8
+    for row, clip in ((0, 0), (2, 1)):
         ids = torch.tensor([rows[row]])
         words = model.language_model.get_input_embeddings()(ids.clamp(min=0))
         placed = place_visual_tokens(words, ids, tokens[4 * clip : 4 * clip + 4][None])
-        states = model.language_model.model(inputs_embeds=placed).last_hidden_state[0]
-        torch.testing.assert_close(found[row], states[place], atol=1e-5, rtol=1e-5)
-        visual = found[3 + 4 * clip : 7 + 4 * clip]
-        torch.testing.assert_close(visual, states[ids[0] == IMAGE_ID], atol=1e-5, rtol=1e-5)
+        states = model.language_model.model(inputs_embeds=placed, output_hidden_states=True).hidden_states[-2]
+        torch.testing.assert_close(found[4 * clip : 4 * clip + 4], states[ids == IMAGE_ID], atol=1e-5, rtol=1e-5)
 
 
 def test_stretches_of_any_shape_are_read_alone(model):

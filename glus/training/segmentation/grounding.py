@@ -11,17 +11,16 @@ words, D language width, C prompt width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from glus.config import GroundingConfig
 from glus.model.glus import GlusModel
 from glus.model.mllm import HiddenStates
-from glus.records.video import Expression
 
 _PLACES = 16  # a side of the grid on which `pointing_loss` asks
 
@@ -31,83 +30,48 @@ class Grounding:
     """Referents, what tells them apart, and where they are; which expressions are about such referents.
 
     Attributes:
-        clip_of: int [R], the clip of a referent: what one or more expressions of the clip refer to.
-        words: float [R, V], see `telling_words`.
+        clip_of: int64 [R], the clip of a referent: what one or more expressions of the clip refer to.
+        words: float [R, V], the words by which it is told from the others, in equal shares (`.referents`).
         coverage: float [R, T], the share of each visual token that shows the referent.
         pointed: bool [B], the expressions whose [SEG] has to point at what it means.
+        weights: of the losses `naming` and `pointing`.
     """
 
     clip_of: Tensor
     words: Tensor
     coverage: Tensor
     pointed: Tensor
-
-    @classmethod
-    def of_clips(cls, clips: Sequence[tuple[Tensor, Tensor]], pointed: Sequence[bool]) -> Grounding:
-        """From words and coverage of each clip's referents, and of each expression whether its [SEG] has to point."""
-        clip_of = [number for number, (words, _) in enumerate(clips) for _ in words]
-        return cls(
-            torch.tensor(clip_of, dtype=torch.long),
-            torch.cat([words for words, _ in clips]),
-            torch.cat([shown for _, shown in clips]),
-            torch.tensor(pointed),
-        )
+    weights: Mapping[str, float]
 
     def to(self, device: torch.device) -> Grounding:
         """The same on another device."""
-        return Grounding(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-
-def by_referent(expressions: Iterable[Expression]) -> list[list[Expression]]:
-    """The expressions that refer to the same, in the order of the first of them."""
-    groups: dict[frozenset[str], list[Expression]] = {}
-    for expression in expressions:
-        groups.setdefault(frozenset(expression.annotation_ids), []).append(expression)
-    return list(groups.values())
-
-
-def telling_words(said: Sequence[set[int]], vocabulary: int) -> Tensor:
-    """The words by which what is said of a clip's referents differs: those of each that are not said of all of them.
-
-    Args:
-        said: ids of the words that are said of each.
-        vocabulary: V.
-
-    Returns:
-        Equal shares, float [referents, V]; zeros where no word is left.
-    """
-    words = torch.zeros(len(said), vocabulary)
-    common: set[int] = set.intersection(*said) if said else set()
-    for row, of_one in zip(words, said, strict=True):
-        telling = sorted(of_one - common)
-        row[telling] = 1 / max(len(telling), 1)
-    return words
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
 
 def grounding_losses(
     model: GlusModel, hidden: HiddenStates, prompts: Tensor, grounding: Grounding, targets: Sequence[Tensor]
-) -> dict[str, Tensor]:
-    """Losses `naming` and `pointing`.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of `naming` and `pointing`, and the two.
 
     Args:
         model: what reads words, and codes places.
-        hidden: states of [SEG], then of all visual tokens, float [B * Nq + S * T, D].
-        prompts: of [SEG], float [B * Nq, C].
+        hidden: states of [SEG], and of all visual tokens.
+        prompts: of [SEG], float [B, Nq, C].
         grounding: what there is to name and to point at.
         targets: masks, one [n, Nq, H, W] for each clip.
     """
     llama = model.language_model.model
-    seen = llama.norm(hidden.penultimate[len(prompts) :])  # [SEG] reads in the last layer what was known before it
+    seen = llama.norm(hidden.visual)  # [SEG] reads in the last layer what was known before it
     places = model.masks.sam2.sam_prompt_encoder.pe_layer((_PLACES, _PLACES))
-    return {
+    losses = {
         "naming": naming_loss(seen, grounding, llama.embed_tokens.weight),
-        "pointing": pointing_loss(prompts, places, targets, grounding.pointed),
+        "pointing": pointing_loss(prompts.flatten(0, 1), places, targets, grounding.pointed),
     }
-
-
-def weighted(losses: dict[str, Tensor], weights: GroundingConfig) -> Tensor:
-    """Their weighted sum."""
-    return weights.naming * losses["naming"] + weights.pointing * losses["pointing"]
+    weights = grounding.weights
+    return weights["naming"] * losses["naming"] + weights["pointing"] * losses["pointing"], losses
 
 
 def naming_loss(states: Tensor, grounding: Grounding, embeddings: Tensor) -> Tensor:

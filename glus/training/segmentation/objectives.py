@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from glus.config import ContrastiveConfig, GroundingConfig, LossConfig, MemoryConfig
+from glus.config import ContrastiveConfig, LossConfig, MemoryConfig
 from glus.model.glus import GlusModel
 from glus.model.memory import MemoryBank
 from glus.model.mllm import HiddenStates
@@ -16,7 +16,7 @@ from glus.model.sam2 import FrameFeatures, MaskBranch, Memory, resize_logits
 from glus.training.loop.group import gather_in_order
 from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
 from glus.training.segmentation.contrastive import Picker, TokenBank, contrastive_loss, pick_at_random
-from glus.training.segmentation.grounding import grounding_losses, weighted
+from glus.training.segmentation.grounding import grounding_losses
 from glus.training.segmentation.losses import bce_per_mask, dice_per_mask, seg_cross_entropy
 
 _MASK_PROMPT_LOGIT = 10.0  # a true mask as decoder logits, for the memory encoder
@@ -31,7 +31,6 @@ class ClipObjective(nn.Module):
         contrastive: weight and settings of the contrastive term.
         memory: stride, number of memories, whether they are cut off from the graph; None: frames without memory.
         bank: tokens of earlier steps; `end_step` adds those of the step.
-        grounding: weights of naming and pointing; None: no batch asks for them.
         pick: draws positives and negatives of the contrastive term; the parity tests give one that repeats what the
             published code drew.
     """
@@ -43,18 +42,16 @@ class ClipObjective(nn.Module):
         contrastive: ContrastiveConfig,
         memory: MemoryConfig | None,
         bank: TokenBank,
-        grounding: GroundingConfig | None = None,
         pick: Picker = pick_at_random,
     ) -> None:
         super().__init__()
         self.model, self.loss, self.contrastive, self.memory = model, loss, contrastive, memory
-        self.bank, self.grounding, self.pick = bank, grounding, pick
+        self.bank, self.pick = bank, pick
         self._spoken: list[tuple[list[TokenKey], Tensor]] = []  # by the batches of this step
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch: `loss`, and its unweighted parts."""
-        asked = read_asked(self.model, batch)
-        hidden = asked.first(batch.num_masks).unflatten(len(batch.clip_of))
+        hidden = seg_hidden(self.model, batch)
         prompts = self.model.seg_prompts(hidden.seg)
         ce = seg_cross_entropy(self.model.seg_logits(hidden.last), self.model.seg_id)
         features = encode_clip(self.model, batch.sam2_pixels)
@@ -62,9 +59,9 @@ class ClipObjective(nn.Module):
         bce, dice = mask_losses(logits, batch.targets)
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
         losses = {"ce": ce, "bce": bce, "dice": dice}
-        if self.grounding is not None and batch.grounding is not None:
-            found = grounding_losses(self.model, asked, prompts.flatten(0, 1), batch.grounding, batch.targets)
-            total, losses = total + weighted(found, self.grounding), losses | found
+        if batch.grounding is not None:
+            asked, found = grounding_losses(self.model, hidden, prompts, batch.grounding, batch.targets)
+            total, losses = total + asked, losses | found
         if self.contrastive.weight:
             term = self._contrastive_term(prompts.flatten(0, 1), list(chain.from_iterable(batch.keys)))
             if term is not None:
@@ -120,14 +117,9 @@ class TrackingObjective(nn.Module):
 
 
 def seg_hidden(model: GlusModel, batch: ClipBatch) -> HiddenStates:
-    """States at the positions that predict the [SEG] tokens, where no others are asked: float [B, Nq, D]."""
-    return read_asked(model, batch).unflatten(len(batch.clip_of))
-
-
-def read_asked(model: GlusModel, batch: ClipBatch) -> HiddenStates:
-    """States of all positions that are asked: float [A, D]."""
+    """States at the positions that predict the [SEG] tokens: float [B, Nq, D]."""
     tokens = model.mllm.project(model.mllm.encode_frames(batch.clip_pixels.flatten(0, 1)))
-    return model.mllm(batch.conversations, tokens.flatten(0, 1))
+    return model.mllm(batch.conversations, tokens.flatten(0, 1)).unflatten(len(batch.clip_of))
 
 
 def encode_clip(model: GlusModel, sam2_pixels: Tensor) -> FrameFeatures:

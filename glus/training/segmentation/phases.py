@@ -31,10 +31,10 @@ from glus.training.loop.trainable import select_parameters
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.objectives import ClipObjective, TrackingObjective
 from glus.training.segmentation.pretraining import AlignmentObjective, ImageObjective
+from glus.training.segmentation.referents import Grounder
 from glus.training.segmentation.samples import (
     BatchBuilder,
     ClipPhaseBatches,
-    Grounder,
     SingleQueryBatches,
     TrackingPhaseBatches,
 )
@@ -78,7 +78,7 @@ def _mixture(name: str, phase: PhaseConfig, splits: Splits, min_frames: int) -> 
 
 def _builder(model: GlusModel, grounding: GroundingConfig, *, sum_annotations: bool = False) -> BatchBuilder:
     tokenizer, per_frame = model.tokenizer, model.mllm.tokens_per_frame
-    ground = Grounder(grounding.families, tokenizer, model.mllm.num_patches, per_frame) if grounding.families else None
+    ground = Grounder(grounding, tokenizer, model.mllm.num_patches, per_frame) if grounding.families else None
     return BatchBuilder(tokenizer, model.transform, per_frame, sum_annotations=sum_annotations, ground=ground)
 
 
@@ -100,13 +100,13 @@ def _single_query_batches(
 
 def _alignment_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
     batches = _single_query_batches("alignment", model, splits, train, seed)
-    objective = AlignmentObjective(model, train.alignment.word_prediction, train.grounding)
+    objective = AlignmentObjective(model, train.alignment.word_prediction)
     return _phase("alignment", train.alignment, model, ALIGNMENT_PARTS, batches, objective)
 
 
 def _image_phase(model: GlusModel, splits: Splits, train: TrainConfig, seed: int) -> Phase:
     batches = _single_query_batches("image", model, splits, train, seed)
-    objective = ImageObjective(model, train.loss, train.image.word_prediction, train.grounding)
+    objective = ImageObjective(model, train.loss, train.image.word_prediction)
     return _phase("image", train.image, model, IMAGE_PARTS, batches, objective)
 
 
@@ -141,7 +141,7 @@ def _clip_phase(
         train.vary_conversation,
     )
     memory = shape.memory if phase.use_memory else None
-    objective = ClipObjective(model, train.loss, train.contrastive, memory, bank, train.grounding)
+    objective = ClipObjective(model, train.loss, train.contrastive, memory, bank)
     clip = replace(_phase("clip", phase, model, train.trainable, batches, objective), end_step=objective.end_step)
     if phase.fresh_text_hidden_fcs:
         return replace(clip, start=partial(_draw_text_hidden_fcs, model, seed))

@@ -9,33 +9,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glus.config import GroundingConfig, LossConfig
+from glus.config import LossConfig
 from glus.model.glus import GlusModel
 from glus.model.mllm import HiddenStates
 from glus.training.segmentation.batch import ClipBatch
-from glus.training.segmentation.grounding import grounding_losses, weighted
+from glus.training.segmentation.grounding import grounding_losses
 from glus.training.segmentation.losses import seg_cross_entropy
-from glus.training.segmentation.objectives import encode_clip, mask_losses, read_asked
+from glus.training.segmentation.objectives import encode_clip, mask_losses, seg_hidden
 
 
 class AlignmentObjective(nn.Module):
-    """The language model alone, without masks, so that a step costs a fraction.
+    """The language model alone, without the mask branch, so that a step costs a fraction.
 
     Args:
         model: the model trained.
         word_prediction: weight of `word_prediction_loss`.
-        grounding: weights of naming and pointing.
     """
 
-    def __init__(self, model: GlusModel, word_prediction: float, grounding: GroundingConfig) -> None:
+    def __init__(self, model: GlusModel, word_prediction: float) -> None:
         super().__init__()
-        self.model, self.word_prediction, self.grounding = model, word_prediction, grounding
+        self.model, self.word_prediction = model, word_prediction
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch with one query frame."""
-        hidden = read_asked(self.model, batch)
-        prompts = self.model.seg_prompts(hidden.seg[: batch.num_masks])
-        total, parts = _language_losses(self.model, batch, hidden, prompts, self.word_prediction, self.grounding)
+        hidden = seg_hidden(self.model, batch)
+        prompts = self.model.seg_prompts(hidden.seg)
+        total, parts = _language_losses(self.model, batch, hidden, prompts, self.word_prediction)
         return {"loss": total, **parts}
 
 
@@ -50,44 +49,36 @@ class ImageObjective(nn.Module):
         model: the model trained.
         loss: weights of CE, BCE and DICE.
         word_prediction: weight of `word_prediction_loss`.
-        grounding: weights of naming and pointing.
     """
 
-    def __init__(self, model: GlusModel, loss: LossConfig, word_prediction: float, grounding: GroundingConfig) -> None:
+    def __init__(self, model: GlusModel, loss: LossConfig, word_prediction: float) -> None:
         super().__init__()
-        self.model, self.loss = model, loss
-        self.word_prediction, self.grounding = word_prediction, grounding
+        self.model, self.loss, self.word_prediction = model, loss, word_prediction
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Losses of a batch with one query frame."""
-        hidden = read_asked(self.model, batch)
-        prompts = self.model.seg_prompts(hidden.seg[: batch.num_masks])
-        ce = seg_cross_entropy(self.model.seg_logits(hidden.last[: batch.num_masks].detach()), self.model.seg_id)
+        hidden = seg_hidden(self.model, batch)
+        prompts = self.model.seg_prompts(hidden.seg)
+        ce = seg_cross_entropy(self.model.seg_logits(hidden.last.detach()), self.model.seg_id)
         features = encode_clip(self.model, batch.sam2_pixels)[batch.clip_of]
         conditioned = self.model.masks.condition(features, [])
-        logits = self.model.masks.decode(conditioned, features, prompts, dynamic_multimask=False)
+        logits = self.model.masks.decode(conditioned, features, prompts[:, 0], dynamic_multimask=False)
         bce, dice = mask_losses(logits.unsqueeze(1), batch.targets)
         total = self.loss.ce * ce + self.loss.bce * bce + self.loss.dice * dice
-        learned, parts = _language_losses(self.model, batch, hidden, prompts, self.word_prediction, self.grounding)
+        learned, parts = _language_losses(self.model, batch, hidden, prompts, self.word_prediction)
         return {"loss": total + learned, "ce": ce.detach(), "bce": bce.detach(), "dice": dice.detach(), **parts}
 
 
 def _language_losses(
-    model: GlusModel,
-    batch: ClipBatch,
-    hidden: HiddenStates,
-    prompts: Tensor,
-    word_prediction: float,
-    grounding: GroundingConfig,
+    model: GlusModel, batch: ClipBatch, hidden: HiddenStates, prompts: Tensor, word_prediction: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum, and the parts by name."""
-    embeddings = model.language_model.model.embed_tokens.weight
-    words = word_prediction_loss(hidden.seg[: batch.num_masks], batch.input_ids, embeddings)
-    total, parts = word_prediction * words, {"word_prediction": words.detach()}
-    if batch.grounding is None:
-        return total, parts
-    losses = grounding_losses(model, hidden, prompts, batch.grounding, batch.targets)
-    return total + weighted(losses, grounding), parts | {name: loss.detach() for name, loss in losses.items()}
+    words = word_prediction_loss(hidden.seg[:, 0], batch.input_ids, model.language_model.model.embed_tokens.weight)
+    total, parts = word_prediction * words, {"word_prediction": words}
+    if batch.grounding is not None:
+        asked, found = grounding_losses(model, hidden, prompts, batch.grounding, batch.targets)
+        total, parts = total + asked, parts | found
+    return total, {name: loss.detach() for name, loss in parts.items()}
 
 
 def word_prediction_loss(states: Tensor, input_ids: Tensor, embeddings: Tensor) -> Tensor:

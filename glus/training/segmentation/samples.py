@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,6 @@ from glus.processing.conversation import (
     QUESTIONS,
     training_prompt,
 )
-from glus.processing.coverage import coverage
 from glus.processing.sentences import SEG, require_sentences, taught_to_glus
 from glus.processing.tokenizer import LlamaSentencePiece
 from glus.processing.tokens import expand_images, pad_ids
@@ -35,7 +34,7 @@ from glus.training.loop.sampling import (
     sample_window,
 )
 from glus.training.segmentation.batch import ClipBatch, TokenKey, TrackBatch
-from glus.training.segmentation.grounding import Grounding, by_referent, telling_words
+from glus.training.segmentation.grounding import Grounding
 
 
 @dataclass(frozen=True)
@@ -48,43 +47,6 @@ class ClipSample:
     expressions: list[Expression]
     questions: list[list[int]]
     answers: list[list[int]]
-
-
-class Grounder:
-    """Finds what there is to name and to point at in samples.
-
-    Args:
-        families: of the expressions that only other frames tell apart.
-        num_patches: of a frame, before pooling.
-        tokens_per_frame: after it.
-    """
-
-    def __init__(
-        self, families: Collection[str], tokenizer: LlamaSentencePiece, num_patches: int, tokens_per_frame: int
-    ) -> None:
-        self._families, self._tokenizer = frozenset(families), tokenizer
-        self._num_patches, self._tokens_per_frame = num_patches, tokens_per_frame
-
-    def __call__(self, samples: Sequence[ClipSample]) -> Grounding:
-        """All that is said of a clip is named, not just the expressions that were drawn."""
-        pointed = [item.family in self._families for sample in samples for item in sample.expressions]
-        return Grounding.of_clips([self._of_clip(sample) for sample in samples], pointed)
-
-    def _of_clip(self, sample: ClipSample) -> tuple[torch.Tensor, torch.Tensor]:
-        """Words [R, V] and coverage [R, T]; later query frames follow words, which their tokens could repeat."""
-        groups = by_referent(item for item in sample.draw.expressions if item.family in self._families)
-        said = [
-            {token for item in group for token in self._tokenizer.encode(taught_to_glus(item.text))} for group in groups
-        ]
-        words = telling_words(said, len(self._tokenizer))
-        num_frames = len(sample.context_frames) + len(sample.query_frames)
-        shown = torch.zeros(len(groups), num_frames * self._tokens_per_frame)
-        if groups:
-            frames = [*sample.context_frames, sample.query_frames[0]]
-            masks = np.stack([union_target(sample.draw.split, group[0], frames) for group in groups])
-            before = coverage(torch.from_numpy(masks), self._num_patches, self._tokens_per_frame)
-            shown[:, : before.shape[1]] = before
-        return words, shown
 
 
 class BatchBuilder:
@@ -103,7 +65,7 @@ class BatchBuilder:
         tokens_per_frame: int,
         *,
         sum_annotations: bool = False,
-        ground: Grounder | None = None,
+        ground: Callable[[Sequence[ClipSample]], Grounding] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.transform = transform
@@ -126,9 +88,7 @@ class BatchBuilder:
             ),
             sam2_pixels=torch.stack([self.transform.sam2(frames) for frames in query]),
             input_ids=pad_ids(rows, self.tokenizer.pad_id),
-            conversations=pack_conversations(
-                rows, clip_of, num_frames * self.tokens_per_frame, asked, ask_visual=self._ground is not None
-            ),
+            conversations=pack_conversations(rows, clip_of, num_frames * self.tokens_per_frame, asked),
             clip_of=torch.tensor(clip_of),
             targets=tuple(self._targets(sample) for sample in samples),
             keys=tuple(_keys(sample, expression) for sample in samples for expression in sample.expressions),
@@ -216,7 +176,7 @@ class ClipPhaseBatches:
                 self.into_ambiguous,
             ),
             expressions,
-            *draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
+            *_draw_texts(len(expressions), self.num_query_frames, self.vary_conversation, generator),
         )
 
 
@@ -243,12 +203,12 @@ class SingleQueryBatches:
         expressions = sample_one_per_object(draw.expressions, self.max_expressions, generator)
         clear = [index for index in range(draw.video.num_frames) if index not in draw.video.ambiguous_frames]
         frame = int(generator.choice(clear))
-        texts = draw_texts(len(expressions), 1, self.vary_conversation, generator)
+        texts = _draw_texts(len(expressions), 1, self.vary_conversation, generator)
         context = sample_context_frames(draw.video.num_frames, self.num_context_frames, generator)
         return ClipSample(draw, context, [frame], expressions, *texts)
 
 
-def draw_texts(
+def _draw_texts(
     num_expressions: int, num_frames: int, vary: bool, generator: np.random.Generator
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Question and answer texts of each expression and query frame."""
