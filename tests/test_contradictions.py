@@ -18,6 +18,7 @@ from glus.staging.synthetic.scene import clip_generator, draw_scene
 
 TINY = ROOT / "glus" / "presets" / "tiny.yaml"
 HUGE = 10**30
+ALIGNED = "train.alignment.steps=100 train.grounding.families=[appearance]"
 
 # what is changed -> key that is named
 ROWS: list[tuple[str, str]] = [
@@ -77,7 +78,7 @@ ROWS: list[tuple[str, str]] = [
     # frames beyond the clip
     ("model.num_context_frames=13", "model.num_context_frames"),
     ("model.num_query_frames=13", "model.num_query_frames"),
-    ("train.alignment.steps=100 train.alignment.num_context_frames=13", "train.alignment.num_context_frames"),
+    (f"{ALIGNED} train.alignment.num_context_frames=13", "train.alignment.num_context_frames"),
     ("train.image.num_context_frames=13", "train.image.num_context_frames"),
     ("train.tracking.num_frames=13", "train.tracking.num_frames"),
     ("selector.num_context_frames=[8, 13]", "selector.num_context_frames"),
@@ -117,6 +118,12 @@ ROWS: list[tuple[str, str]] = [
     ("model.token_pool=128", "model.token_pool"),
     ("model.token_pool=1 model.vision.image_size=128", "model.token_pool"),
     ("model.seg_layer=penultimate model.language.num_layers=1", "model.seg_layer"),
+    (
+        f"{ALIGNED} model.token_pool=1 stage.synthetic.num_frames=40 train.alignment.num_context_frames=35",
+        "model.token_pool",
+    ),
+    (f"{ALIGNED} model.seg_layer=penultimate", "train.grounding.families"),
+    (f"{ALIGNED} model.language.num_layers=1", "train.grounding.families"),
     ("model.vision.patch_size=7", "model.vision.patch_size"),
     ("model.vision.patch_size=65", "model.vision.patch_size"),
     ("model.vision.num_heads=3", "model.vision.num_heads"),
@@ -140,20 +147,23 @@ ROWS: list[tuple[str, str]] = [
     ("model.lora.rank=0", "train.trainable"),
     ("selector.model.lora.rank=0", "selector.trainable"),
     ("train.loss={ce: 0.0, bce: 0.0, dice: 0.0}", "train.loss"),
-    ("train.alignment.steps=100 train.alignment.word_prediction=0.0", "train.alignment.word_prediction"),
     (
-        "train.alignment.steps=100 train.alignment.word_prediction=0.0"
-        " train.grounding={families: [appearance], naming: 0.0, pointing: 0.0}",
-        "train.alignment.word_prediction",
+        "train.grounding.families=[appearance] train.grounding.naming=0.0 train.grounding.pointing=0.0",
+        "train.grounding.families",
+    ),
+    ("train.alignment.steps=100", "train.alignment.families"),
+    (
+        f"{ALIGNED} train.alignment.families=[greyed]",
+        "train.alignment.families",
     ),
     ("selector.score_weight=0.0 selector.ce_weight=0.0", "selector.score_weight"),
     ("train.contrastive.num_negatives=512", "train.contrastive.num_negatives"),
     ("train.clip.optimiser.warmup_steps=451", "train.clip.optimiser.warmup_steps"),
     ("selector.optimiser.warmup_steps=251", "selector.optimiser.warmup_steps"),
     ("train.clip.optimiser.rate_factors={vision_tower: 0.1}", "train.clip.optimiser.rate_factors"),
-    ("train.alignment.steps=49", "train.alignment.optimiser.warmup_steps"),
+    (f"{ALIGNED} train.alignment.steps=49", "train.alignment.optimiser.warmup_steps"),
     (
-        "train.alignment.steps=50 train.alignment.optimiser.rate_factors={mask_decoder: 0.1}",
+        f"{ALIGNED} train.alignment.optimiser.rate_factors={{mask_decoder: 0.1}}",
         "train.alignment.optimiser.rate_factors",
     ),
     ("train.image.optimiser.rate_factors={lora: 0.1}", "train.image.optimiser.rate_factors"),

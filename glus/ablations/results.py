@@ -10,6 +10,7 @@ from typing import Any
 
 from glus.ablations.tables import tables
 from glus.config import load_config, read_parameters
+from glus.errors import InputError
 from glus.evaluation.results import read_results
 from glus.files import read_json
 from glus.paths import EVALUATION_METRICS
@@ -124,7 +125,7 @@ def _run(project: Path, place: tuple[str, str], changes: tuple[str, ...], folder
     read_results(folder / EVALUATION_METRICS)  # its errors name what is damaged
     passport = read_passport(file) if file.is_file() else None
     spent = [cost["wall_s"] for cost in passport.cost.values()] if passport else []
-    parameters = dict(_leaves(read_parameters(folder / PARAMETERS), ""))  # of whichever version wrote them
+    parameters = _parameters(folder / PARAMETERS)
     scores = read_json(folder / EVALUATION_METRICS)
     decides = tuple(f"{key}." for step in STEPS for key in step.parameters if key != "seed")
     return OwnRun(
@@ -138,6 +139,18 @@ def _run(project: Path, place: tuple[str, str], changes: tuple[str, ...], folder
         origin_of(passport, file.relative_to(project)) if passport else None,
         sum(spent) if spent else None,
     )
+
+
+def _parameters(file: Path) -> dict[str, Any]:
+    """Values by dotted key, as whichever version of ours wrote them: keys of today may be missing."""
+    values = read_parameters(file)
+    found = dict(_leaves(values, "")) if isinstance(values, dict) else {}
+    if missing := sorted({"seed", "model.base"} - found.keys()):
+        raise InputError(
+            f"{file} does not hold the parameters of a run (without {' and '.join(missing)}); run `glus ablate` for it"
+            " again, or remove its folder."
+        )
+    return found
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -67,12 +67,11 @@ def there_is_something_to_train(config: Config) -> Iterator[str]:
             yield f"{lora[0]}.targets: empty, but {lora[0]}.rank is {lora[1].rank}; rank 0 trains without adapters"
     if not any((train.loss.ce, train.loss.bce, train.loss.dice)):
         yield "train.loss: ce, bce and dice all weigh 0, so nothing would be learnt"
-    alignment, grounding = train.alignment, train.grounding
-    of_tokens = (grounding.naming, grounding.pointing) if grounding.families else ()
-    if alignment.steps and not any((alignment.word_prediction, *of_tokens)):
-        yield (
-            "train.alignment.word_prediction: 0, and train.grounding asks for nothing, so nothing would be learnt there"
-        )
+    grounding, asked = train.grounding, set(train.alignment.families)
+    if grounding.families and not (grounding.naming or grounding.pointing):
+        yield "train.grounding.families: naming and pointing both weigh 0, so nothing would be asked of them"
+    if train.alignment.steps and not (asked & set(grounding.families) if asked else grounding.families):
+        yield "train.alignment.families: none of them is in train.grounding.families, which is what the phase asks for"
     if not any((selector.score_weight, selector.ce_weight)):
         yield "selector.score_weight: 0, as selector.ce_weight is, so nothing would be learnt"
 

@@ -57,9 +57,7 @@ def shapes_fit(config: Config) -> Iterator[str]:
         )
     elif (tokens := _num_patches(config)) % model.token_pool:
         yield f"model.token_pool: {model.token_pool} does not divide the {tokens} patches of a frame"
-    elif (
-        shown := (model.num_context_frames + model.num_query_frames) * tokens // model.token_pool
-    ) >= LONGEST_CONVERSATION:
+    elif (shown := _most_frames(config) * tokens // model.token_pool) >= LONGEST_CONVERSATION:
         yield (
             f"model.token_pool: {model.token_pool} makes {shown} visual tokens of the frames of a conversation, which"
             f" has {LONGEST_CONVERSATION} positions"
@@ -68,6 +66,11 @@ def shapes_fit(config: Config) -> Iterator[str]:
         yield (
             "model.seg_layer: penultimate, but model.language.num_layers is 1: what stands before its only layer has"
             " read neither the sentence nor the frames"
+        )
+    if config.train.grounding.families and (language.num_layers == 1 or model.seg_layer == "penultimate"):
+        yield (
+            "train.grounding.families: what visual tokens name before the last layer is read by [SEG] in it, so"
+            " model.seg_layer has to be last, and model.language.num_layers 2 or more"
         )
 
 
@@ -83,6 +86,13 @@ def selector_shapes_fit(config: Config) -> Iterator[str]:
             yield f"{key}.neighbours: {neighbours} of {clusters} clusters; the published rule would take others instead"
     if shape.base is None and config.model.base is None and shape.clusters[0] > _num_patches(config):
         yield f"{key}.clusters: {shape.clusters[0]} cannot be made of the {_num_patches(config)} patches of a frame"
+
+
+def _most_frames(config: Config) -> int:
+    """Frames of the longest conversation that training or segmenting has."""
+    model, pretraining = config.model, (config.train.alignment, config.train.image)
+    single = [phase.num_context_frames + 1 for phase in pretraining if phase.steps]
+    return max(model.num_context_frames + model.num_query_frames, *single, 0)
 
 
 def _num_patches(config: Config) -> int:

@@ -20,6 +20,7 @@ from glus.ablations.standing import Outcome, stand
 from glus.ablations.tables import tables
 from glus.commands.report import report
 from glus.config.editing import replaced
+from glus.errors import InputError
 from glus.pipeline.passport import write_passport
 
 JF = "mevis/valid_u/JF"
@@ -179,6 +180,15 @@ def test_a_run_of_a_version_with_fewer_parameters_stands_apart(tmp_path: Path) -
     assert [(row["table"], row["JF"]) for row in rows] == [("4", "50.0"), ("4 (2)", "51.0")]
     differing = "(train.grounding.families; train.grounding.naming; train.grounding.pointing)"
     assert differing in (tmp_path / REPORT.with_suffix(".md")).read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize(("text", "missing"), [("", "model.base and seed"), ("model: {base: null}", "seed")])
+def test_a_run_without_its_parameters_is_named(tmp_path: Path, text: str, missing: str) -> None:
+    leave_run(tmp_path, "glu", 0, "synthetic/test", 50, "smoke", "25 expressions")
+    file = tmp_path / "ablations/table-4/glu/seed-0/params.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=rf"{file} does not hold the parameters of a run \(without {missing}\); run"):
+        own_runs(tmp_path)
 
 
 def test_figure_4_stands_by_training_step(tmp_path: Path) -> None:
