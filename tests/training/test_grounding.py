@@ -7,19 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
-from glus.config import GroundingConfig
+from glus.config import Config, GroundingConfig
 from glus.masks import encode_rle
+from glus.model.lora import add_lora
 from glus.processing.conversation import INFERENCE_ANSWER, INFERENCE_QUESTION, training_prompt
 from glus.processing.tokenizer import IMAGE_ID
 from glus.processing.tokens import expand_images, place_visual_tokens
 from glus.records.split import StagedSplit
 from glus.records.tables import write_table
 from glus.records.video import Expression
+from glus.training.loop.batches import pack, unpack
 from glus.training.loop.sampling import Mixture
 from glus.training.segmentation.batch import ClipBatch
 from glus.training.segmentation.contrastive import TokenBank
 from glus.training.segmentation.grounding import Grounding, naming_loss, pointing_loss
 from glus.training.segmentation.objectives import ClipObjective
+from glus.training.segmentation.phases import build_phases
 from glus.training.segmentation.pretraining import AlignmentObjective, ImageObjective
 from glus.training.segmentation.referents import Grounder, by_referent, telling_words
 from glus.training.segmentation.samples import BatchBuilder, ClipPhaseBatches, SingleQueryBatches
@@ -237,3 +240,26 @@ def test_the_clip_phase_asks_the_same_beside_its_own(model, config, split):
     per_frame = model.mllm.tokens_per_frame
     shown = batch.grounding.coverage.unflatten(1, (4, per_frame)).sum(dim=(0, 2))
     assert shown[:3].min() > 0 and shown[3] == 0
+
+
+def test_the_phases_that_ask_come_from_parameters(model, config, split):
+    """Alignment comes first and leaves the mask branch alone; what a worker packs asks the same."""
+    values = config.model_dump(mode="json")
+    values["train"]["grounding"] |= {"families": ["opposed"], "naming": 0.5, "pointing": 0.25}
+    for name in ("alignment", "image", "tracking", "clip"):
+        values["train"][name] |= {"steps": 1, "families": []}
+    values["train"]["alignment"] |= {"samples": 2, "num_context_frames": 3, "word_prediction": 0.125}
+    train = Config.model_validate(values).train
+    add_lora(model.language_model, config.model.lora)
+    phases = build_phases(model, [(split, 1.0)], TokenBank(8), train=train, shape=config.model, seed=0)
+    assert [phase.name for phase in phases] == ["alignment", "image", "tracking", "clip"]
+    alignment = phases[0]
+    assert {name.split(".")[0] for name in alignment.parameters} == {"mllm", "text_hidden_fcs"}
+    assert not any("lm_head" in name for name in alignment.parameters)
+    drawn = alignment.batch(3)
+    assert drawn.clip_pixels.shape[:2] == (2, 4)
+    found, packed = (alignment.loss(batch) for batch in (drawn, unpack(pack(drawn)).to(torch.device("cpu"))))
+    assert all(torch.equal(found[name], packed[name]) for name in found)
+    weighted = 0.125 * found["word_prediction"] + 0.5 * found["naming"] + 0.25 * found["pointing"]
+    assert math.isclose(found["loss"].item(), weighted.item(), rel_tol=1e-5)
+    assert phases[1].batch(0).grounding is not None and phases[3].batch(0).grounding is not None
