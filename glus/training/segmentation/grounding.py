@@ -54,7 +54,7 @@ class Grounding:
 def grounding_losses(
     model: GlusModel, hidden: HiddenStates, prompts: Tensor, grounding: Grounding, targets: Sequence[Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of `naming` and `pointing`, and the two.
+    """The weighted sum of `naming` and `pointing`, means over what is asked of the batch, and the two.
 
     Args:
         model: what reads words, and codes places.
