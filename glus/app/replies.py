@@ -17,6 +17,7 @@ from glus.app.visitors import Visitors
 from glus.errors import GlusError, is_out_of_memory
 from glus.files import write_refusal
 
+STOPPED = "Stopped; Segment goes on from here."
 SECONDS_TO_READ = 20.0  # of a sentence in the corner of the page
 
 Shown = list[Any]  # view, timelines, scrubber, sentence chooser, status; what else a method names
@@ -75,7 +76,7 @@ class Replies:
     def stop(self, request: gr.Request) -> str:
         """Stops; status."""
         self._visitor(request).stop()
-        return "Stopped; Segment goes on from here."
+        return STOPPED
 
     def export(self, form: str, request: gr.Request) -> gr.File:
         """A file to take along."""
@@ -114,6 +115,8 @@ def _now(visitor: Visitor) -> Shown:
 
 
 def _progress(visitor: Visitor) -> str:
+    if visitor.is_stopped:  # the last frame may reach the page after the reply to Stop
+        return STOPPED
     clip, sentences, _ = visitor.now()
     num_frames = len(clip or ())
     found, wanted = sum(len(asked.found) for asked in sentences), len(sentences) * num_frames

@@ -74,7 +74,7 @@ class Visitor:
         self._encoder: VideoEncoder | None = None
         self._session: VideoSession | None = None
         self._in_session: dict[int, AskedSentence] = {}  # by their numbers there
-        self._turn = object()  # of `segment`: a later one, or `stop`, ends those before it
+        self._turn: object | None = object()  # of `segment`: a later one ends those before it; None: stopped
         self._own = threading.RLock()
         self._video = threading.Lock()  # held while the video is replaced
         self._reading = threading.Lock()
@@ -182,7 +182,12 @@ class Visitor:
 
         The selector, which looks at the whole video, ends after a part of it and looks again next time.
         """
-        self._turn = object()
+        self._turn = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` came after the last `segment`."""
+        return self._turn is None
 
     def _go_on(self, turn: object) -> None:
         if turn is not self._turn:

@@ -135,6 +135,20 @@ def test_stopped_it_goes_on_from_there_and_a_later_run_takes_over(visitor, alway
     assert np.array_equal(masks(visitor), segment_video(always_seg, folder, [RED]).masks)
 
 
+def test_a_frame_that_is_done_after_stop_says_stopped(visitor, always_seg, monkeypatch):
+    """Its reply may reach the page after that to Stop."""
+    replies = pytest.importorskip("glus.app.replies", exc_type=ImportError)
+    decode, tab = always_seg.masks.decode, SimpleNamespace(session_hash="tab")
+    shown = replies.Replies(SimpleNamespace(of=lambda _: visitor), {}).segment(RED, tab)
+    said = [next(shown)[-1] for _ in range(3)]
+    assert said == ["Reading the video …", f"1 of {T} masks.", f"2 of {T} masks."]
+    monkeypatch.setattr(always_seg.masks, "decode", lambda *given: (visitor.stop(), decode(*given))[1])
+    assert [page[-1] for page in shown] == 2 * ["Stopped; Segment goes on from here."]
+    monkeypatch.setattr(always_seg.masks, "decode", decode)
+    again = replies.Replies(SimpleNamespace(of=lambda _: visitor), {}).segment(RED, tab)
+    assert [page[-1] for page in again][-2:] == 2 * [f"Finished: {T} masks."]
+
+
 def test_stop_ends_the_selector_while_others_work(always_seg, folder, tmp_path):
     class LookingForever(FixedScores):
         looked = threading.Event()
