@@ -152,10 +152,7 @@ ROWS: list[tuple[str, str]] = [
         "train.grounding.families",
     ),
     ("train.alignment.steps=100", "train.alignment.families"),
-    (
-        f"{ALIGNED} train.alignment.families=[greyed]",
-        "train.alignment.families",
-    ),
+    (f"{ALIGNED} train.alignment.families=[greyed]", "train.alignment.families"),
     ("selector.score_weight=0.0 selector.ce_weight=0.0", "selector.score_weight"),
     ("train.contrastive.num_negatives=512", "train.contrastive.num_negatives"),
     ("train.clip.optimiser.warmup_steps=451", "train.clip.optimiser.warmup_steps"),

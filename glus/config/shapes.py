@@ -92,7 +92,7 @@ def _most_frames(config: Config) -> int:
     """Frames of the longest conversation that training or segmenting has."""
     model, pretraining = config.model, (config.train.alignment, config.train.image)
     single = [phase.num_context_frames + 1 for phase in pretraining if phase.steps]
-    return max(model.num_context_frames + model.num_query_frames, *single, 0)
+    return max([model.num_context_frames + model.num_query_frames, *single])
 
 
 def _num_patches(config: Config) -> int:

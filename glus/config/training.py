@@ -107,9 +107,7 @@ class TrainConfig(Section):
     clip: ClipPhaseConfig
     grounding: GroundingConfig
     loss: LossConfig
-    loss_mean: Literal[
-        "micro_batch", "global"
-    ]  # of CE, BCE and DICE: over the masks of each batch, then over batches; over all of a step
+    loss_mean: Literal["micro_batch", "global"]  # over the masks of each batch, then over batches; over all of a step
     contrastive: ContrastiveConfig
     trainable: list[Trainable]  # parts trained in the clip phase
     early_stop_step: Positive  # B.4: the step whose weights label the frames, counted over all phases

@@ -188,7 +188,7 @@ def test_only_sentences_of_its_families_have_to_point(model, split):
 
 
 def test_visual_tokens_are_read_as_in_plain_conversations(model, split, batch):
-    """Of two layers, the states before the last are those of a model of one."""
+    """Before the last layer, as transformers computes them."""
     model.requires_grad_(False)
     expected = naming_loss(
         states_before_last(model, batch.clip_pixels), batch.grounding, model.language_model.model.embed_tokens.weight

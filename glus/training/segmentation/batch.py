@@ -38,8 +38,7 @@ class ClipBatch:
         targets: one [n, Nq, H, W] for each clip, in the order of its n expressions: bool, or uint8 where annotations
             are summed as published.
         keys: Nq keys for each of the B expressions.
-        grounding: what there is to name and to point at, where the states of visual tokens are asked behind those of
-            [SEG]; else None.
+        grounding: what there is to name and to point at; None where nothing asks for it.
     """
 
     clip_pixels: Tensor

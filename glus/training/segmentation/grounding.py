@@ -2,7 +2,8 @@
 
 Which of two look-alikes moves left cannot be said of one frame. A language model from scratch passes the words of a
 sentence on to the mask decoder, which compares colours and sides, and never learns to look; a pretrained one has. Two
-losses ask for it: visual tokens have to name the words for what they show, and [SEG] has to point at what it means.
+losses ask for it, which are ours and not the paper's: visual tokens have to name the words for what they show, and
+[SEG] has to point at what it means.
 
 Shapes: S clips, B expressions and R referents of all clips together, Nq query frames, T visual tokens of a clip, V
 words, D language width, C prompt width.
